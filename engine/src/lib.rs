@@ -1,0 +1,7 @@
+//! The worker: the order of the stages, the gateway, snapshots and statistics.
+#![forbid(unsafe_code)]
+
+pub mod report;
+mod runtime_config;
+
+pub use runtime_config::{DhcpConfig, InterfaceConfig, NetworkConfig, PortConfig, Reach, RuntimeConfig};

@@ -1,0 +1,126 @@
+//! What the worker tells about its state: plain values for `show`, JSON and metrics.
+
+use std::net::{Ipv4Addr, SocketAddrV4};
+
+use packet::{MacAddr, Millis, NetworkId, PortCounters, PortId, Protocol, Vid};
+
+/// A port with its counters.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct PortReport {
+    /// The port.
+    pub id: PortId,
+    /// Its network.
+    pub network: NetworkId,
+    /// Addresses learned on it.
+    pub learned: u32,
+    /// What it received, sent and dropped.
+    pub counters: PortCounters,
+}
+
+/// An entry of the forwarding database.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct FdbReport {
+    /// The network.
+    pub network: NetworkId,
+    /// The VLAN.
+    pub vid: Vid,
+    /// The address.
+    pub mac: MacAddr,
+    /// The port it is behind.
+    pub port: PortId,
+    /// Time since it was last seen; `None` for static entries, which don't age.
+    pub idle: Option<Millis>,
+}
+
+/// A flow of the connection table. Ports are identifiers for ICMP queries.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct FlowReport {
+    /// The protocol.
+    pub protocol: Protocol,
+    /// Source of the original direction.
+    pub original_source: SocketAddrV4,
+    /// Destination of the original direction.
+    pub original_destination: SocketAddrV4,
+    /// Source of the reply direction.
+    pub reply_source: SocketAddrV4,
+    /// Destination of the reply direction.
+    pub reply_destination: SocketAddrV4,
+    /// Where the flow is in its life, such as `established`.
+    pub state: &'static str,
+    /// Time until it is forgotten if nothing comes.
+    pub expires_in: Millis,
+    /// Packets in original and reply direction.
+    pub packets: [u64; 2],
+    /// Bytes of IP packets in original and reply direction.
+    pub bytes: [u64; 2],
+}
+
+/// The chain that a NAT rule is in.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Chain {
+    /// Destination translation.
+    Prerouting,
+    /// Source translation.
+    Postrouting,
+}
+
+/// How often a NAT rule was the deciding one. The rule itself is `rules.prerouting[index]` or
+/// `rules.postrouting[index]` of the running configuration.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct RuleReport {
+    /// The chain.
+    pub chain: Chain,
+    /// Its place in the chain.
+    pub index: usize,
+    /// Flows' first packets that it decided.
+    pub packets: u64,
+    /// Their bytes.
+    pub bytes: u64,
+}
+
+/// A DHCP lease.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct LeaseReport {
+    /// The network.
+    pub network: NetworkId,
+    /// The leased address.
+    pub address: Ipv4Addr,
+    /// Whose it is.
+    pub mac: MacAddr,
+    /// What the client calls itself.
+    pub host_name: Option<String>,
+    /// Time until it ends.
+    pub expires_in: Millis,
+}
+
+/// A next hop in the ARP table.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct NeighbourReport {
+    /// The network.
+    pub network: NetworkId,
+    /// Its address.
+    pub address: Ipv4Addr,
+    /// Its MAC, once known.
+    pub mac: Option<MacAddr>,
+}
+
+/// Counters of the whole worker.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub struct StatsReport {
+    /// Bursts processed.
+    pub bursts: u64,
+    /// Frames processed.
+    pub frames: u64,
+    /// Frames that went to the slow path.
+    pub punted: u64,
+    /// Frames that the switch itself sent.
+    pub injected: u64,
+    /// Flows in the table.
+    pub flows: u64,
+    /// Flows ever admitted.
+    pub flows_admitted: u64,
+    /// Flows that timed out.
+    pub flows_expired: u64,
+    /// Frames of the switch itself that were dropped, by any reason.
+    pub own_drops: packet::DropCounters,
+}

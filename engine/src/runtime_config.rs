@@ -1,0 +1,102 @@
+//! The configuration as the worker runs it: an immutable snapshot, valid by construction of whoever made it.
+
+use std::net::Ipv4Addr;
+
+use nat_engine::{RuleSet, Timeouts};
+use packet::{Ipv4Cidr, MacAddr, Millis, NetworkId, PortId};
+
+/// A snapshot. Numbers, not names, connect its parts.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub struct RuntimeConfig {
+    /// The networks, uplinks among them; `networks[n].id.index() == n`.
+    pub networks: Vec<NetworkConfig>,
+    /// The ports, in ascending order of their ids; ids may have gaps.
+    pub ports: Vec<PortConfig>,
+    /// NAT rules, in order.
+    pub rules: RuleSet,
+    /// Idle times of flows.
+    pub timeouts: Timeouts,
+    /// Flows at most; a new one beyond that is refused.
+    pub flow_limit: u32,
+}
+
+/// One Ethernet segment.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct NetworkConfig {
+    /// Its index in the snapshot.
+    pub id: NetworkId,
+    /// The name in the configuration, for people.
+    pub name: String,
+    /// What traffic may enter and leave it at layer 3.
+    pub reach: Reach,
+    /// The switch's own place in it; `None`: a segment without a gateway (modes internal and bridge).
+    pub interface: Option<InterfaceConfig>,
+    /// Idle time after which a learned address is forgotten. IEEE 802.1Q, table 8-6: default 300 s.
+    pub ageing: Millis,
+    /// Addresses learned at most; rounded up to a power of two.
+    pub fdb_capacity: u32,
+    /// Guests' ports can't reach each other, only the gateway (mode nat-isolated).
+    pub isolated: bool,
+}
+
+/// What traffic may enter and leave a network at layer 3.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Reach {
+    /// No routing at all: internal, bridge, host-only.
+    Closed,
+    /// To and from other routed networks, and out by this uplink if there is one; addresses stay as they are.
+    Routed(Option<NetworkId>),
+    /// Out by this uplink, translated; in only with a flow or a rule.
+    Translated(NetworkId),
+    /// This network is an uplink: the next hop for everything that is on no network, if there is one.
+    Uplink(Option<Ipv4Addr>),
+}
+
+/// The switch's own address on a network.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct InterfaceConfig {
+    /// Its MAC address.
+    pub mac: MacAddr,
+    /// Its address, with the network's prefix length.
+    pub address: Ipv4Cidr,
+    /// The largest IP packet on this network, in bytes.
+    pub mtu: u16,
+    /// The DHCP server, if the network has one.
+    pub dhcp: Option<DhcpConfig>,
+}
+
+/// A DHCPv4 server's settings.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct DhcpConfig {
+    /// First address to lease.
+    pub first: Ipv4Addr,
+    /// Last address to lease.
+    pub last: Ipv4Addr,
+    /// How long a lease is good for.
+    pub lease_time: Millis,
+    /// The router option; `None`: none is offered (host-only).
+    pub router: Option<Ipv4Addr>,
+    /// The DNS servers option; empty: none is offered.
+    pub dns: Vec<Ipv4Addr>,
+    /// The domain name option.
+    pub domain: Option<String>,
+    /// Addresses that belong to certain clients.
+    pub reserved: Vec<(MacAddr, Ipv4Addr)>,
+}
+
+/// A port of the switch.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct PortConfig {
+    /// Its number, unchanged across reloads while the port exists.
+    pub id: PortId,
+    /// The name in the configuration, for people.
+    pub name: String,
+    /// The network it is in.
+    pub network: NetworkId,
+    /// The largest layer-3 packet it takes, in bytes.
+    pub mtu: u16,
+    /// Addresses learned on it at most.
+    pub learn_limit: u32,
+    /// Addresses that are always behind it.
+    pub static_macs: Vec<MacAddr>,
+}

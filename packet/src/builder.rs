@@ -1,0 +1,197 @@
+//! Builds packets layer by layer, for tests, benchmarks and the switch's own answers:
+//! `eth().ipv4(a, b).udp(1000, 53).payload(b"q")`. Lengths and checksums are filled in at the end.
+
+use std::net::Ipv4Addr;
+
+use crate::checksum::{self, Sum};
+use crate::wire::{ArpPacket, IntoBytes, Ipv4Header, TcpHeader, U16, U32, UdpHeader};
+use crate::{EtherType, MacAddr, Protocol};
+
+/// A frame under construction.
+#[derive(Clone, Debug)]
+pub struct FrameBuilder {
+    dst: MacAddr,
+    src: MacAddr,
+    tags: Vec<u16>,
+    ether_type: EtherType,
+    ip: Option<Ipv4Header>,
+    l4: Vec<u8>,
+}
+
+/// A frame from 02:00:00:00:00:01 to 02:00:00:00:00:02, untagged, of a local experimental EtherType.
+pub fn eth() -> FrameBuilder {
+    FrameBuilder {
+        dst: MacAddr::local(2),
+        src: MacAddr::local(1),
+        tags: Vec::new(),
+        ether_type: EtherType(0x88b5),
+        ip: None,
+        l4: Vec::new(),
+    }
+}
+
+impl FrameBuilder {
+    /// Source address.
+    #[must_use]
+    pub fn src(self, src: MacAddr) -> Self {
+        Self { src, ..self }
+    }
+
+    /// Destination address.
+    #[must_use]
+    pub fn dst(self, dst: MacAddr) -> Self {
+        Self { dst, ..self }
+    }
+
+    /// Adds a C-tag inside the tags already there; `vid` isn't checked, so that tests can send a bad one.
+    #[must_use]
+    pub fn vlan(mut self, vid: u16) -> Self {
+        self.tags.push(vid);
+        self
+    }
+
+    /// EtherType of the payload.
+    #[must_use]
+    pub fn ether_type(self, ether_type: EtherType) -> Self {
+        Self { ether_type, ..self }
+    }
+
+    /// An IPv4 header: ttl 64, id 1, DF set.
+    #[must_use]
+    pub fn ipv4(self, src: Ipv4Addr, dst: Ipv4Addr) -> Self {
+        let ip = Ipv4Header {
+            version_ihl: 0x45,
+            tos: 0,
+            total_len: U16::ZERO,
+            id: U16::new(1),
+            flags_fragment: U16::new(Ipv4Header::DF),
+            ttl: 64,
+            protocol: 253,
+            checksum: U16::ZERO,
+            src: src.octets(),
+            dst: dst.octets(),
+        };
+        Self { ether_type: EtherType::IPV4, ip: Some(ip), ..self }
+    }
+
+    /// Changes the IPv4 header.
+    #[must_use]
+    pub fn ip(mut self, change: impl FnOnce(&mut Ipv4Header)) -> Self {
+        if let Some(ip) = &mut self.ip {
+            change(ip);
+        }
+        self
+    }
+
+    /// Time to live.
+    #[must_use]
+    pub fn ttl(self, ttl: u8) -> Self {
+        self.ip(|ip| ip.ttl = ttl)
+    }
+
+    /// A UDP header.
+    #[must_use]
+    pub fn udp(self, src: u16, dst: u16) -> Self {
+        let udp = UdpHeader {
+            src_port: U16::new(src),
+            dst_port: U16::new(dst),
+            len: U16::ZERO,
+            checksum: U16::ZERO,
+        };
+        self.layer4(Protocol::UDP, udp.as_bytes())
+    }
+
+    /// A TCP header with these flags; sequence and acknowledgment number 1000, window 65535.
+    #[must_use]
+    pub fn tcp(self, src: u16, dst: u16, flags: u8) -> Self {
+        let tcp = TcpHeader {
+            src_port: U16::new(src),
+            dst_port: U16::new(dst),
+            seq: U32::new(1000),
+            ack: U32::new(if flags & TcpHeader::ACK != 0 { 1000 } else { 0 }),
+            data_offset: 5 << 4,
+            flags,
+            window: U16::MAX_VALUE,
+            checksum: U16::ZERO,
+            urgent: U16::ZERO,
+        };
+        self.layer4(Protocol::TCP, tcp.as_bytes())
+    }
+
+    /// An ICMP echo request.
+    #[must_use]
+    pub fn icmp_echo(self, id: u16, seq: u16) -> Self {
+        self.icmp(8, 0, u32::from(id) << 16 | u32::from(seq))
+    }
+
+    /// An ICMP echo reply.
+    #[must_use]
+    pub fn icmp_echo_reply(self, id: u16, seq: u16) -> Self {
+        self.icmp(0, 0, u32::from(id) << 16 | u32::from(seq))
+    }
+
+    /// An ICMP message: type, code and the four bytes behind the checksum.
+    #[must_use]
+    pub fn icmp(self, kind: u8, code: u8, rest: u32) -> Self {
+        let mut header = [kind, code, 0, 0, 0, 0, 0, 0];
+        header[4..].copy_from_slice(&rest.to_be_bytes());
+        self.layer4(Protocol::ICMP, &header)
+    }
+
+    /// An ARP packet; the Ethernet addresses are left as they are.
+    pub fn arp(self, operation: u16, sender: (MacAddr, Ipv4Addr), target: (MacAddr, Ipv4Addr)) -> Vec<u8> {
+        let arp = ArpPacket {
+            hardware: U16::new(1),
+            protocol: U16::new(EtherType::IPV4.0),
+            hardware_len: 6,
+            protocol_len: 4,
+            operation: U16::new(operation),
+            sender_mac: sender.0.octets(),
+            sender_ip: sender.1.octets(),
+            target_mac: target.0.octets(),
+            target_ip: target.1.octets(),
+        };
+        self.ether_type(EtherType::ARP).payload(arp.as_bytes())
+    }
+
+    /// Ends the packet: appends `payload`, fills in lengths and checksums.
+    pub fn payload(self, payload: &[u8]) -> Vec<u8> {
+        let mut frame = [self.dst.octets(), self.src.octets()].concat();
+        for tag in &self.tags {
+            frame.extend_from_slice(&EtherType::VLAN.0.to_be_bytes());
+            frame.extend_from_slice(&tag.to_be_bytes());
+        }
+        frame.extend_from_slice(&self.ether_type.0.to_be_bytes());
+        let mut l4 = self.l4;
+        l4.extend_from_slice(payload);
+        if let Some(mut ip) = self.ip {
+            ip.total_len = U16::new((Ipv4Header::LEN + l4.len()) as u16);
+            ip.checksum = U16::new(checksum::of(ip.as_bytes()));
+            complete_l4(&ip, &mut l4);
+            frame.extend_from_slice(ip.as_bytes());
+        }
+        frame.extend_from_slice(&l4);
+        frame
+    }
+
+    fn layer4(mut self, protocol: Protocol, header: &[u8]) -> Self {
+        self.l4 = header.to_vec();
+        self.ip(|ip| ip.protocol = protocol.0)
+    }
+}
+
+fn complete_l4(ip: &Ipv4Header, l4: &mut [u8]) {
+    let len = l4.len() as u16;
+    let pseudo = Sum::pseudo_header_v4(ip.source(), ip.destination(), ip.protocol, len);
+    let (at, pseudo) = match Protocol(ip.protocol) {
+        Protocol::UDP => {
+            l4[4..6].copy_from_slice(&len.to_be_bytes());
+            (6, pseudo)
+        }
+        Protocol::TCP => (16, pseudo),
+        Protocol::ICMP => (2, Sum::ZERO),
+        _ => return,
+    };
+    let checksum = pseudo.add(Sum::of(l4)).checksum();
+    l4[at..at + 2].copy_from_slice(&checksum.to_be_bytes());
+}

@@ -1,0 +1,213 @@
+//! A burst: up to 64 frames received on one port, each in a buffer of its own.
+//!
+//! ```text
+//! buffer: [ headroom 64 ][ frame, up to MAX_FRAME ]      one buffer = 1035 cache lines, an odd number,
+//!            └ virtio_net_hdr sits right before the frame    so that equal offsets fall into different cache sets
+//! ```
+//!
+//! Buffers are reused from the first one on, so that a short burst stays in the cache.
+
+use crate::meta::FrameMeta;
+use crate::{NetworkId, Offload, PortId};
+
+/// Frames in a burst at most.
+pub const BURST_FRAMES: usize = 64;
+
+/// A burst is full when it holds this many bytes, even if it has room for more frames: super-frames of 64 KiB are
+/// written while they are still in the cache.
+pub const BURST_BYTES: usize = 256 * 1024;
+
+/// Free bytes before each frame: room for a `virtio_net_hdr`, so that header and frame are one system call's buffer.
+pub const HEADROOM: usize = 64;
+
+/// The longest frame: an IP packet of 65 535 bytes behind an Ethernet header with two VLAN tags, rounded up.
+pub const MAX_FRAME: usize = 65_568;
+
+const STRIDE: usize = 1035 * 64;
+const _: () = assert!(HEADROOM + MAX_FRAME <= STRIDE && (STRIDE / 64) % 2 == 1);
+
+/// Up to [`BURST_FRAMES`] frames of one origin.
+#[derive(Debug)]
+pub struct Burst {
+    metas: Vec<FrameMeta>,
+    lens: [u32; BURST_FRAMES],
+    buffers: Vec<u8>,
+    bytes: usize,
+    /// The port that received the frames; `None`: the switch itself made them.
+    origin: Option<PortId>,
+    network: NetworkId,
+}
+
+/// A frame of a burst.
+#[derive(Debug)]
+pub struct Frame<'a> {
+    /// What is known of it.
+    pub meta: &'a mut FrameMeta,
+    /// From the destination address to the last byte of payload.
+    pub bytes: &'a mut [u8],
+}
+
+/// A free buffer of a burst, to receive a frame into.
+#[derive(Debug)]
+pub struct Slot<'a> {
+    burst: &'a mut Burst,
+}
+
+impl Default for Burst {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl Burst {
+    /// An empty burst. Its 4 MiB of buffers become resident when first used.
+    pub fn new() -> Self {
+        Self {
+            metas: Vec::with_capacity(BURST_FRAMES),
+            lens: [0; BURST_FRAMES],
+            buffers: vec![0; BURST_FRAMES * STRIDE],
+            bytes: 0,
+            origin: None,
+            network: NetworkId::new(0),
+        }
+    }
+
+    /// Empties the burst; frames that follow come from `origin` (`None`: the switch itself), in `network`.
+    pub fn restart(&mut self, origin: Option<PortId>, network: NetworkId) {
+        self.metas.clear();
+        self.bytes = 0;
+        self.origin = origin;
+        self.network = network;
+    }
+
+    /// The port that received the frames; `None`: the switch itself made them.
+    pub fn origin(&self) -> Option<PortId> {
+        self.origin
+    }
+
+    /// The network of the origin.
+    pub fn network(&self) -> NetworkId {
+        self.network
+    }
+
+    /// Number of frames.
+    pub fn len(&self) -> usize {
+        self.metas.len()
+    }
+
+    /// Whether there is no frame.
+    pub fn is_empty(&self) -> bool {
+        self.metas.is_empty()
+    }
+
+    /// The sum of the frames' lengths when they were received.
+    pub fn total_bytes(&self) -> usize {
+        self.bytes
+    }
+
+    /// A buffer for one more frame, unless the burst is full.
+    pub fn slot(&mut self) -> Option<Slot<'_>> {
+        let full = self.metas.len() == BURST_FRAMES || self.bytes >= BURST_BYTES;
+        if full { None } else { Some(Slot { burst: self }) }
+    }
+
+    /// Adds a copy of `bytes`; `false` if the burst is full or the frame too long.
+    pub fn push(&mut self, bytes: &[u8], offload: Offload) -> bool {
+        let Some(mut slot) = self.slot() else { return false };
+        let Some(buffer) = slot.buffer().get_mut(HEADROOM..HEADROOM + bytes.len()) else { return false };
+        buffer.copy_from_slice(bytes);
+        slot.commit(bytes.len(), offload);
+        true
+    }
+
+    /// The metas of all frames.
+    pub fn metas(&self) -> &[FrameMeta] {
+        &self.metas
+    }
+
+    /// The metas of all frames, to be changed.
+    pub fn metas_mut(&mut self) -> &mut [FrameMeta] {
+        &mut self.metas
+    }
+
+    /// Frame `index`, which must be below [`len`](Self::len).
+    pub fn frame_mut(&mut self, index: usize) -> Frame<'_> {
+        let (start, len) = (index * STRIDE + HEADROOM, self.lens[index] as usize);
+        Frame { meta: &mut self.metas[index], bytes: &mut self.buffers[start..start + len] }
+    }
+
+    /// The bytes of frame `index`, which must be below [`len`](Self::len).
+    pub fn bytes(&self, index: usize) -> &[u8] {
+        let (start, len) = (index * STRIDE + HEADROOM, self.lens[index] as usize);
+        &self.buffers[start..start + len]
+    }
+
+    /// The frame's bytes and the `headroom` bytes before them (at most [`HEADROOM`]), in one slice: the way to put a
+    /// `virtio_net_hdr` in front without moving the frame.
+    pub fn with_headroom(&mut self, index: usize, headroom: usize) -> &mut [u8] {
+        let (start, len) = (index * STRIDE + HEADROOM, self.lens[index] as usize);
+        &mut self.buffers[start - headroom.min(HEADROOM)..start + len]
+    }
+
+    /// Calls `stage` on each frame, in order.
+    #[inline]
+    pub fn for_each(&mut self, mut stage: impl FnMut(usize, Frame<'_>)) {
+        let buffers = self.buffers.chunks_exact_mut(STRIDE);
+        for (index, ((meta, buffer), &len)) in self.metas.iter_mut().zip(buffers).zip(&self.lens).enumerate()
+        {
+            stage(index, Frame { meta, bytes: &mut buffer[HEADROOM..HEADROOM + len as usize] });
+        }
+    }
+}
+
+impl Slot<'_> {
+    /// The whole buffer: [`HEADROOM`] bytes, then room for [`MAX_FRAME`] bytes of frame.
+    pub fn buffer(&mut self) -> &mut [u8] {
+        let start = self.burst.metas.len() * STRIDE;
+        &mut self.burst.buffers[start..start + HEADROOM + MAX_FRAME]
+    }
+
+    /// The frame of `len` bytes behind the headroom joins the burst. A longer one than [`MAX_FRAME`] is cut: a
+    /// receiver can't have put more into the buffer.
+    pub fn commit(self, len: usize, offload: Offload) {
+        let len = len.min(MAX_FRAME);
+        self.burst.lens[self.burst.metas.len()] = len as u32;
+        self.burst.bytes += len;
+        self.burst.metas.push(FrameMeta::new(self.burst.network, offload));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_burst_takes_sixty_four_frames_and_no_more() {
+        let mut burst = Burst::new();
+        burst.restart(None, NetworkId::new(3));
+        for n in 0..BURST_FRAMES {
+            assert!(burst.push(&[n as u8; 60], Offload::NONE));
+        }
+        assert!(!burst.push(&[0; 60], Offload::NONE));
+        assert_eq!(burst.len(), 64);
+        assert_eq!(burst.bytes(63), &[63; 60]);
+        assert_eq!(burst.metas()[63].network, NetworkId::new(3));
+    }
+
+    #[test]
+    fn super_frames_fill_a_burst_by_their_bytes() {
+        let mut burst = Burst::new();
+        while burst.push(&vec![0; MAX_FRAME], Offload::NONE) {}
+        assert_eq!(burst.len(), BURST_BYTES.div_ceil(MAX_FRAME));
+        assert!(!burst.push(&vec![0; MAX_FRAME + 1], Offload::NONE));
+    }
+
+    #[test]
+    fn the_headroom_lies_right_before_the_frame() {
+        let mut burst = Burst::new();
+        burst.push(b"frame", Offload::NONE);
+        burst.with_headroom(0, 2)[..2].copy_from_slice(b"ab");
+        assert_eq!(burst.with_headroom(0, 2), b"abframe");
+        assert_eq!(burst.bytes(0), b"frame");
+    }
+}

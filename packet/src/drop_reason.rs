@@ -1,0 +1,165 @@
+//! Why a frame was dropped: the one list that counters, `show drops` and the documentation are made from.
+
+use std::fmt;
+
+macro_rules! drop_reasons {
+    ($($(#[doc = $sentence:literal])+ $variant:ident = $name:literal,)+) => {
+        /// Why a frame was dropped. Each has a sentence and a stable name.
+        #[derive(Clone, Copy, PartialEq, Eq, Debug, Hash)]
+        #[repr(u8)]
+        pub enum DropReason { $($(#[doc = $sentence])+ $variant,)+ }
+
+        impl DropReason {
+            /// Every reason, in the order of the list.
+            pub const ALL: &'static [Self] = &[$(Self::$variant,)+];
+
+            /// The stable name, as counters and JSON show it.
+            pub const fn name(self) -> &'static str {
+                match self { $(Self::$variant => $name,)+ }
+            }
+
+            /// What happened, in a sentence.
+            pub const fn sentence(self) -> &'static str {
+                match self { $(Self::$variant => concat!($($sentence,)+).trim_ascii(),)+ }
+            }
+        }
+    };
+}
+
+drop_reasons! {
+    // Layer 2, on every frame.
+    /// The frame ends before its Ethernet header or VLAN tag does.
+    FrameTooShort = "frame_too_short",
+    /// The frame is longer than a buffer of the switch.
+    FrameTooLong = "frame_too_long",
+    /// The VLAN tag's identifier is 4095, which is reserved.
+    BadVlanTag = "bad_vlan_tag",
+    /// The source is a group address or all zero.
+    BadSourceMac = "bad_source_mac",
+    /// The checksum or segmentation that the sender asked for lies outside the frame or makes no sense.
+    BadOffload = "bad_offload",
+    /// The ingress port belongs to no network, or is not forwarding.
+    PortNotForwarding = "port_not_forwarding",
+    /// The destination is one of 01:80:C2:00:00:00 to 0F, which no bridge forwards.
+    BridgeReserved = "bridge_reserved",
+    /// The destination was learned on the port that the frame came from.
+    SamePort = "same_port",
+    /// The source is the switch's own address: a loop, or a guest that pretends to be the gateway.
+    OwnSourceMac = "own_source_mac",
+    /// Both ports are isolated from each other.
+    PortIsolated = "port_isolated",
+    /// No other port of the network is there to take the frame.
+    NoEgressPort = "no_egress_port",
+    /// The frame is larger than the MTU of its egress port.
+    MtuExceeded = "mtu_exceeded",
+
+    // The gateway, on frames addressed to the switch.
+    /// Addressed to the switch's own MAC, but neither IPv4 nor ARP.
+    NotForGateway = "not_for_gateway",
+    /// A tagged frame addressed to the switch, which has its address in the untagged VLAN only.
+    TaggedForGateway = "tagged_for_gateway",
+    /// The IPv4 header is cut short, contradicts itself, or its lengths lie.
+    BadIpHeader = "bad_ip_header",
+    /// The IPv4 header checksum is wrong.
+    BadIpChecksum = "bad_ip_checksum",
+    /// The TCP, UDP or ICMP header is cut short or contradicts itself.
+    BadL4Header = "bad_l4_header",
+    /// The ICMP checksum is wrong.
+    BadIcmpChecksum = "bad_icmp_checksum",
+    /// The IPv4 source cannot be a sender: unspecified, broadcast, multicast, loopback, or the switch's own.
+    BadIpSource = "bad_ip_source",
+    /// The IPv4 source is not of the network that the frame came from.
+    SourceNotOnLink = "source_not_on_link",
+    /// A destination that is never forwarded: broadcast, link-local, loopback or reserved.
+    NotRoutable = "not_routable",
+    /// A multicast packet, which the gateway does not route.
+    MulticastNotRouted = "multicast_not_routed",
+    /// No route to the destination.
+    NoRoute = "no_route",
+    /// The network's mode does not allow traffic to where the packet wants to go.
+    RouteProhibited = "route_prohibited",
+    /// The time to live ran out.
+    TtlExceeded = "ttl_exceeded",
+    /// Larger than the way out and not to be fragmented; the sender was told.
+    FragmentationNeeded = "fragmentation_needed",
+    /// Nobody answers ARP for the next hop.
+    NeighbourUnreachable = "neighbour_unreachable",
+    /// More frames wait for a next hop's MAC than the queue holds.
+    NeighbourQueueFull = "neighbour_queue_full",
+    /// No room for another next hop.
+    NeighbourTableFull = "neighbour_table_full",
+    /// An IPv4 packet for the switch itself, of a protocol or port that nothing serves.
+    NoService = "no_service",
+    /// The ARP packet is malformed or makes no sense.
+    BadArp = "bad_arp",
+    /// An ARP packet that is not about the switch's own address.
+    ArpNotForUs = "arp_not_for_us",
+    /// The DHCP message is malformed.
+    BadDhcp = "bad_dhcp",
+    /// A DHCP message of a kind that a server does not answer, or meant for another server.
+    DhcpNotForUs = "dhcp_not_for_us",
+    /// Every address of the DHCP range is taken.
+    DhcpRangeFull = "dhcp_range_full",
+    /// An answer was due, but the limit on ICMP messages was reached.
+    IcmpRateLimited = "icmp_rate_limited",
+    /// More answers were due in one burst than it holds.
+    ReplyBurstFull = "reply_burst_full",
+
+    // NAT.
+    /// From outside, without a flow, mapping or rule that lets it in.
+    NatUnsolicited = "nat_unsolicited",
+    /// No outside port is left for a new flow.
+    NatNoPorts = "nat_no_ports",
+    /// The outside has no address to translate to.
+    NatNoAddress = "nat_no_address",
+    /// The flow table is full; existing flows are not touched.
+    FlowTableFull = "flow_table_full",
+    /// The first packet of a TCP connection is not a SYN.
+    TcpNoSyn = "tcp_no_syn",
+    /// A protocol that NAT does not translate.
+    NatProtocolUnsupported = "nat_protocol_unsupported",
+    /// An ICMP error about a packet of no known flow.
+    IcmpErrorUnmatched = "icmp_error_unmatched",
+    /// A later fragment whose first fragment was not seen.
+    FragmentWithoutFirst = "fragment_without_first",
+    /// A fragment that overlaps a header, is longer than a packet can be, or is otherwise unsafe.
+    BadFragment = "bad_fragment",
+
+    // Transmission, counted at the egress port.
+    /// The egress port's queue is full.
+    TxQueueFull = "tx_queue_full",
+    /// The egress port's link is down.
+    TxLinkDown = "tx_link_down",
+    /// The operating system refused the frame.
+    TxRefused = "tx_refused",
+    /// The frame's segmentation cannot be done in software.
+    TxUnsegmentable = "tx_unsegmentable",
+}
+
+impl DropReason {
+    /// How many reasons there are.
+    pub const COUNT: usize = Self::ALL.len();
+}
+
+impl fmt::Display for DropReason {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.name())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_are_unique_and_sentences_end() {
+        let mut names: Vec<_> = DropReason::ALL.iter().map(|r| r.name()).collect();
+        names.sort_unstable();
+        names.dedup();
+        assert_eq!(names.len(), DropReason::COUNT);
+        for reason in DropReason::ALL {
+            assert!(reason.sentence().ends_with('.'), "{reason}");
+            assert_eq!(DropReason::ALL[*reason as usize], *reason);
+        }
+    }
+}

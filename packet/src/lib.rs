@@ -1,0 +1,38 @@
+//! What every other crate of tapswitch speaks: addresses, bursts of frames, frame meta, verdicts, drop reasons,
+//! wire formats and checksums.
+//!
+//! ```text
+//! Burst ─┬─ frame 0: [headroom 64][bytes …]  + FrameMeta (≤ 64 bytes: where the headers are, offload, verdict)
+//!        ├─ frame 1: …
+//!        └─ up to 64 frames, all received on one port (or injected by the switch itself)
+//! ```
+//!
+//! Nothing here does I/O, knows the time or keeps state between bursts.
+#![forbid(unsafe_code)]
+
+mod addr;
+pub mod builder;
+mod burst;
+pub mod checksum;
+mod counted;
+mod drop_reason;
+mod ipv4;
+mod meta;
+pub mod offload;
+mod parse;
+mod time;
+mod tx_list;
+mod verdict;
+pub mod wire;
+
+pub use addr::{EtherType, Ipv4Cidr, MacAddr, NetworkId, ParseAddrError, PortId, Vid};
+pub use burst::{BURST_BYTES, BURST_FRAMES, Burst, Frame, HEADROOM, MAX_FRAME, Slot};
+pub use counted::{DropCounters, PortCounters};
+pub use drop_reason::DropReason;
+pub use ipv4::{Fragment, Ipv4Packet, L4, Protocol};
+pub use meta::FrameMeta;
+pub use offload::{Gso, Offload, OffloadSet, VNET_HDR_LEN};
+pub use parse::parse;
+pub use time::Millis;
+pub use tx_list::{TxList, TxLists};
+pub use verdict::{PuntReason, Verdict};

@@ -1,0 +1,60 @@
+//! What is known of a frame beside its bytes.
+
+use crate::{EtherType, MacAddr, NetworkId, Offload, PuntReason, Verdict, Vid};
+
+/// Where the headers of a frame are, what its hardware offload still owes, and what becomes of it.
+///
+/// Filled by [`parse`](crate::parse); `bytes` in the comments are the frame's, from the destination address on.
+#[derive(Clone, Copy, Debug)]
+pub struct FrameMeta {
+    /// What becomes of the frame.
+    pub verdict: Verdict,
+    /// The slow path wants to see this frame too, whatever the verdict: a broadcast ARP request is flooded and
+    /// looked at.
+    pub copy: Option<PuntReason>,
+    /// The network the frame is in: the ingress port's at first, the way out's after routing.
+    pub network: NetworkId,
+    /// The checksum and segmentation that the sender left to its hardware.
+    pub offload: Offload,
+    /// The VLAN: the outermost tag's, else the default PVID.
+    pub vid: Vid,
+    /// The EtherType behind all tags; a value below 0x600 is a length (IEEE 802.3 LLC).
+    pub ether_type: EtherType,
+    /// Offset in `bytes` of what follows the EtherType.
+    pub l3: u16,
+    /// Destination address.
+    pub dst: MacAddr,
+    /// Source address.
+    pub src: MacAddr,
+}
+
+impl FrameMeta {
+    /// The meta of a frame in `network` about which nothing else is known yet.
+    pub const fn new(network: NetworkId, offload: Offload) -> Self {
+        Self {
+            verdict: Verdict::Undecided,
+            copy: None,
+            network,
+            offload,
+            vid: Vid::DEFAULT,
+            ether_type: EtherType(0),
+            l3: 0,
+            dst: MacAddr::ZERO,
+            src: MacAddr::ZERO,
+        }
+    }
+
+    /// Whether a stage has dropped the frame.
+    pub const fn is_dropped(&self) -> bool {
+        matches!(self.verdict, Verdict::Drop(_))
+    }
+
+    /// Drops the frame for `reason`, unless an earlier stage has already dropped it: the first reason wins.
+    pub const fn drop(&mut self, reason: crate::DropReason) {
+        if !self.is_dropped() {
+            self.verdict = Verdict::Drop(reason);
+        }
+    }
+}
+
+const _: () = assert!(size_of::<FrameMeta>() <= 64);

@@ -1,0 +1,457 @@
+//! Checksum and segmentation offload: the arithmetic that Linux leaves to a network card, in one place.
+//!
+//! A tap with `IFF_VNET_HDR`, a packet socket or a vhost-user ring hands over a `virtio_net_hdr` with each frame
+//! (virtio 1.2, 5.1.6; little-endian as x86 taps speak it):
+//!
+//! ```text
+//! flags:8  gso_type:8  hdr_len:16  gso_size:16  csum_start:16  csum_offset:16  num_buffers:16
+//!   │         └ the frame is many segments of gso_size payload bytes in one: a super-frame
+//!   └ NEEDS_CSUM: the sum of bytes[csum_start..] is still to be put at csum_start + csum_offset,
+//!                 where the sum of the pseudo-header stands now
+//! ```
+//!
+//! A rewrite of such a frame adjusts the pseudo-header's sum only ([`update_checksum`]); a port that takes offloaded
+//! frames gets the header as it is; for one that doesn't, [`Segments`] and [`complete_checksum`] do the card's work.
+
+use crate::checksum::{Delta, Sum};
+use crate::wire::{FromBytes, IntoBytes, Ipv4Header, Ipv6Header, TcpHeader, U16, U32, UdpHeader};
+use crate::{DropReason, EtherType, FrameMeta, Protocol};
+
+/// Length of the `virtio_net_hdr` on all ports: with `num_buffers`, as virtio 1 and mergeable buffers have it.
+pub const VNET_HDR_LEN: usize = 12;
+
+/// What a frame owes to hardware offload.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Offload {
+    /// Where the checksum's sum starts, from the frame's first byte. Meaningful with `needs_checksum`.
+    pub csum_start: u16,
+    /// Where the checksum goes, from `csum_start` on.
+    pub csum_offset: u16,
+    /// Payload bytes per segment of a super-frame.
+    pub gso_size: u16,
+    /// What a super-frame is to be cut into.
+    pub gso: Gso,
+    /// The checksum is still to be completed.
+    pub needs_checksum: bool,
+    /// The receiver need not check the checksum: the sender's hardware, or the memory it never left, vouches for it.
+    pub checksum_valid: bool,
+    /// A super-frame's TCP segments carry ECN's CWR.
+    pub ecn: bool,
+}
+
+/// Kinds of super-frame.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Gso {
+    /// An ordinary frame.
+    None,
+    /// TCP over IPv4.
+    Tcp4,
+    /// TCP over IPv6.
+    Tcp6,
+    /// UDP datagrams of equal size, over IPv4 or IPv6.
+    Udp,
+}
+
+/// The kinds of offloaded frame that a port takes.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct OffloadSet {
+    /// Frames whose checksum is still to be completed.
+    pub checksum: bool,
+    /// TCP super-frames over IPv4 and IPv6, with ECN.
+    pub tso: bool,
+    /// UDP super-frames over IPv4 and IPv6.
+    pub uso: bool,
+}
+
+impl OffloadSet {
+    /// Nothing but ordinary frames.
+    pub const NONE: Self = Self { checksum: false, tso: false, uso: false };
+    /// Everything.
+    pub const ALL: Self = Self { checksum: true, tso: true, uso: true };
+}
+
+impl Offload {
+    /// An ordinary frame.
+    pub const NONE: Self = Self {
+        csum_start: 0,
+        csum_offset: 0,
+        gso_size: 0,
+        gso: Gso::None,
+        needs_checksum: false,
+        checksum_valid: false,
+        ecn: false,
+    };
+
+    /// Reads the `virtio_net_hdr` of a frame of `frame_len` bytes.
+    ///
+    /// # Errors
+    /// `BadOffload` if the header points outside the frame, or asks for a kind of segmentation that was not offered.
+    pub fn decode(header: &[u8; VNET_HDR_LEN], frame_len: usize) -> Result<Self, DropReason> {
+        let [flags, gso_type, _, _, s0, s1, c0, c1, o0, o1, _, _] = *header;
+        if flags & NEEDS_CSUM == 0 && gso_type == GSO_NONE {
+            return Ok(Self { checksum_valid: flags & DATA_VALID != 0, ..Self::NONE });
+        }
+        let gso = match gso_type & !GSO_ECN {
+            GSO_NONE => Gso::None,
+            GSO_TCPV4 => Gso::Tcp4,
+            GSO_TCPV6 => Gso::Tcp6,
+            GSO_UDP_L4 => Gso::Udp,
+            _ => return Err(DropReason::BadOffload),
+        };
+        let offload = Self {
+            csum_start: u16::from_le_bytes([c0, c1]),
+            csum_offset: u16::from_le_bytes([o0, o1]),
+            gso_size: u16::from_le_bytes([s0, s1]),
+            gso,
+            needs_checksum: flags & NEEDS_CSUM != 0,
+            checksum_valid: flags & DATA_VALID != 0,
+            ecn: gso_type & GSO_ECN != 0,
+        };
+        let sum_end = usize::from(offload.csum_start) + usize::from(offload.csum_offset) + 2;
+        let checksum_inside = offload.needs_checksum && sum_end <= frame_len;
+        let gso_makes_sense = gso == Gso::None || (offload.gso_size > 0 && offload.needs_checksum);
+        if checksum_inside && gso_makes_sense { Ok(offload) } else { Err(DropReason::BadOffload) }
+    }
+
+    /// The `virtio_net_hdr` for a receiver that takes this frame as it is. `hdr_len` is a hint and covers the headers
+    /// up to 20 bytes of layer 4.
+    pub const fn encode(self) -> [u8; VNET_HDR_LEN] {
+        if !self.needs_checksum {
+            let flags = if self.checksum_valid { DATA_VALID } else { 0 };
+            return [flags, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0];
+        }
+        let (gso_type, l4_len) = match self.gso {
+            Gso::None => (GSO_NONE, 0),
+            Gso::Tcp4 => (GSO_TCPV4, TcpHeader::LEN),
+            Gso::Tcp6 => (GSO_TCPV6, TcpHeader::LEN),
+            Gso::Udp => (GSO_UDP_L4, UdpHeader::LEN),
+        };
+        let gso_type = if self.ecn { gso_type | GSO_ECN } else { gso_type };
+        let [h0, h1] = match self.gso {
+            Gso::None => [0, 0],
+            _ => (self.csum_start + l4_len as u16).to_le_bytes(),
+        };
+        let [s0, s1] = self.gso_size.to_le_bytes();
+        let [c0, c1] = self.csum_start.to_le_bytes();
+        let [o0, o1] = self.csum_offset.to_le_bytes();
+        [NEEDS_CSUM, gso_type, h0, h1, s0, s1, c0, c1, o0, o1, 0, 0]
+    }
+
+    /// Whether a port that takes `set` takes this frame as it is.
+    #[inline]
+    pub const fn fits(self, set: OffloadSet) -> bool {
+        match self.gso {
+            Gso::None => set.checksum || !self.needs_checksum,
+            Gso::Tcp4 | Gso::Tcp6 => set.tso,
+            Gso::Udp => set.uso,
+        }
+    }
+
+    /// Whether the checksum of the layer-4 header at `l4` (from the frame's first byte) is still to be completed.
+    #[inline]
+    pub const fn is_partial_at(self, l4: usize) -> bool {
+        self.needs_checksum && self.csum_start as usize == l4
+    }
+
+    /// The largest layer-3 packet this frame becomes on the wire; `bytes` is the frame, `l3` where its packet starts.
+    #[inline]
+    pub fn packet_len(self, bytes: &[u8], l3: usize) -> usize {
+        let whole = bytes.len().saturating_sub(l3);
+        let l4 = usize::from(self.csum_start);
+        let headers = match self.gso {
+            Gso::None => return whole,
+            Gso::Udp => l4 + UdpHeader::LEN,
+            Gso::Tcp4 | Gso::Tcp6 => {
+                let offset = bytes.get(l4 + 12).map_or(0, |b| usize::from(b >> 4) * 4);
+                l4 + offset.max(TcpHeader::LEN)
+            }
+        };
+        whole.min(headers.saturating_sub(l3) + usize::from(self.gso_size))
+    }
+}
+
+/// Puts the checksum in that the sender left to its hardware. `bytes` is the whole frame.
+///
+/// Afterwards `offload` no longer needs a checksum. Cost: the sum over the frame.
+pub fn complete_checksum(bytes: &mut [u8], offload: &mut Offload) {
+    let start = usize::from(offload.csum_start);
+    let at = start + usize::from(offload.csum_offset);
+    if offload.needs_checksum && at + 2 <= bytes.len() {
+        let checksum = Sum::of(&bytes[start..]).checksum();
+        // TCP never ends up here with zero in practice, and UDP must not send it: RFC 768.
+        let checksum = if checksum == 0 { 0xffff } else { checksum };
+        bytes[at..at + 2].copy_from_slice(&checksum.to_be_bytes());
+    }
+    *offload = Offload { checksum_valid: true, ..Offload::NONE };
+}
+
+/// Adjusts the layer-4 checksum in `field` (network byte order) after a rewrite.
+///
+/// `addresses` is the change in the pseudo-header, `ports` the change in the layer-4 header itself. With `partial` the
+/// field holds the pseudo-header's sum and whoever completes it will add the layer-4 header as it is then, so only
+/// `addresses` counts. A UDP checksum of zero means that there is none, and stays.
+#[inline]
+pub fn update_checksum(field: &mut [u8; 2], partial: bool, udp: bool, addresses: Delta, ports: Delta) {
+    let old = u16::from_be_bytes(*field);
+    let new = if partial {
+        addresses.apply_to_sum(old)
+    } else if udp {
+        match old {
+            0 => 0,
+            _ => match addresses.and(ports).apply(old) {
+                0 => 0xffff,
+                new => new,
+            },
+        }
+    } else {
+        addresses.and(ports).apply(old)
+    };
+    *field = new.to_be_bytes();
+}
+
+/// Cuts a super-frame into the segments that a card would send. RFC 9293 for sequence numbers and flags; IPv4
+/// identifications count up.
+#[derive(Debug)]
+pub struct Segments<'a> {
+    frame: &'a [u8],
+    l3: usize,
+    l4: usize,
+    headers: usize,
+    size: usize,
+    sent: usize,
+    count: u16,
+    ipv6: bool,
+    protocol: Protocol,
+}
+
+impl<'a> Segments<'a> {
+    /// The segments of the super-frame `frame`.
+    ///
+    /// # Errors
+    /// `TxUnsegmentable` if the headers contradict the offload.
+    pub fn new(frame: &'a [u8], meta: &FrameMeta) -> Result<Self, DropReason> {
+        const BAD: DropReason = DropReason::TxUnsegmentable;
+        let offload = meta.offload;
+        let (l3, l4) = (usize::from(meta.l3), usize::from(offload.csum_start));
+        let ipv6 = match meta.ether_type {
+            EtherType::IPV4 if offload.gso != Gso::Tcp6 => false,
+            EtherType::IPV6 if offload.gso != Gso::Tcp4 => true,
+            _ => return Err(BAD),
+        };
+        let l3_len = if ipv6 { Ipv6Header::LEN } else { Ipv4Header::LEN };
+        let (protocol, l4_len) = match offload.gso {
+            Gso::None => return Err(BAD),
+            Gso::Udp => (Protocol::UDP, UdpHeader::LEN),
+            Gso::Tcp4 | Gso::Tcp6 => {
+                let (tcp, _) = frame.get(l4..).and_then(|b| TcpHeader::ref_from_prefix(b).ok()).ok_or(BAD)?;
+                (Protocol::TCP, tcp.header_len())
+            }
+        };
+        let minimum = if protocol == Protocol::TCP { TcpHeader::LEN } else { UdpHeader::LEN };
+        let headers = l4 + l4_len;
+        if l4 < l3 + l3_len || l4_len < minimum || headers >= frame.len() || offload.gso_size == 0 {
+            return Err(BAD);
+        }
+        let size = usize::from(offload.gso_size);
+        Ok(Self { frame, l3, l4, headers, size, sent: 0, count: 0, ipv6, protocol })
+    }
+
+    /// Writes the next segment, a frame with all checksums in place, into `out` and returns its length; `None` after
+    /// the last one, or if `out` is too short.
+    pub fn next_into(&mut self, out: &mut [u8]) -> Option<usize> {
+        let payload = &self.frame[self.headers + self.sent..];
+        let payload = &payload[..payload.len().min(self.size)];
+        let out = out.get_mut(..self.headers + payload.len()).filter(|_| !payload.is_empty())?;
+        out[..self.headers].copy_from_slice(&self.frame[..self.headers]);
+        out[self.headers..].copy_from_slice(payload);
+        let last = self.headers + self.sent + payload.len() == self.frame.len();
+        self.fix_network_header(out);
+        self.fix_transport_header(out, last);
+        self.sent += payload.len();
+        self.count = self.count.wrapping_add(1);
+        Some(out.len())
+    }
+
+    fn fix_network_header(&self, out: &mut [u8]) {
+        let packet = &mut out[self.l3..];
+        let len = packet.len();
+        if self.ipv6 {
+            if let Ok((ip, _)) = Ipv6Header::mut_from_prefix(packet) {
+                ip.payload_len = U16::new((len - Ipv6Header::LEN) as u16);
+            }
+            return;
+        }
+        let header_len = self.l4 - self.l3;
+        if let Ok((ip, _)) = Ipv4Header::mut_from_prefix(packet) {
+            ip.total_len = U16::new(len as u16);
+            ip.id = U16::new(ip.id.get().wrapping_add(self.count));
+            ip.checksum = U16::ZERO;
+        }
+        let checksum = crate::checksum::of(&packet[..header_len]);
+        packet[10..12].copy_from_slice(&checksum.to_be_bytes());
+    }
+
+    fn fix_transport_header(&self, out: &mut [u8], last: bool) {
+        let pseudo = self.pseudo_header(out);
+        let l4 = &mut out[self.l4..];
+        let len = l4.len();
+        let at = if self.protocol == Protocol::TCP {
+            if let Ok((tcp, _)) = TcpHeader::mut_from_prefix(l4) {
+                tcp.seq = U32::new(tcp.seq.get().wrapping_add(self.sent as u32));
+                if !last {
+                    tcp.flags &= !(TcpHeader::FIN | TcpHeader::PSH);
+                }
+                if self.count > 0 {
+                    tcp.flags &= !TcpHeader::CWR;
+                }
+            }
+            16
+        } else {
+            l4[4..6].copy_from_slice(&(len as u16).to_be_bytes());
+            6
+        };
+        l4[at..at + 2].fill(0);
+        let checksum = match pseudo.add(Sum::of(l4)).checksum() {
+            0 => 0xffff,
+            checksum => checksum,
+        };
+        l4[at..at + 2].copy_from_slice(&checksum.to_be_bytes());
+    }
+
+    fn pseudo_header(&self, out: &[u8]) -> Sum {
+        let len = out.len() - self.l4;
+        let addresses = if self.ipv6 { self.l3 + 8..self.l3 + 40 } else { self.l3 + 12..self.l3 + 20 };
+        Sum::of(&out[addresses]).add_u16(u16::from(self.protocol.0)).add_u16(len as u16)
+    }
+}
+
+const NEEDS_CSUM: u8 = 1;
+const DATA_VALID: u8 = 2;
+const GSO_NONE: u8 = 0;
+const GSO_TCPV4: u8 = 1;
+const GSO_TCPV6: u8 = 4;
+const GSO_UDP_L4: u8 = 5;
+const GSO_ECN: u8 = 0x80;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::builder::eth;
+    use crate::{Burst, Ipv4Packet, NetworkId, parse};
+    use proptest::prelude::*;
+    use std::net::Ipv4Addr;
+
+    const A: Ipv4Addr = Ipv4Addr::new(10, 0, 0, 1);
+    const B: Ipv4Addr = Ipv4Addr::new(10, 0, 0, 2);
+
+    /// The frame as its sender would hand it to a card: the pseudo-header's sum in the checksum field.
+    fn partial(mut frame: Vec<u8>, csum_offset: u16, gso: Gso, gso_size: u16) -> (Vec<u8>, FrameMeta) {
+        let l4 = 34;
+        let len = (frame.len() - l4) as u16;
+        let pseudo = Sum::pseudo_header_v4(A, B, frame[23], len).fold();
+        let at = l4 + usize::from(csum_offset);
+        frame[at..at + 2].copy_from_slice(&pseudo.to_be_bytes());
+        let offload =
+            Offload { csum_start: 34, csum_offset, gso_size, gso, needs_checksum: true, ..Offload::NONE };
+        let mut burst = Burst::new();
+        burst.restart(None, NetworkId::new(0));
+        burst.push(&frame, offload);
+        parse(&mut burst);
+        (frame, burst.metas()[0])
+    }
+
+    #[test]
+    fn a_completed_checksum_equals_the_one_computed_at_once() {
+        let whole = eth().ipv4(A, B).tcp(1, 2, TcpHeader::ACK).payload(b"hello");
+        let (mut frame, mut meta) = partial(whole.clone(), 16, Gso::None, 0);
+        complete_checksum(&mut frame, &mut meta.offload);
+        assert_eq!(frame, whole);
+        assert!(!meta.offload.needs_checksum);
+    }
+
+    #[test]
+    fn header_round_trip() {
+        let (frame, meta) =
+            partial(eth().ipv4(A, B).tcp(1, 2, TcpHeader::ACK).payload(&[7; 3000]), 16, Gso::Tcp4, 1448);
+        assert_eq!(Offload::decode(&meta.offload.encode(), frame.len()), Ok(meta.offload));
+    }
+
+    #[test]
+    fn a_header_that_points_outside_the_frame_is_refused() {
+        let bad = |change: fn(&mut [u8; 12])| {
+            let (frame, meta) = partial(eth().ipv4(A, B).udp(1, 2).payload(&[7; 300]), 6, Gso::Udp, 100);
+            let mut header = meta.offload.encode();
+            change(&mut header);
+            assert_eq!(Offload::decode(&header, frame.len()), Err(DropReason::BadOffload));
+        };
+        bad(|h| h[6..8].copy_from_slice(&1000_u16.to_le_bytes()));
+        bad(|h| h[8..10].copy_from_slice(&u16::MAX.to_le_bytes()));
+        bad(|h| h[4..6].fill(0));
+        bad(|h| h[1] = 3);
+        bad(|h| h[0] = 0);
+    }
+
+    #[test]
+    fn tcp_segments_carry_the_payload_in_order_with_right_checksums() {
+        let payload: Vec<u8> = (0..4000_u32).map(|n| n as u8).collect();
+        let flags = TcpHeader::ACK | TcpHeader::PSH | TcpHeader::FIN;
+        let (frame, meta) = partial(eth().ipv4(A, B).tcp(1, 2, flags).payload(&payload), 16, Gso::Tcp4, 1448);
+        let mut segments = Segments::new(&frame, &meta).unwrap();
+        let (mut out, mut received, mut seq) = (vec![0; 2000], Vec::new(), 1000);
+        while let Some(len) = segments.next_into(&mut out) {
+            let packet = &out[14..len];
+            let ip = Ipv4Packet::parse(packet).unwrap();
+            let l4 = &packet[20..];
+            assert_eq!(Sum::pseudo_header_v4(A, B, 6, l4.len() as u16).add(Sum::of(l4)).checksum(), 0);
+            let (tcp, data) = TcpHeader::ref_from_prefix(l4).unwrap();
+            assert_eq!((tcp.seq.get(), usize::from(ip.total_len)), (seq, packet.len()));
+            seq += data.len() as u32;
+            received.extend_from_slice(data);
+            let is_last = received.len() == payload.len();
+            assert_eq!(tcp.flags & TcpHeader::FIN != 0, is_last);
+        }
+        assert_eq!(received, payload);
+    }
+
+    #[test]
+    fn a_super_frame_counts_as_its_largest_segment() {
+        let (frame, meta) =
+            partial(eth().ipv4(A, B).tcp(1, 2, TcpHeader::ACK).payload(&[0; 9000]), 16, Gso::Tcp4, 1460);
+        assert_eq!(meta.offload.packet_len(&frame, 14), 1500);
+    }
+
+    proptest! {
+        #[test]
+        fn any_header_and_frame_is_survived(
+            header: [u8; 12], bytes in proptest::collection::vec(any::<u8>(), 14..300), ipv6: bool,
+        ) {
+            let mut bytes = bytes;
+            bytes[12..14].copy_from_slice(&if ipv6 { [0x86, 0xdd] } else { [8, 0] });
+            if let Ok(mut offload) = Offload::decode(&header, bytes.len()) {
+                let mut meta = FrameMeta::new(NetworkId::new(0), offload);
+                (meta.l3, meta.ether_type) = (14, if ipv6 { EtherType::IPV6 } else { EtherType::IPV4 });
+                offload.packet_len(&bytes, 14);
+                let mut out = vec![0; 400];
+                if let Ok(mut segments) = Segments::new(&bytes, &meta) {
+                    while segments.next_into(&mut out).is_some() {}
+                }
+                complete_checksum(&mut bytes, &mut offload);
+            }
+        }
+
+        #[test]
+        fn adjusting_a_partial_checksum_then_completing_it_is_right(new: u32, port: u16, data: Vec<u8>) {
+            let new = Ipv4Addr::from_bits(new);
+            let (mut frame, mut meta) = partial(eth().ipv4(A, B).udp(9, 53).payload(&data), 6, Gso::None, 0);
+            let addresses = Delta::NONE.u32(A.to_bits(), new.to_bits());
+            let ports = Delta::NONE.u16(9, port);
+            let mut field = [frame[40], frame[41]];
+            update_checksum(&mut field, meta.offload.is_partial_at(34), true, addresses, ports);
+            frame[40..42].copy_from_slice(&field);
+            frame[34..36].copy_from_slice(&port.to_be_bytes());
+            complete_checksum(&mut frame, &mut meta.offload);
+            let expected = eth().ipv4(new, B).udp(port, 53).payload(&data);
+            prop_assert_eq!(&frame[34..], &expected[34..]);
+        }
+    }
+}

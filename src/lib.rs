@@ -1,0 +1,1 @@
+//! tapswitch: a userspace virtual switch and NAT dataplane for Linux.

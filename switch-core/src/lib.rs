@@ -1,0 +1,1 @@
+//! IEEE 802.1Q bridge logic: ports, filtering database, forwarding.

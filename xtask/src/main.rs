@@ -1,0 +1,2 @@
+//! One entry point for people and CI.
+fn main() {}
