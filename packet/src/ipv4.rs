@@ -3,7 +3,7 @@
 use std::net::Ipv4Addr;
 
 use crate::DropReason;
-use crate::checksum::{self, Sum};
+use crate::checksum::Sum;
 use crate::wire::{FromBytes, IcmpHeader, Ipv4Header, TcpHeader, UdpHeader};
 
 /// An IP protocol number.
@@ -182,11 +182,6 @@ fn parse_l4(protocol: Protocol, l4: &[u8], fragment: Fragment) -> Result<L4, Dro
         }
         _ => Ok(L4::Other),
     }
-}
-
-/// Whether the ICMP message at `l4` has a right checksum.
-pub fn icmp_checksum_is_right(l4: &[u8]) -> bool {
-    checksum::of(l4) == 0
 }
 
 #[cfg(test)]

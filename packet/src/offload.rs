@@ -14,7 +14,7 @@
 //! frames gets the header as it is; for one that doesn't, [`Segments`] and [`complete_checksum`] do the card's work.
 
 use crate::checksum::{Delta, Sum};
-use crate::wire::{FromBytes, IntoBytes, Ipv4Header, Ipv6Header, TcpHeader, U16, U32, UdpHeader};
+use crate::wire::{FromBytes, Ipv4Header, Ipv6Header, TcpHeader, U16, U32, UdpHeader};
 use crate::{DropReason, EtherType, FrameMeta, Protocol};
 
 /// Length of the `virtio_net_hdr` on all ports: with `num_buffers`, as virtio 1 and mergeable buffers have it.
