@@ -1,2 +1,78 @@
-//! One entry point for people and CI.
-fn main() {}
+//! One entry point for people and CI: `cargo xtask test`, `cargo xtask bench tap`.
+
+use std::process::{Command, ExitCode};
+use std::{env, io};
+
+mod packages;
+mod privilege;
+
+use packages::{BENCH_TOOLS, TEST_TOOLS, Tool};
+use privilege::Privilege;
+
+const USAGE: &str = "\
+cargo xtask test [ARGS]         all tests; ARGS go to `cargo test --workspace`, such as a filter
+cargo xtask bench tap [ARGS]    throughput and latency on real taps beside the floor and the kernel;
+                                ARGS: see `cargo xtask bench tap --help`";
+
+fn main() -> ExitCode {
+    let args: Vec<String> = env::args().skip(1).collect();
+    let args: Vec<&str> = args.iter().map(String::as_str).collect();
+    let done = match args.as_slice() {
+        ["test", rest @ ..] => test(rest),
+        ["bench", "tap", rest @ ..] => bench_tap(rest),
+        _ => {
+            eprintln!("{USAGE}");
+            return ExitCode::from(2);
+        }
+    };
+    match done {
+        Ok(code) => ExitCode::from(code),
+        Err(error) => {
+            eprintln!("xtask: {error}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+/// Runs every test. The whole-system tests make taps and network namespaces, so they need root, or a user
+/// namespace in which we are root.
+fn test(args: &[&str]) -> io::Result<u8> {
+    let privilege = prepare(TEST_TOOLS)?;
+    if privilege == Privilege::UserNamespace {
+        // Built before we enter a namespace, which has no network to fetch dependencies over.
+        let built = cargo(Privilege::Root, &["test", "--workspace", "--no-run"])?;
+        if built != 0 {
+            return Ok(built);
+        }
+    }
+    cargo(privilege, &[&["test", "--workspace"], args].concat())
+}
+
+/// Runs the benchmark on real taps, with everything it measures built for release.
+fn bench_tap(args: &[&str]) -> io::Result<u8> {
+    let privilege = prepare(BENCH_TOOLS)?;
+    let built = cargo(Privilege::Root, &["build", "--release", "-p", "tapswitch", "-p", "bench", "--bins"])?;
+    if built != 0 {
+        return Ok(built);
+    }
+    let run = ["run", "--quiet", "--release", "-p", "bench", "--bin", "tapbench", "--"];
+    cargo(privilege, &[run.as_slice(), args].concat())
+}
+
+/// Sees to it that `tools` are there and that namespaces can be made.
+fn prepare(tools: &[Tool]) -> io::Result<Privilege> {
+    let privilege = privilege::find()?;
+    packages::provide(tools, privilege)?;
+    Ok(privilege)
+}
+
+/// Runs cargo, which prints to our own output, and returns its exit code.
+fn cargo(privilege: Privilege, args: &[&str]) -> io::Result<u8> {
+    let cargo = env::var("CARGO").unwrap_or_else(|_| "cargo".to_owned());
+    let mut command = match privilege {
+        Privilege::Root => Command::new(cargo),
+        Privilege::UserNamespace => privilege::in_user_namespace(&cargo),
+    };
+    let status = command.args(args).status()?;
+    Ok(status.code().and_then(|code| u8::try_from(code).ok()).unwrap_or(1))
+}

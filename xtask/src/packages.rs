@@ -1,0 +1,80 @@
+//! The tools that tests and benchmarks call, and the Debian packages they come from.
+
+use std::path::Path;
+use std::process::Command;
+use std::{env, io};
+
+use crate::privilege::Privilege;
+
+/// A program that must be on the path, and the Debian package that has it.
+pub struct Tool {
+    program: &'static str,
+    package: &'static str,
+}
+
+const fn tool(program: &'static str, package: &'static str) -> Tool {
+    Tool { program, package }
+}
+
+/// What the whole-system tests call.
+pub const TEST_TOOLS: &[Tool] = &[
+    tool("ip", "iproute2"),
+    tool("ping", "iputils-ping"),
+    tool("iperf3", "iperf3"),
+    tool("busybox", "busybox-static"),
+    tool("dhclient", "isc-dhcp-client"),
+    tool("nsenter", "util-linux"),
+    tool("setpriv", "util-linux"),
+    tool("timeout", "coreutils"),
+];
+
+/// What the benchmarks call.
+pub const BENCH_TOOLS: &[Tool] = &[
+    tool("ip", "iproute2"),
+    tool("ping", "iputils-ping"),
+    tool("iperf3", "iperf3"),
+    tool("iptables", "iptables"),
+    tool("nsenter", "util-linux"),
+    tool("setpriv", "util-linux"),
+];
+
+/// Installs what is missing where we may (root, with apt-get), else says what is missing.
+pub fn provide(tools: &[Tool], privilege: Privilege) -> io::Result<()> {
+    let mut missing: Vec<&str> =
+        tools.iter().filter(|tool| !present(tool.program)).map(|tool| tool.package).collect();
+    missing.dedup();
+    if missing.is_empty() {
+        return Ok(());
+    }
+    if privilege != Privilege::Root || !present("apt-get") {
+        let list = missing.join(" ");
+        return Err(io::Error::other(format!(
+            "not installed: {list}. On Debian: sudo apt-get install {list}"
+        )));
+    }
+    println!("xtask: installing {}", missing.join(" "));
+    // The package lists of a fresh machine are empty or old.
+    if install(&missing)? || (apt_get(&["update", "-qq"])? && install(&missing)?) {
+        return Ok(());
+    }
+    Err(io::Error::other(format!("apt-get could not install {}", missing.join(" "))))
+}
+
+fn install(packages: &[&str]) -> io::Result<bool> {
+    apt_get(&[&["install", "-y", "-qq", "--no-install-recommends"], packages].concat())
+}
+
+fn apt_get(args: &[&str]) -> io::Result<bool> {
+    Ok(Command::new("apt-get").args(args).env("DEBIAN_FRONTEND", "noninteractive").status()?.success())
+}
+
+/// Whether `program` is on the path, or where Debian keeps the tools of root.
+fn present(program: &str) -> bool {
+    let path = env::var_os("PATH").unwrap_or_default();
+    let places = env::split_paths(&path).chain(["/usr/sbin".into(), "/sbin".into()]);
+    places.into_iter().any(|folder| is_file(&folder.join(program)))
+}
+
+fn is_file(path: &Path) -> bool {
+    path.metadata().is_ok_and(|meta| meta.is_file())
+}
