@@ -14,6 +14,8 @@ pub struct FrameMeta {
     pub copy: Option<PuntReason>,
     /// The network the frame is in: the ingress port's at first, the way out's after routing.
     pub network: NetworkId,
+    /// The gateway forwarded it: it comes from the switch's own MAC now, and may go to any port.
+    pub routed: bool,
     /// The checksum and segmentation that the sender left to its hardware.
     pub offload: Offload,
     /// The VLAN: the outermost tag's, else the default PVID.
@@ -35,6 +37,7 @@ impl FrameMeta {
             verdict: Verdict::Undecided,
             copy: None,
             network,
+            routed: false,
             offload,
             vid: Vid::DEFAULT,
             ether_type: EtherType(0),

@@ -1,0 +1,239 @@
+//! One Ethernet segment: the stages ingress, learn, forward and egress. IEEE 802.1Q, 8.6.
+
+use packet::{Burst, DropReason, FrameMeta, MacAddr, Millis, PortCounters, PortId, TxLists, Verdict};
+
+use crate::fdb::{Fdb, Learned};
+
+/// What a port may do. IEEE 802.1Q, 8.4.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum PortState {
+    /// Nothing passes, nothing is learned. Also: the link is down.
+    Discarding,
+    /// Nothing passes, addresses are learned.
+    Learning,
+    /// Everything passes.
+    Forwarding,
+}
+
+/// A port as the bridge sees it.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct BridgePort {
+    /// What it may do.
+    pub state: PortState,
+    /// The largest layer-3 packet it takes, in bytes.
+    pub mtu: u16,
+    /// Addresses learned on it at most.
+    pub learn_limit: u32,
+}
+
+/// A segment with its ports.
+#[derive(Debug)]
+pub struct Bridge {
+    fdb: Fdb,
+    ports: Vec<Option<BridgePort>>,
+    /// The ids of the ports there are, ascending: where flooding goes.
+    members: Vec<PortId>,
+    local: Option<MacAddr>,
+    isolated: bool,
+}
+
+impl Bridge {
+    /// A segment without ports.
+    pub fn new(fdb: Fdb) -> Self {
+        Self { fdb, ports: Vec::new(), members: Vec::new(), local: None, isolated: false }
+    }
+
+    /// The forwarding database.
+    pub fn fdb(&self) -> &Fdb {
+        &self.fdb
+    }
+
+    /// The forwarding database, for settings.
+    pub fn fdb_mut(&mut self) -> &mut Fdb {
+        &mut self.fdb
+    }
+
+    /// The switch's own address in the segment; frames to it get the verdict `Local`.
+    pub fn set_local(&mut self, local: Option<MacAddr>) {
+        self.local = local;
+    }
+
+    /// Whether ports are kept apart from each other, so that only the switch itself can be reached.
+    pub fn set_isolated(&mut self, isolated: bool) {
+        self.isolated = isolated;
+    }
+
+    /// Adds the port or changes it. One that stops learning is flushed.
+    pub fn set_port(&mut self, id: PortId, port: BridgePort) {
+        if self.ports.len() <= id.index() {
+            self.ports.resize(id.index() + 1, None);
+        }
+        if port.state == PortState::Discarding {
+            self.fdb.flush_port(id);
+        }
+        self.ports[id.index()] = Some(port);
+        if let Err(at) = self.members.binary_search(&id) {
+            self.members.insert(at, id);
+        }
+    }
+
+    /// Removes the port and what was learned on it.
+    pub fn remove_port(&mut self, id: PortId) {
+        if let Some(port) = self.ports.get_mut(id.index()) {
+            *port = None;
+        }
+        self.members.retain(|&member| member != id);
+        self.fdb.flush_port(id);
+    }
+
+    /// The port, if it is in this segment.
+    pub fn port(&self, id: PortId) -> Option<BridgePort> {
+        self.ports.get(id.index()).copied().flatten()
+    }
+
+    /// The ids of all ports, ascending.
+    pub fn members(&self) -> &[PortId] {
+        &self.members
+    }
+
+    /// Drops what may not enter. Frames of the switch itself (no origin) may.
+    pub fn ingress(&self, burst: &mut Burst) {
+        let Some(origin) = burst.origin() else { return };
+        let state = self.port(origin).map_or(PortState::Discarding, |port| port.state);
+        for meta in burst.metas_mut() {
+            if state != PortState::Forwarding {
+                meta.drop(DropReason::PortNotForwarding);
+            } else if meta.dst.is_bridge_reserved() {
+                meta.drop(DropReason::BridgeReserved);
+            } else if Some(meta.src) == self.local {
+                meta.drop(DropReason::OwnSourceMac);
+            }
+        }
+    }
+
+    /// Notes where the sources are. Never drops; counts what it could not learn.
+    pub fn learn(&self, burst: &Burst, counters: &mut PortCounters, now: Millis) {
+        let Some((origin, port)) = burst.origin().and_then(|id| Some((id, self.port(id)?))) else { return };
+        if port.state == PortState::Discarding {
+            return;
+        }
+        // Frames of a burst mostly have one sender.
+        let mut last = None;
+        for meta in burst.metas() {
+            let station = (meta.src, meta.vid);
+            if last == Some(station) || !may_be_learned(meta) {
+                continue;
+            }
+            last = Some(station);
+            let learned = self.fdb.learn(meta.src, meta.vid, origin, port.learn_limit, now);
+            counters.learn_refused += u64::from(learned == Learned::Refused);
+        }
+    }
+
+    /// Decides where each frame goes.
+    pub fn forward(&self, burst: &mut Burst, now: Millis) {
+        let origin = burst.origin();
+        let mut last = None;
+        for meta in burst.metas_mut() {
+            if meta.verdict != Verdict::Undecided {
+                continue;
+            }
+            let station = (meta.dst, meta.vid);
+            meta.verdict = match last {
+                Some((known, verdict)) if known == station => verdict,
+                _ => self.decide(meta, origin, now),
+            };
+            last = Some((station, meta.verdict));
+        }
+    }
+
+    /// Where a frame goes that the switch itself sends to `dst` in the untagged VLAN.
+    #[inline]
+    pub fn towards(&self, dst: MacAddr, now: Millis) -> Verdict {
+        match self.fdb.lookup(dst, packet::Vid::DEFAULT, now) {
+            Some(port) if !dst.is_group() => Verdict::Forward(port),
+            _ => Verdict::Flood,
+        }
+    }
+
+    fn decide(&self, meta: &FrameMeta, origin: Option<PortId>, now: Millis) -> Verdict {
+        if Some(meta.dst) == self.local {
+            return Verdict::Local;
+        }
+        if meta.dst.is_group() {
+            return Verdict::Flood;
+        }
+        match self.fdb.lookup(meta.dst, meta.vid, now) {
+            Some(port) if Some(port) == origin => Verdict::Drop(DropReason::SamePort),
+            _ if self.isolated && origin.is_some() => Verdict::Drop(DropReason::PortIsolated),
+            Some(port) => Verdict::Forward(port),
+            None => Verdict::Flood,
+        }
+    }
+
+    /// Puts frame `index` of a burst from `origin` on the lists of the ports it goes to; `packet_len` is the length of
+    /// the largest layer-3 packet that it becomes on the wire.
+    #[inline]
+    pub fn egress(
+        &self,
+        index: usize,
+        meta: &mut FrameMeta,
+        packet_len: usize,
+        origin: Option<PortId>,
+        lists: &mut TxLists,
+    ) {
+        match meta.verdict {
+            Verdict::Forward(port) => match self.admits(port, packet_len) {
+                Ok(()) => lists.push(port, index),
+                Err(reason) => meta.drop(reason),
+            },
+            Verdict::Flood => self.flood(index, meta, packet_len, origin, lists),
+            Verdict::Undecided | Verdict::Local | Verdict::Punt(_) | Verdict::Drop(_) => {}
+        }
+    }
+
+    fn flood(
+        &self,
+        index: usize,
+        meta: &mut FrameMeta,
+        packet_len: usize,
+        origin: Option<PortId>,
+        lists: &mut TxLists,
+    ) {
+        let origin = if meta.routed { None } else { origin };
+        let mut refused = DropReason::NoEgressPort;
+        let mut sent = false;
+        let members = if self.isolated && origin.is_some() { &[] } else { self.members.as_slice() };
+        for &port in members.iter().filter(|&&port| Some(port) != origin) {
+            match self.admits(port, packet_len) {
+                Ok(()) => {
+                    lists.push(port, index);
+                    sent = true;
+                }
+                Err(reason) => refused = reason,
+            }
+        }
+        // A frame that the gateway looks at has arrived, even if no port is there to take it.
+        if !sent && meta.copy.is_none() {
+            meta.drop(refused);
+        }
+    }
+
+    #[inline]
+    fn admits(&self, port: PortId, packet_len: usize) -> Result<(), DropReason> {
+        match self.port(port) {
+            Some(port) if port.state != PortState::Forwarding => Err(DropReason::PortNotForwarding),
+            Some(port) if packet_len > usize::from(port.mtu) => Err(DropReason::MtuExceeded),
+            Some(_) => Ok(()),
+            None => Err(DropReason::NoEgressPort),
+        }
+    }
+}
+
+/// A frame without a usable source, or that ingress refused for another reason than its destination, teaches nothing.
+fn may_be_learned(meta: &FrameMeta) -> bool {
+    match meta.verdict {
+        Verdict::Drop(reason) => matches!(reason, DropReason::BridgeReserved | DropReason::PortNotForwarding),
+        _ => true,
+    }
+}
