@@ -1,8 +1,31 @@
 //! Connection tracking and network address translation, without I/O, threads or a clock.
+//!
+//! ```text
+//!                    ┌─ flow known ──▶ rewritten in place                      translate_known   (hit path)
+//! packet, parsed ────┤
+//!                    └─ Miss ─▶ destination() ─▶ caller routes ─▶ admit_new()                    (first packet)
+//!                               PREROUTING                        POSTROUTING, mapping, port, flow
+//! ```
+//!
+//! A flow is two tuples, one per direction as its packets arrive here; the reply tuple *is* the translation:
+//!
+//! ```text
+//! original  tcp 192.168.122.10:40000 > 1.1.1.1:443      as the inside host sends
+//! reply     tcp 1.1.1.1:443 > 10.180.13.232:40000       as the answer arrives: the outside address and port
+//! ```
+//!
+//! A packet in one direction is rewritten to the reverse of the other direction's tuple. Source and destination may
+//! both be translated; with neither, the flow is only tracked.
+//!
+//! Time, keys and configuration are arguments: see [`Nat`].
 #![forbid(unsafe_code)]
 
+mod nat;
 mod rule;
 mod timeouts;
+mod tuple;
 
+pub use nat::{Destination, FlowView, Known, Nat, NatConfig, NatPacket, RuleCounter, RuleCounters};
 pub use rule::{Candidate, Condition, Match, NatRule, PortRange, RuleSet, Target};
 pub use timeouts::Timeouts;
+pub use tuple::Tuple;

@@ -1,0 +1,161 @@
+//! One direction of a flow: who sends to whom.
+//!
+//! ```text
+//! protocol   source port         destination port
+//! TCP, UDP   source port         destination port
+//! ICMP echo  request: id         reply: id           (the other one is 0, so the two directions differ)
+//! others     0                   0                   (tracked by addresses only)
+//! ```
+
+use std::fmt;
+use std::net::{Ipv4Addr, SocketAddrV4};
+
+use packet::{Ipv4Packet, L4, Protocol};
+
+/// Protocol, source and destination of a packet, ports in host byte order. An ICMP echo's identifier stands where its
+/// sender's (request) or receiver's (reply) port would.
+///
+/// Two words, so that hashing and comparing don't gather fields:
+/// `src:32 dst:32` and `0:24 protocol:8 src_port:16 dst_port:16`.
+#[derive(Clone, Copy, PartialEq, Eq, Hash)]
+pub struct Tuple {
+    addresses: u64,
+    ports: u64,
+}
+
+const _: () = assert!(size_of::<Tuple>() == 16);
+
+impl Tuple {
+    /// The tuple of packets of `protocol` from `source` to `destination`.
+    #[inline]
+    pub const fn new(protocol: Protocol, source: SocketAddrV4, destination: SocketAddrV4) -> Self {
+        Self {
+            addresses: (source.ip().to_bits() as u64) << 32 | destination.ip().to_bits() as u64,
+            ports: (protocol.0 as u64) << 32 | (source.port() as u64) << 16 | destination.port() as u64,
+        }
+    }
+
+    /// The tuple of this packet; `None` where layer 4 doesn't tell: later fragments, ICMP errors, and ICMP messages
+    /// other than echo.
+    #[inline]
+    pub fn of(packet: &Ipv4Packet) -> Option<Self> {
+        let (source_port, destination_port) = match packet.l4 {
+            L4::Tcp { src, dst, .. } | L4::Udp { src, dst } => (src, dst),
+            L4::IcmpEcho { request: true, id } => (id, 0),
+            L4::IcmpEcho { request: false, id } => (0, id),
+            L4::Other => (0, 0),
+            // Without ports to look for, a later fragment is as good as a first.
+            L4::None if !matches!(packet.protocol, Protocol::TCP | Protocol::UDP | Protocol::ICMP) => (0, 0),
+            L4::None | L4::IcmpError | L4::IcmpOther => return None,
+        };
+        Some(Self::new(
+            packet.protocol,
+            SocketAddrV4::new(packet.src, source_port),
+            SocketAddrV4::new(packet.dst, destination_port),
+        ))
+    }
+
+    /// The tuple of the packets that answer.
+    #[inline]
+    #[must_use]
+    pub const fn reversed(self) -> Self {
+        let (source_port, destination_port) = (self.source_port() as u64, self.destination_port() as u64);
+        Self {
+            addresses: self.addresses.rotate_left(32),
+            ports: self.ports & (0xff << 32) | destination_port << 16 | source_port,
+        }
+    }
+
+    /// The protocol.
+    #[inline]
+    pub const fn protocol(self) -> Protocol {
+        Protocol((self.ports >> 32) as u8)
+    }
+
+    /// Address and port of the sender.
+    pub const fn source(self) -> SocketAddrV4 {
+        SocketAddrV4::new(self.source_address(), self.source_port())
+    }
+
+    /// Address and port of the receiver.
+    pub const fn destination(self) -> SocketAddrV4 {
+        SocketAddrV4::new(self.destination_address(), self.destination_port())
+    }
+
+    /// Address of the sender.
+    #[inline]
+    pub const fn source_address(self) -> Ipv4Addr {
+        Ipv4Addr::from_bits((self.addresses >> 32) as u32)
+    }
+
+    /// Address of the receiver.
+    #[inline]
+    pub const fn destination_address(self) -> Ipv4Addr {
+        Ipv4Addr::from_bits(self.addresses as u32)
+    }
+
+    /// Port of the sender.
+    #[inline]
+    pub const fn source_port(self) -> u16 {
+        (self.ports >> 16) as u16
+    }
+
+    /// Port of the receiver.
+    #[inline]
+    pub const fn destination_port(self) -> u16 {
+        self.ports as u16
+    }
+
+    /// What is hashed: all of it.
+    #[inline]
+    pub(crate) const fn words(self) -> [u64; 2] {
+        [self.addresses, self.ports]
+    }
+}
+
+impl fmt::Display for Tuple {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} {} > {}", self.protocol(), self.source(), self.destination())
+    }
+}
+
+impl fmt::Debug for Tuple {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, f)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use packet::builder::eth;
+
+    const A: Ipv4Addr = Ipv4Addr::new(10, 0, 0, 1);
+    const B: Ipv4Addr = Ipv4Addr::new(10, 0, 0, 2);
+
+    fn of(frame: &[u8]) -> Option<Tuple> {
+        Tuple::of(&Ipv4Packet::parse(&frame[14..]).unwrap())
+    }
+
+    #[test]
+    fn fields_come_back_and_reversal_swaps_them() {
+        let tuple = of(&eth().ipv4(A, B).udp(1000, 53).payload(b"")).unwrap();
+        assert_eq!(tuple.to_string(), "udp 10.0.0.1:1000 > 10.0.0.2:53");
+        assert_eq!(tuple.reversed().to_string(), "udp 10.0.0.2:53 > 10.0.0.1:1000");
+        assert_eq!(tuple.reversed().reversed(), tuple);
+    }
+
+    #[test]
+    fn an_echo_reply_has_the_reversed_tuple_of_its_request() {
+        let request = of(&eth().ipv4(A, B).icmp_echo(7, 1).payload(b"")).unwrap();
+        let reply = of(&eth().ipv4(B, A).icmp_echo_reply(7, 1).payload(b"")).unwrap();
+        assert_eq!(request.reversed(), reply);
+        assert_ne!(request, reply);
+    }
+
+    #[test]
+    fn icmp_errors_and_unknown_icmp_have_none() {
+        assert_eq!(of(&eth().ipv4(A, B).icmp(3, 1, 0).payload(b"")), None);
+        assert_eq!(of(&eth().ipv4(A, B).icmp(13, 0, 0).payload(b"")), None);
+    }
+}
