@@ -1,1 +1,33 @@
-//! Every system call of tapswitch, and every `unsafe`.
+//! Every system call and every `unsafe` of tapswitch.
+//!
+//! ```text
+//!            Port::rx_burst ──▶ Burst ──▶ (worker, no I/O) ──▶ Port::tx_burst
+//!              │                                                 │
+//!    TapPort ──┤ one read(2) per frame          one write(2) per frame ├── TapPort ── /dev/net/tun ── netdev in a Netns
+//! MemoryPort ──┘ buffer: [virtio_net_hdr 12][frame …], contiguous      └── MemoryPort
+//! ```
+//!
+//! [`Port`] is what the driver sees: bursts in, lists of frames out, an event source for mio. [`Netns`] and [`Links`] put
+//! devices where the configuration wants them; [`host`] has what demo, tests and benchmarks need of the system beyond that.
+#![deny(unsafe_op_in_unsafe_fn)]
+#![deny(clippy::undocumented_unsafe_blocks, clippy::multiple_unsafe_ops_per_block)]
+
+mod error;
+pub mod host;
+mod link;
+mod memory;
+mod netlink;
+mod netns;
+mod port;
+mod process;
+mod software_offload;
+mod tap;
+mod tap_ioctl;
+
+pub use error::PortError;
+pub use link::{Link, LinkChange, LinkIndex, Links};
+pub use memory::{MemoryPort, memory_pair};
+pub use netns::{Netns, NetnsHandle};
+pub use port::{Port, Rx};
+pub use process::{Clock, random_bytes};
+pub use tap::{TapConfig, TapPort};

@@ -1,0 +1,122 @@
+//! Why a port can't be had: what was tried, on which device, what the system said, and what to do.
+
+use std::error::Error;
+use std::fmt;
+use std::io;
+
+use rustix::io::Errno;
+
+/// A port could not be opened or changed. The message says what to do where that is known.
+#[derive(Debug)]
+pub struct PortError {
+    operation: Operation,
+    device: String,
+    source: io::Error,
+}
+
+/// What was tried.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub(crate) enum Operation {
+    CheckName,
+    OpenNetns(String),
+    EnterNetns(String),
+    OpenTun,
+    Attach,
+    OpenNetlink,
+    SetHeaderSize,
+    SetOffload,
+    ConfigureLink,
+    SetAddress,
+    Move,
+}
+
+impl PortError {
+    /// Turns an error of `operation` on `device` into a `PortError`; for `map_err`.
+    pub(crate) fn when<E: Into<io::Error>>(operation: Operation, device: &str) -> impl FnOnce(E) -> Self {
+        move |source| Self { operation, device: device.to_owned(), source: source.into() }
+    }
+
+    /// What the operating system said.
+    pub fn kind(&self) -> io::ErrorKind {
+        self.source.kind()
+    }
+
+    fn advice(&self) -> Option<&'static str> {
+        let errno = Errno::from_io_error(&self.source);
+        let denied = matches!(errno, Some(Errno::PERM | Errno::ACCESS));
+        Some(match (&self.operation, errno) {
+            (Operation::CheckName, _) => {
+                "a name has 1 to 15 characters, none of them a space, a slash, a colon or a percent sign"
+            }
+            (Operation::OpenNetns(_), Some(Errno::NOENT)) => {
+                "no such namespace or process: create it first, for example with `ip netns add`"
+            }
+            (Operation::EnterNetns(_), Some(Errno::INVAL)) => "this is not a network namespace",
+            (Operation::OpenNetns(_) | Operation::EnterNetns(_), _) if denied => {
+                "the process needs CAP_SYS_ADMIN"
+            }
+            (Operation::OpenTun, Some(Errno::NOENT | Errno::NODEV | Errno::NXIO)) => {
+                "the kernel module tun is missing: run `modprobe tun`"
+            }
+            (Operation::Attach, Some(Errno::BUSY)) => {
+                "another program has the device open; a tap serves one program at a time"
+            }
+            (Operation::Attach, Some(Errno::INVAL)) => {
+                "a device of this name exists and is not a tap, or is a multi-queue tap"
+            }
+            (Operation::ConfigureLink, Some(Errno::INVAL | Errno::RANGE)) => {
+                "a tap takes an MTU of 68 to 65521"
+            }
+            (Operation::ConfigureLink, Some(Errno::ADDRNOTAVAIL)) => {
+                "the MAC address must be a station's: not a group address and not zero"
+            }
+            (Operation::Move, _) => "close the port and open it again",
+            (_, Some(Errno::BADFD | Errno::NODEV)) => "the device is gone",
+            _ if denied => "the process needs CAP_NET_ADMIN",
+            _ => return None,
+        })
+    }
+}
+
+impl fmt::Display for PortError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let device = &self.device;
+        match &self.operation {
+            Operation::CheckName => write!(f, "cannot name a tap {device:?}")?,
+            Operation::OpenNetns(netns) => write!(f, "cannot open network namespace {netns} for {device}")?,
+            Operation::EnterNetns(netns) => write!(f, "cannot enter network namespace {netns} for {device}")?,
+            Operation::OpenTun => write!(f, "cannot open /dev/net/tun for {device}")?,
+            Operation::Attach => write!(f, "cannot create or attach to tap {device}")?,
+            Operation::OpenNetlink => write!(f, "cannot open a netlink socket for {device}")?,
+            Operation::SetHeaderSize => write!(f, "cannot set the header size of {device}")?,
+            Operation::SetOffload => write!(f, "cannot set the offloads of {device}")?,
+            Operation::ConfigureLink => write!(f, "cannot set MAC, MTU or state of {device}")?,
+            Operation::SetAddress => write!(f, "cannot change the address of {device}")?,
+            Operation::Move => write!(f, "cannot turn the port into {device}")?,
+        }
+        write!(f, ": {}", self.source)?;
+        self.advice().map_or(Ok(()), |advice| write!(f, "; {advice}"))
+    }
+}
+
+impl Error for PortError {
+    fn source(&self) -> Option<&(dyn Error + 'static)> {
+        Some(&self.source)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_message_says_operation_device_cause_and_what_to_do() {
+        let error = PortError::when(Operation::OpenTun, "tap1")(Errno::PERM);
+        assert_eq!(
+            error.to_string(),
+            "cannot open /dev/net/tun for tap1: Operation not permitted (os error 1); the process needs CAP_NET_ADMIN"
+        );
+        let error = PortError::when(Operation::Attach, "tap1")(Errno::BUSY);
+        assert!(error.to_string().contains("another program has the device open"));
+    }
+}

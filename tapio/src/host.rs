@@ -1,0 +1,1 @@
+//! What demo, tests and benchmarks need of the system beside ports.

@@ -1,0 +1,268 @@
+//! A tap: the switch holds the userspace end, the kernel's network device is the other side.
+//!
+//! ```text
+//! read(2), write(2):  [virtio_net_hdr 12][frame …]      one call per frame, header and frame contiguous
+//! ```
+//!
+//! * A call costs about 400 ns (read) or 600 ns (write) whatever the frame's size, so offloads, which make frames few and
+//!   large, are what makes a tap fast.
+//! * A device that this process creates goes with it. A persistent one that is there already stays and gets back the
+//!   address, MAC, MTU and state that it had.
+//! * While the device is down, reads find nothing and writes fail with EIO. When it is deleted, both fail with EBADFD.
+
+use std::io;
+use std::os::fd::{AsRawFd, OwnedFd};
+
+use mio::event::Source;
+use mio::unix::SourceFd;
+use mio::{Interest, Registry, Token};
+use packet::{
+    Burst, DropReason, HEADROOM, Ipv4Cidr, MAX_FRAME, MacAddr, Offload, OffloadSet, PortCounters,
+    VNET_HDR_LEN,
+};
+use rustix::io::Errno;
+
+use crate::error::Operation;
+use crate::port::{Rx, count_tx};
+use crate::software_offload::Scratch;
+use crate::{Link, LinkChange, Links, Netns, PortError, tap_ioctl};
+
+/// What a tap is to be.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct TapConfig {
+    /// The device's name: 1 to 15 characters.
+    pub device: String,
+    /// The namespace that the device is in; `None`: this process's.
+    pub netns: Option<Netns>,
+    /// MAC address of the network device, the tap's other side; `None`: the kernel chooses, or it stays as found.
+    pub mac: Option<MacAddr>,
+    /// The largest layer-3 packet, in bytes: 68 to 65 521.
+    pub mtu: u16,
+    /// An address for the network device.
+    pub peer_address: Option<Ipv4Cidr>,
+    /// Super-frames and unfinished checksums in both directions. Without it, the port takes and gives ordinary frames only.
+    pub offload: bool,
+}
+
+impl Default for TapConfig {
+    fn default() -> Self {
+        Self { device: String::new(), netns: None, mac: None, mtu: 1500, peer_address: None, offload: true }
+    }
+}
+
+/// The userspace end of a tap.
+#[derive(Debug)]
+pub struct TapPort {
+    tun: OwnedFd,
+    links: Links,
+    config: TapConfig,
+    link: Link,
+    /// The device was there before: give it back as it was in `link`.
+    found: bool,
+    /// The address that this port gave the device.
+    added_address: Option<Ipv4Cidr>,
+    offloads: OffloadSet,
+    scratch: Scratch,
+}
+
+impl TapPort {
+    /// Creates the tap, or attaches to a persistent one, configures it and brings it up.
+    ///
+    /// # Errors
+    /// The device can't be had as configured; the error says what to do. A device that was there before is as it was.
+    pub fn open(config: &TapConfig) -> Result<Self, PortError> {
+        let Some(netns) = &config.netns else { return Self::open_here(config) };
+        let (device, name) = (&config.device, netns.to_string());
+        let handle = netns.open().map_err(PortError::when(Operation::OpenNetns(name.clone()), device))?;
+        handle
+            .enter(|| Self::open_here(config))
+            .map_err(PortError::when(Operation::EnterNetns(name), device))?
+    }
+
+    fn open_here(config: &TapConfig) -> Result<Self, PortError> {
+        let device = &config.device;
+        if !is_device_name(device) {
+            return Err(PortError::when(Operation::CheckName, device)(Errno::INVAL));
+        }
+        let tun = tap_ioctl::open_tun().map_err(PortError::when(Operation::OpenTun, device))?;
+        tap_ioctl::attach(&tun, device).map_err(PortError::when(Operation::Attach, device))?;
+        let found = tap_ioctl::is_persistent(&tun).map_err(PortError::when(Operation::Attach, device))?;
+        tap_ioctl::set_header_size(&tun, VNET_HDR_LEN)
+            .map_err(PortError::when(Operation::SetHeaderSize, device))?;
+        let links = Links::open().map_err(PortError::when(Operation::OpenNetlink, device))?;
+        let link = links.find(device).map_err(PortError::when(Operation::Attach, device))?;
+        let mut port = Self {
+            tun,
+            links,
+            config: config.clone(),
+            link,
+            found,
+            added_address: None,
+            offloads: OffloadSet::NONE,
+            scratch: Scratch::new(),
+        };
+        port.apply(config)?;
+        port.set_link(&LinkChange { up: Some(true), ..LinkChange::default() })?;
+        Ok(port)
+    }
+
+    /// Changes MAC, MTU, address and offloads of the live device.
+    ///
+    /// # Errors
+    /// The system refuses a value, or `config` is about another device or namespace.
+    pub fn reconfigure(&mut self, config: &TapConfig) -> Result<(), PortError> {
+        if (&config.device, &config.netns) != (&self.config.device, &self.config.netns) {
+            return Err(PortError::when(Operation::Move, &config.device)(Errno::INVAL));
+        }
+        self.apply(config)?;
+        self.config = config.clone();
+        Ok(())
+    }
+
+    fn apply(&mut self, config: &TapConfig) -> Result<(), PortError> {
+        self.offloads = offer_offloads(&self.tun, config.offload)
+            .map_err(PortError::when(Operation::SetOffload, &config.device))?;
+        self.set_link(&LinkChange { mac: config.mac, mtu: Some(config.mtu.into()), up: None })?;
+        self.set_address(config.peer_address).map_err(PortError::when(Operation::SetAddress, &config.device))
+    }
+
+    fn set_link(&self, change: &LinkChange) -> Result<(), PortError> {
+        self.links
+            .change(self.link.index, change)
+            .map_err(PortError::when(Operation::ConfigureLink, &self.config.device))
+    }
+
+    /// Adds `address`, and removes the one that was added before.
+    fn set_address(&mut self, address: Option<Ipv4Cidr>) -> io::Result<()> {
+        if self.added_address.is_some() && self.added_address == address {
+            return Ok(());
+        }
+        if let Some(address) = self.added_address.take() {
+            match self.links.remove_address(self.link.index, address) {
+                Err(error) if error.kind() != io::ErrorKind::AddrNotAvailable => return Err(error),
+                _ => {}
+            }
+        }
+        let Some(address) = address else { return Ok(()) };
+        match self.links.add_address(self.link.index, address) {
+            Ok(()) => self.added_address = Some(address),
+            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
+            Err(error) => return Err(error),
+        }
+        Ok(())
+    }
+
+    /// The network device as the kernel sees it now.
+    ///
+    /// # Errors
+    /// It is gone, or in another namespace.
+    pub fn link(&self) -> io::Result<Link> {
+        self.links.get(self.link.index)
+    }
+
+    pub(crate) fn link_up(&self) -> bool {
+        self.link().is_ok_and(|link| link.running)
+    }
+
+    pub(crate) fn offloads(&self) -> OffloadSet {
+        self.offloads
+    }
+
+    pub(crate) fn rx_burst(&mut self, burst: &mut Burst) -> io::Result<Rx> {
+        while let Some(mut slot) = burst.slot() {
+            let buffer = &mut slot.buffer()[HEADROOM - VNET_HDR_LEN..];
+            let len = match rustix::io::read(&self.tun, &mut *buffer) {
+                Ok(len) => len,
+                Err(error @ (Errno::BADFD | Errno::BADF)) => return Err(error.into()),
+                // AGAIN: the queue is empty. Others concern one frame or a link that is down, and so does what is behind
+                // them: the next event tells.
+                Err(_) => return Ok(Rx::Drained),
+            };
+            let frame_len = len.saturating_sub(VNET_HDR_LEN);
+            let offload = match buffer.first_chunk() {
+                // A read that fills the buffer may have cut the frame.
+                _ if len == VNET_HDR_LEN + MAX_FRAME => Err(DropReason::FrameTooLong),
+                Some(header) if len >= VNET_HDR_LEN => Offload::decode(header, frame_len),
+                _ => Err(DropReason::FrameTooShort),
+            };
+            slot.commit(frame_len, offload.unwrap_or(Offload::NONE));
+            if let (Err(reason), Some(meta)) = (offload, burst.metas_mut().last_mut()) {
+                meta.drop(reason);
+            }
+        }
+        Ok(Rx::More)
+    }
+
+    pub(crate) fn tx_burst(&mut self, burst: &mut Burst, frames: &[u8], counters: &mut PortCounters) {
+        for index in frames.iter().map(|&index| usize::from(index)) {
+            let meta = &burst.metas()[index];
+            let offload = meta.offload;
+            let len = burst.bytes(index).len();
+            let outcome = if offload.fits(self.offloads) {
+                let bytes = burst.with_headroom(index, VNET_HDR_LEN);
+                bytes[..VNET_HDR_LEN].copy_from_slice(&offload.encode());
+                write(&self.tun, bytes)
+            } else {
+                self.scratch.send(burst.bytes(index), meta, |bytes| write(&self.tun, bytes))
+            };
+            count_tx(counters, len, outcome);
+        }
+    }
+
+    pub(crate) fn register(&self, registry: &Registry, token: Token) -> io::Result<()> {
+        SourceFd(&self.tun.as_raw_fd()).register(registry, token, Interest::READABLE)
+    }
+
+    pub(crate) fn deregister(&self, registry: &Registry) -> io::Result<()> {
+        SourceFd(&self.tun.as_raw_fd()).deregister(registry)
+    }
+}
+
+impl Drop for TapPort {
+    /// Gives a device that was there before back as it was. Errors are of no use here: then the device is gone.
+    fn drop(&mut self) {
+        if !self.found {
+            return;
+        }
+        let _ = self.set_address(None);
+        let _ = tap_ioctl::set_offload(&self.tun, 0);
+        let before = LinkChange {
+            mac: self.config.mac.map(|_| self.link.mac),
+            mtu: Some(self.link.mtu),
+            up: Some(self.link.up),
+        };
+        let _ = self.links.change(self.link.index, &before);
+    }
+}
+
+#[inline]
+fn write(tun: &OwnedFd, bytes: &[u8]) -> Result<(), DropReason> {
+    match rustix::io::write(tun, bytes) {
+        Ok(_) => Ok(()),
+        Err(Errno::AGAIN | Errno::NOBUFS) => Err(DropReason::TxQueueFull),
+        Err(Errno::IO) => Err(DropReason::TxLinkDown),
+        Err(_) => Err(DropReason::TxRefused),
+    }
+}
+
+/// Asks for everything, without UDP segmentation if the kernel is older than 6.2 and doesn't know it.
+fn offer_offloads(tun: &OwnedFd, wanted: bool) -> rustix::io::Result<OffloadSet> {
+    const TSO: u32 = libc::TUN_F_CSUM | libc::TUN_F_TSO4 | libc::TUN_F_TSO6 | libc::TUN_F_TSO_ECN;
+    const USO: u32 = libc::TUN_F_USO4 | libc::TUN_F_USO6;
+    if !wanted {
+        return tap_ioctl::set_offload(tun, 0).map(|()| OffloadSet::NONE);
+    }
+    match tap_ioctl::set_offload(tun, TSO | USO) {
+        Ok(()) => Ok(OffloadSet::ALL),
+        Err(Errno::INVAL) => {
+            tap_ioctl::set_offload(tun, TSO).map(|()| OffloadSet { uso: false, ..OffloadSet::ALL })
+        }
+        Err(error) => Err(error),
+    }
+}
+
+/// What the kernel takes as a name, and doesn't take for a pattern.
+fn is_device_name(name: &str) -> bool {
+    let bad = |c: char| c.is_whitespace() || matches!(c, '/' | ':' | '%' | '\0');
+    !name.is_empty() && name.len() < libc::IF_NAMESIZE && name != "." && name != ".." && !name.contains(bad)
+}
