@@ -1,1 +1,164 @@
 //! What demo, tests and benchmarks need of the system beside ports.
+
+use std::fs;
+use std::io;
+use std::mem;
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
+
+use rustix::io::Errno;
+use rustix::net::{AddressFamily, SocketFlags, SocketType, socket_with};
+use rustix::process::{getgid, getuid};
+use rustix::thread::{UnshareFlags, unshare_unsafe};
+
+use crate::{LinkIndex, Links};
+
+/// Makes an ordinary user root in a user namespace and a network namespace of its own, where taps may be made. To be called
+/// before any thread is started. user_namespaces(7).
+///
+/// # Errors
+/// The process has several threads, or the system forbids user namespaces to users.
+pub fn enter_user_namespace() -> io::Result<()> {
+    let (uid, gid) = (getuid().as_raw(), getgid().as_raw());
+    // SAFETY: neither flag concerns memory or the table of file descriptors.
+    unsafe { unshare_unsafe(UnshareFlags::NEWUSER | UnshareFlags::NEWNET) }?;
+    fs::write("/proc/self/setgroups", "deny")?;
+    fs::write("/proc/self/uid_map", format!("0 {uid} 1"))?;
+    fs::write("/proc/self/gid_map", format!("0 {gid} 1"))
+}
+
+/// SO_BINDTODEVICE: `socket` sends and receives on `device` only, whatever the routes say. socket(7).
+///
+/// # Errors
+/// There is no such device, or the process lacks CAP_NET_RAW.
+pub fn bind_to_device(socket: &impl AsFd, device: &str) -> io::Result<()> {
+    set_option(socket.as_fd(), libc::SOL_SOCKET, libc::SO_BINDTODEVICE, device.as_bytes())
+}
+
+/// Sends frames out of a network device as fast as it takes them. packet(7).
+#[derive(Debug)]
+pub struct PacketSender(OwnedFd);
+
+impl PacketSender {
+    /// A sender on `device`, which must be in the calling thread's network namespace. It works from any thread.
+    ///
+    /// # Errors
+    /// There is no such device, or the process lacks CAP_NET_RAW.
+    pub fn open(device: &str) -> io::Result<Self> {
+        let index = Links::open()?.find(device)?.index;
+        // Protocol 0: nothing is to be received.
+        let socket = socket_with(AddressFamily::PACKET, SocketType::RAW, SocketFlags::CLOEXEC, None)?;
+        // The queueing discipline would cost more than the rest.
+        let on = 1_i32.to_ne_bytes();
+        set_option(socket.as_fd(), libc::SOL_PACKET, libc::PACKET_QDISC_BYPASS, &on)?;
+        bind(&socket, index)?;
+        Ok(Self(socket))
+    }
+
+    /// Sends `frame` `count` times, and returns how often the device took it.
+    ///
+    /// # Errors
+    /// The device is down or gone, or the frame is longer than its MTU.
+    pub fn send_many(&self, frame: &[u8], count: usize) -> io::Result<usize> {
+        let (mut tried, mut sent) = (0, 0);
+        while tried < count {
+            match send_batch(&self.0, frame, (count - tried).min(BATCH)) {
+                Ok(taken) => (tried, sent) = (tried + taken, sent + taken),
+                // The device's queue is full, and the kernel has dropped one frame.
+                Err(error) if Errno::from_io_error(&error) == Some(Errno::NOBUFS) => tried += 1,
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(sent)
+    }
+}
+
+fn set_option(
+    socket: BorrowedFd<'_>,
+    level: libc::c_int,
+    option: libc::c_int,
+    value: &[u8],
+) -> io::Result<()> {
+    let (socket, len) = (socket.as_raw_fd(), value.len() as libc::socklen_t);
+    // SAFETY: the kernel reads at most `len` bytes of `value` during the call.
+    checked(unsafe { libc::setsockopt(socket, level, option, value.as_ptr().cast(), len) }).map(drop)
+}
+
+fn bind(socket: &OwnedFd, index: LinkIndex) -> io::Result<()> {
+    // SAFETY: sockaddr_ll is made of numbers, for which zero is a value.
+    let mut address: libc::sockaddr_ll = unsafe { mem::zeroed() };
+    address.sll_family = libc::AF_PACKET as u16;
+    address.sll_ifindex = index.get().cast_signed();
+    let len = size_of_val(&address) as libc::socklen_t;
+    // SAFETY: the kernel reads `len` bytes of `address`, all of which are initialised, during the call.
+    checked(unsafe { libc::bind(socket.as_raw_fd(), (&raw const address).cast(), len) }).map(drop)
+}
+
+/// sendmmsg(2): `count` (at most [`BATCH`]) copies of `frame`. Returns how many went before the first that failed.
+fn send_batch(socket: &OwnedFd, frame: &[u8], count: usize) -> io::Result<usize> {
+    let mut vector = libc::iovec { iov_base: frame.as_ptr().cast_mut().cast(), iov_len: frame.len() };
+    // SAFETY: mmsghdr is made of numbers and pointers, for which zero is a value.
+    let mut message: libc::mmsghdr = unsafe { mem::zeroed() };
+    message.msg_hdr.msg_iov = &raw mut vector;
+    message.msg_hdr.msg_iovlen = 1;
+    let mut messages = [message; BATCH];
+    let count = count.min(BATCH) as libc::c_uint;
+    // SAFETY: there are at least `count` messages; each points to `vector`, and that to `frame`, which the kernel only reads;
+    // both outlive the call.
+    let result = unsafe { libc::sendmmsg(socket.as_raw_fd(), messages.as_mut_ptr(), count, 0) };
+    checked(result)
+}
+
+fn checked(result: libc::c_int) -> io::Result<usize> {
+    usize::try_from(result).map_err(|_| io::Error::last_os_error())
+}
+
+const BATCH: usize = 64;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::NetnsHandle;
+    use std::net::UdpSocket;
+    use std::os::unix::process::CommandExt;
+    use std::process::Command;
+
+    #[test]
+    fn a_sender_counts_what_the_device_took() {
+        let sender = || {
+            Links::open().unwrap().set_up("lo").unwrap();
+            PacketSender::open("lo").unwrap()
+        };
+        let namespace = NetnsHandle::anonymous().unwrap();
+        let sender = namespace.enter(sender).unwrap();
+        assert_eq!(sender.send_many(&[0; 60], 200).unwrap(), 200);
+        let lo = namespace.enter(|| Links::open().unwrap().find("lo").unwrap()).unwrap();
+        assert_eq!(lo.tx_packets, 200);
+        assert!(sender.send_many(&[0; 100_000], 1).is_err());
+    }
+
+    #[test]
+    fn a_bound_socket_uses_its_device_only() {
+        let bound = || {
+            Links::open().unwrap().set_up("lo").unwrap();
+            let socket = UdpSocket::bind("0.0.0.0:0").unwrap();
+            assert!(bind_to_device(&socket, "nothing0").is_err());
+            bind_to_device(&socket, "lo").unwrap();
+            // Without a route, and without the binding, this address is unreachable.
+            socket.set_broadcast(true).unwrap();
+            socket.send_to(b"x", "255.255.255.255:9").unwrap();
+        };
+        NetnsHandle::anonymous().unwrap().enter(bound).unwrap();
+    }
+
+    #[test]
+    fn in_a_user_namespace_one_is_root_and_may_make_taps() {
+        let mut shell = Command::new("sh");
+        shell.args(["-c", "id -u && ip tuntap add t0 mode tap && ip -o link show t0"]);
+        // SAFETY: the child has one thread, and what it runs before exec is system calls and one small allocation, which
+        // glibc allows after fork.
+        unsafe { shell.pre_exec(enter_user_namespace) };
+        let output = shell.output().unwrap();
+        let text = String::from_utf8_lossy(&output.stdout);
+        assert!(output.status.success() && text.starts_with("0\n") && text.contains("t0"), "{output:?}");
+    }
+}

@@ -11,6 +11,13 @@ use crate::netlink::{Request, Socket, attributes, number};
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct LinkIndex(u32);
 
+impl LinkIndex {
+    /// The number.
+    pub const fn get(self) -> u32 {
+        self.0
+    }
+}
+
 /// What the kernel says of a link.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Link {
