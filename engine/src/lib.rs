@@ -1,9 +1,20 @@
 //! The worker: the order of the stages, the gateway, snapshots and statistics.
+//!
+//! ```text
+//! burst ─▶ parse ─▶ ingress ─▶ learn ─▶ forward ─▶ gateway ─▶ egress ─▶ account ─▶ lists, a list per port
+//!                                                    └ Punt ─▶ service: ARP, ICMP, DHCP ─▶ the switch's own frames
+//! ```
+//!
+//! No I/O, no clock: [`Worker`] takes bursts and `now`, and gives back which frame goes to which port.
 #![forbid(unsafe_code)]
 
 mod dhcp;
+mod gateway;
+mod keyed;
 pub mod report;
 mod runtime_config;
+mod worker;
 
 pub use dhcp::{DhcpReply, DhcpServer};
 pub use runtime_config::{DhcpConfig, InterfaceConfig, NetworkConfig, PortConfig, Reach, RuntimeConfig};
+pub use worker::Worker;

@@ -42,4 +42,16 @@ pub enum PuntReason {
     TooBig,
 }
 
+impl From<DropReason> for Verdict {
+    fn from(reason: DropReason) -> Self {
+        Self::Drop(reason)
+    }
+}
+
+impl From<PuntReason> for Verdict {
+    fn from(reason: PuntReason) -> Self {
+        Self::Punt(reason)
+    }
+}
+
 const _: () = assert!(size_of::<Verdict>() <= 4);

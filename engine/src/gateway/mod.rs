@@ -1,0 +1,347 @@
+//! The gateway: the switch as a router on its own networks. RFC 1812.
+//!
+//! ```text
+//! Local frame ─▶ IPv4 checked ─▶ flow known? ──yes─▶ rewritten ─┐
+//!                                    │ no (admit)               ├─▶ route ─▶ next hop's MAC ─▶ new Ethernet header
+//!                                    └▶ rules ─▶ new flow ──────┘     │            │ unknown
+//!                                                                     └────────────┴─▶ Punt ─▶ slow_path
+//! ```
+//!
+//! What is here runs for each frame of a burst; what answers, waits or allocates is in [`slow_path`].
+
+mod fragment;
+mod icmp;
+mod neighbour;
+mod outgoing;
+mod route;
+mod slow_path;
+
+use std::net::Ipv4Addr;
+
+use nat_engine::{Known, Nat, NatConfig, NatPacket};
+use packet::checksum::Delta;
+use packet::wire::{EthernetHeader, FromBytes, Ipv4Header};
+use packet::{
+    Burst, DropReason, EtherType, Frame, Ipv4Cidr, Ipv4Packet, L4, MacAddr, Millis, NetworkId, PuntReason,
+    Verdict,
+};
+use switch_core::Bridge;
+
+use self::icmp::RateLimit;
+use self::neighbour::Neighbours;
+pub(crate) use self::outgoing::Outgoing;
+use self::route::{Hop, Routes};
+use crate::dhcp::DhcpServer;
+use crate::report::{LeaseReport, NeighbourReport};
+use crate::runtime_config::{InterfaceConfig, Reach, RuntimeConfig};
+
+/// The switch's own side of all networks.
+#[derive(Debug)]
+pub(crate) struct Gateway {
+    /// By network.
+    interfaces: Vec<Option<Interface>>,
+    routes: Routes,
+    neighbours: Neighbours,
+    nat: Nat,
+    /// Whether there is any rule at all.
+    translates: bool,
+    icmp_limit: RateLimit,
+    /// The hop of the frame before, in this burst: mostly it is the next one's too.
+    last_hop: Option<(Hop, MacAddr)>,
+}
+
+/// The switch's own address on one network.
+#[derive(Debug)]
+struct Interface {
+    mac: MacAddr,
+    address: Ipv4Cidr,
+    mtu: u16,
+    reach: Reach,
+    dhcp: Option<DhcpServer>,
+}
+
+impl Gateway {
+    /// A gateway without networks. `seed` must be random.
+    pub(crate) fn new(seed: [u64; 2]) -> Self {
+        Self {
+            interfaces: Vec::new(),
+            routes: Routes::default(),
+            neighbours: Neighbours::new(seed),
+            nat: Nat::new(NatConfig::default(), seed),
+            translates: false,
+            icmp_limit: RateLimit::new(),
+            last_hop: None,
+        }
+    }
+
+    /// Takes over a configuration that replaces `old`. Flows stay, and leases of networks that keep their name.
+    pub(crate) fn install(&mut self, old: &RuntimeConfig, config: &RuntimeConfig) {
+        let mut previous = std::mem::take(&mut self.interfaces);
+        self.interfaces = config
+            .networks
+            .iter()
+            .map(|network| {
+                let before = old.networks.iter().position(|other| other.name == network.name);
+                let before = before.and_then(|index| previous.get_mut(index)?.take());
+                let config = network.interface.as_ref()?;
+                Some(Interface::new(config, network.reach, before.and_then(|interface| interface.dhcp)))
+            })
+            .collect();
+        self.routes = Routes::new(config);
+        self.neighbours.clear();
+        self.translates = !(config.rules.prerouting.is_empty() && config.rules.postrouting.is_empty());
+        self.nat.reconfigure(NatConfig {
+            rules: config.rules.clone(),
+            timeouts: config.timeouts,
+            flow_limit: config.flow_limit,
+            addresses: self.interfaces.iter().map(|i| Some(i.as_ref()?.address.address())).collect(),
+        });
+    }
+
+    /// Connections and rules.
+    pub(crate) fn nat(&self) -> &Nat {
+        &self.nat
+    }
+
+    /// DHCP leases of all networks.
+    pub(crate) fn leases(&self, now: Millis) -> impl Iterator<Item = LeaseReport> + '_ {
+        self.interfaces.iter().enumerate().flat_map(move |(index, interface)| {
+            let server = interface.as_ref().and_then(|interface| interface.dhcp.as_ref());
+            server.into_iter().flat_map(move |server| server.leases(NetworkId::new(index as u16), now))
+        })
+    }
+
+    /// The ARP table.
+    pub(crate) fn neighbours(&self) -> impl Iterator<Item = NeighbourReport> + '_ {
+        self.neighbours.iter().map(|(hop, mac)| NeighbourReport {
+            network: hop.network,
+            address: hop.address,
+            mac,
+        })
+    }
+
+    /// When [`on_timeout`](Self::on_timeout) has something to do.
+    pub(crate) fn next_timeout(&self) -> Option<Millis> {
+        [self.neighbours.next_timeout(), self.nat.next_timeout()].into_iter().flatten().min()
+    }
+
+    /// Stage 5. Frames addressed to the switch are routed; of flooded ones it notes which the slow path wants to see.
+    pub(crate) fn process(&mut self, burst: &mut Burst, bridges: &[Bridge], now: Millis) {
+        let input = burst.network();
+        let Some(interface) = self.interface(input) else { return };
+        let serves_dhcp = interface.dhcp.is_some();
+        self.last_hop = None;
+        burst.for_each(|_, frame| match frame.meta.verdict {
+            Verdict::Local => {
+                let Frame { meta, bytes } = frame;
+                if let Err(verdict) = self.route(Frame { meta, bytes }, input, bridges, now) {
+                    meta.verdict = verdict;
+                }
+            }
+            Verdict::Flood if frame.meta.dst.is_group() => frame.meta.copy = wanted(&frame, serves_dhcp),
+            _ => {}
+        });
+    }
+
+    /// Routes one frame: on return its verdict is `Forward` or `Flood`, or the error says what it is.
+    fn route(
+        &mut self,
+        frame: Frame<'_>,
+        input: NetworkId,
+        bridges: &[Bridge],
+        now: Millis,
+    ) -> Result<(), Verdict> {
+        let Frame { meta, bytes } = frame;
+        match meta.ether_type {
+            _ if usize::from(meta.l3) != EthernetHeader::LEN => Err(DropReason::TaggedForGateway)?,
+            EtherType::IPV4 => {}
+            EtherType::ARP => Err(PuntReason::Arp)?,
+            _ => Err(DropReason::NotForGateway)?,
+        }
+        let packet_len = meta.offload.packet_len(bytes, EthernetHeader::LEN);
+        let (ethernet, bytes) = bytes.split_at_mut(EthernetHeader::LEN);
+        let ip = Ipv4Packet::parse(bytes)?;
+        self.check(input, &ip)?;
+        let l4 = EthernetHeader::LEN + usize::from(ip.header_len);
+        let mut packet = NatPacket { bytes, ip, partial_checksum: meta.offload.is_partial_at(l4) };
+        let hop = self.translate(&mut packet, input, now)?;
+
+        let ip = packet.ip;
+        let packet_len = packet_len.min(usize::from(ip.total_len));
+        meta.network = hop.network;
+        meta.routed = true;
+        decrement_ttl(packet.bytes);
+        let out = self.interface(hop.network).ok_or(DropReason::NoRoute)?;
+        let (mac, mtu) = (out.mac, usize::from(out.mtu));
+        if packet_len > mtu {
+            Err(if ip.dont_fragment { PuntReason::TooBig } else { PuntReason::Fragment })?;
+        }
+        let next = self.next_mac(hop, now).ok_or(PuntReason::ResolveNeighbour)?;
+        ethernet[..6].copy_from_slice(&next.octets());
+        ethernet[6..12].copy_from_slice(&mac.octets());
+        (meta.dst, meta.src) = (next, mac);
+        meta.verdict = bridges[hop.network.index()].towards(next, now);
+        Ok(())
+    }
+
+    /// Whether the packet may be looked at any further.
+    fn check(&self, input: NetworkId, ip: &Ipv4Packet) -> Result<(), Verdict> {
+        let interface = self.interface(input).ok_or(DropReason::NotForGateway)?;
+        if !is_host(ip.src) || ip.src == interface.address.address() {
+            let is_dhcp = ip.src.is_unspecified() && interface.dhcp.is_some() && is_for_dhcp(ip);
+            return Err(if is_dhcp { PuntReason::Dhcp.into() } else { DropReason::BadIpSource.into() });
+        }
+        let on_link = match interface.reach {
+            // The world is behind an uplink, but not our own networks.
+            Reach::Uplink(_) => self.routes.network_of(ip.src).is_none_or(|network| network == input),
+            _ => interface.address.contains(ip.src),
+        };
+        if !on_link {
+            Err(DropReason::SourceNotOnLink)?;
+        }
+        if ip.dst.is_multicast() {
+            Err(DropReason::MulticastNotRouted)?;
+        }
+        if !is_host(ip.dst) || ip.dst.is_link_local() || ip.dst.octets()[0] >= 240 {
+            Err(DropReason::NotRoutable)?;
+        }
+        if ip.ttl <= 1 && self.routes.owner_of(ip.dst).is_none() {
+            Err(PuntReason::TtlExceeded)?;
+        }
+        Ok(())
+    }
+
+    /// Rewrites the packet if a flow or a rule says so, and finds its way out.
+    #[inline]
+    fn translate(
+        &mut self,
+        packet: &mut NatPacket<'_>,
+        input: NetworkId,
+        now: Millis,
+    ) -> Result<Hop, Verdict> {
+        if !self.translates {
+            return self.route_plainly(packet.ip.dst, input);
+        }
+        match self.nat.translate_known(packet, now) {
+            Known::Miss => self.admit(packet, input, now),
+            Known::Drop(reason) => Err(reason.into()),
+            // It was addressed to the switch, and its way ends here.
+            Known::Translated if packet.ip.ttl <= 1 => Err(DropReason::TtlExceeded.into()),
+            Known::Translated => Ok(self.routes.lookup(input, packet.ip.dst, true)?),
+        }
+    }
+
+    /// The first packet of a flow: rules decide, and the flow is stored if NAT has a part in it.
+    #[cold]
+    fn admit(&mut self, packet: &mut NatPacket<'_>, input: NetworkId, now: Millis) -> Result<Hop, Verdict> {
+        let destination = self.nat.destination(packet, input);
+        let hop = if destination.translated {
+            self.routes.lookup(input, destination.address, true).map_err(unroutable)?
+        } else {
+            self.route_plainly(packet.ip.dst, input)?
+        };
+        let is_translated = |network| {
+            self.interface(network).is_some_and(|interface| matches!(interface.reach, Reach::Translated(_)))
+        };
+        if destination.translated || is_translated(input) || is_translated(hop.network) {
+            self.nat.admit_new(packet, destination, input, hop.network, now)?;
+        }
+        Ok(hop)
+    }
+
+    /// The way of a packet that nothing translates.
+    fn route_plainly(&self, destination: Ipv4Addr, input: NetworkId) -> Result<Hop, Verdict> {
+        if let Some(owner) = self.routes.owner_of(destination) {
+            let reachable = owner == input || self.routes.allows(input, owner, false);
+            return Err(if reachable { PuntReason::ToSelf } else { PuntReason::Prohibited }.into());
+        }
+        self.routes.lookup(input, destination, false).map_err(|reason| {
+            let from_outside = self.interface(input).is_some_and(|i| matches!(i.reach, Reach::Uplink(_)));
+            match reason {
+                DropReason::RouteProhibited if from_outside => DropReason::NatUnsolicited.into(),
+                _ => unroutable(reason),
+            }
+        })
+    }
+
+    #[inline]
+    fn next_mac(&mut self, hop: Hop, now: Millis) -> Option<MacAddr> {
+        if let Some((last, mac)) = self.last_hop
+            && last == hop
+        {
+            return Some(mac);
+        }
+        let mac = self.neighbours.mac(hop, now)?;
+        self.last_hop = Some((hop, mac));
+        Some(mac)
+    }
+
+    fn interface(&self, network: NetworkId) -> Option<&Interface> {
+        self.interfaces.get(network.index())?.as_ref()
+    }
+}
+
+impl Interface {
+    fn new(config: &InterfaceConfig, reach: Reach, dhcp: Option<DhcpServer>) -> Self {
+        let InterfaceConfig { mac, address, mtu, .. } = *config;
+        let dhcp = config.dhcp.clone().map(|settings| match dhcp {
+            Some(mut server) => {
+                server.reconfigure(settings, address, mtu);
+                server
+            }
+            None => DhcpServer::new(settings, address, mtu),
+        });
+        Self { mac, address, mtu, reach, dhcp }
+    }
+}
+
+/// Whether the slow path wants to see a flooded frame.
+fn wanted(frame: &Frame<'_>, serves_dhcp: bool) -> Option<PuntReason> {
+    let meta = &frame.meta;
+    if usize::from(meta.l3) != EthernetHeader::LEN {
+        return None;
+    }
+    match meta.ether_type {
+        EtherType::ARP => Some(PuntReason::Arp),
+        EtherType::IPV4 if serves_dhcp => {
+            let ip = Ipv4Packet::parse(&frame.bytes[EthernetHeader::LEN..]).ok()?;
+            is_for_dhcp(&ip).then_some(PuntReason::Dhcp)
+        }
+        _ => None,
+    }
+}
+
+fn is_for_dhcp(ip: &Ipv4Packet) -> bool {
+    matches!(ip.l4, L4::Udp { dst: DHCP_SERVER_PORT, .. })
+}
+
+/// Can be the address of a host: RFC 1122, 3.2.1.3.
+fn is_host(address: Ipv4Addr) -> bool {
+    let first = address.octets()[0];
+    first != 0 && first != 127 && !(address.is_multicast() || address.is_broadcast())
+}
+
+fn unroutable(reason: DropReason) -> Verdict {
+    match reason {
+        DropReason::NoRoute => PuntReason::NoRoute.into(),
+        DropReason::RouteProhibited => PuntReason::Prohibited.into(),
+        other => other.into(),
+    }
+}
+
+/// The time to live goes down by one, and the header's checksum with it. RFC 1624.
+#[inline]
+fn decrement_ttl(packet: &mut [u8]) {
+    if let Ok((ip, _)) = Ipv4Header::mut_from_prefix(packet) {
+        let protocol = u16::from(ip.protocol);
+        let old = u16::from(ip.ttl) << 8 | protocol;
+        ip.ttl = ip.ttl.saturating_sub(1);
+        let new = u16::from(ip.ttl) << 8 | protocol;
+        ip.checksum = Delta::NONE.u16(old, new).apply(ip.checksum.get()).into();
+    }
+}
+
+/// RFC 2131, 4.1.
+const DHCP_SERVER_PORT: u16 = 67;
+/// RFC 2131, 4.1.
+const DHCP_CLIENT_PORT: u16 = 68;

@@ -1,0 +1,257 @@
+//! The ARP table: next hops and their MAC addresses. RFC 826, RFC 1122 2.3.2.
+//!
+//! ```text
+//!            frame for it                  reply                      unused for IDLE: forgotten when room is needed
+//! (unknown) ─────────────▶ Resolving ───────────────▶ Known ──┐
+//!                          │ ask each second          │  ▲    │ used after REFRESH: ask while going on
+//!                          │ 3 times, then            │  └────┘ reply
+//!                          ▼ frames fail              ▼ 3 questions unanswered: forgotten
+//! ```
+
+use std::collections::HashMap;
+use std::net::Ipv4Addr;
+
+use packet::{DropReason, MacAddr, Millis, NetworkId, Offload};
+
+use super::route::Hop;
+use crate::keyed::Keyed;
+
+/// Known and wanted next hops of all networks.
+#[derive(Debug)]
+pub(crate) struct Neighbours {
+    table: HashMap<(NetworkId, Ipv4Addr), Entry, Keyed>,
+    /// The entries for which questions are being asked.
+    asking: Vec<Hop>,
+    /// When the table was last cleared of idle entries.
+    cleared: Millis,
+}
+
+/// A frame that waits for its next hop's MAC: an IP packet with room for the Ethernet header in front.
+#[derive(Debug)]
+pub(crate) struct Waiting {
+    pub bytes: Vec<u8>,
+    pub offload: Offload,
+}
+
+/// What [`Neighbours::on_timeout`] wants to be done.
+#[derive(Debug)]
+pub(crate) enum Due {
+    /// Ask who has the hop's address: everybody, or the station that had it last.
+    Ask(Hop, Option<MacAddr>),
+    /// Nobody answered: these frames can't be delivered.
+    Failed(Hop, Vec<Waiting>),
+}
+
+#[derive(Debug)]
+struct Entry {
+    mac: Option<MacAddr>,
+    /// Frames that wait for `mac`.
+    queue: Vec<Waiting>,
+    confirmed: Millis,
+    used: Millis,
+    /// Questions asked since, and when the next is due; `None`: nothing is being asked.
+    asked: Option<(u8, Millis)>,
+}
+
+impl Neighbours {
+    pub(crate) fn new(seed: [u64; 2]) -> Self {
+        Self { table: HashMap::with_hasher(Keyed(seed)), asking: Vec::new(), cleared: Millis::ZERO }
+    }
+
+    /// The MAC of `hop`, if it is known. A frame is about to use it: when it is old it will be confirmed.
+    #[inline]
+    pub(crate) fn mac(&mut self, hop: Hop, now: Millis) -> Option<MacAddr> {
+        let entry = self.table.get_mut(&(hop.network, hop.address))?;
+        let mac = entry.mac?;
+        entry.used = now;
+        if entry.asked.is_none() && now.since(entry.confirmed) >= REFRESH {
+            entry.asked = Some((0, now));
+            self.asking.push(hop);
+        }
+        Some(mac)
+    }
+
+    /// Keeps a frame until the MAC of `hop` is known.
+    ///
+    /// # Errors
+    /// `NeighbourQueueFull`, `NeighbourTableFull`: the frame is lost.
+    pub(crate) fn wait(&mut self, hop: Hop, frame: Waiting, now: Millis) -> Result<(), DropReason> {
+        let key = (hop.network, hop.address);
+        if !self.table.contains_key(&key) {
+            self.make_room(now)?;
+            let entry =
+                Entry { mac: None, queue: Vec::new(), confirmed: now, used: now, asked: Some((0, now)) };
+            self.table.insert(key, entry);
+            self.asking.push(hop);
+        }
+        let queue =
+            self.table.get_mut(&key).map(|entry| &mut entry.queue).ok_or(DropReason::NeighbourTableFull)?;
+        let waiting: usize = queue.iter().map(|frame| frame.bytes.len()).sum();
+        if queue.len() >= QUEUE_FRAMES || waiting + frame.bytes.len() > QUEUE_BYTES {
+            return Err(DropReason::NeighbourQueueFull);
+        }
+        queue.push(frame);
+        Ok(())
+    }
+
+    /// `hop` has shown that it has `mac`. An entry is made only if `create` is set: of somebody who asks us, an answer
+    /// is likely to follow. Returns the frames that waited for it.
+    pub(crate) fn confirm(&mut self, hop: Hop, mac: MacAddr, create: bool, now: Millis) -> Vec<Waiting> {
+        let key = (hop.network, hop.address);
+        if create && !self.table.contains_key(&key) && self.make_room(now).is_ok() {
+            let entry = Entry { mac: None, queue: Vec::new(), confirmed: now, used: now, asked: None };
+            self.table.insert(key, entry);
+        }
+        let Some(entry) = self.table.get_mut(&key) else { return Vec::new() };
+        if entry.asked.take().is_some() {
+            self.asking.retain(|&asking| asking != hop);
+        }
+        (entry.mac, entry.confirmed) = (Some(mac), now);
+        std::mem::take(&mut entry.queue)
+    }
+
+    /// When the next question is due.
+    pub(crate) fn next_timeout(&self) -> Option<Millis> {
+        let due = |hop: &Hop| Some(self.table.get(&(hop.network, hop.address))?.asked?.1);
+        self.asking.iter().filter_map(due).min()
+    }
+
+    /// What is due at `now`.
+    pub(crate) fn on_timeout(&mut self, now: Millis) -> Vec<Due> {
+        let mut due = Vec::new();
+        let table = &mut self.table;
+        self.asking.retain(|&hop| {
+            let key = (hop.network, hop.address);
+            let Some(entry) = table.get_mut(&key) else { return false };
+            match entry.asked {
+                None => return false,
+                Some((_, at)) if at > now => {}
+                Some((ATTEMPTS, _)) => {
+                    let waiting = table.remove(&key).map(|entry| entry.queue).unwrap_or_default();
+                    due.push(Due::Failed(hop, waiting));
+                    return false;
+                }
+                Some((asked, _)) => {
+                    entry.asked = Some((asked + 1, now + INTERVAL));
+                    due.push(Due::Ask(hop, entry.mac));
+                }
+            }
+            true
+        });
+        due
+    }
+
+    /// Forgets everything; frames that wait are lost, and their number is returned.
+    pub(crate) fn clear(&mut self) -> usize {
+        self.asking.clear();
+        self.table.drain().map(|(_, entry)| entry.queue.len()).sum()
+    }
+
+    /// The next hops with their MACs, where known.
+    pub(crate) fn iter(&self) -> impl Iterator<Item = (Hop, Option<MacAddr>)> + '_ {
+        self.table.iter().map(|(&(network, address), entry)| (Hop { network, address }, entry.mac))
+    }
+
+    fn make_room(&mut self, now: Millis) -> Result<(), DropReason> {
+        let resolving =
+            |table: &HashMap<_, Entry, _>| table.values().filter(|entry| entry.mac.is_none()).count();
+        if self.asking.len() >= RESOLVING && resolving(&self.table) >= RESOLVING {
+            return Err(DropReason::NeighbourTableFull);
+        }
+        if self.table.len() >= CAPACITY && now.since(self.cleared) >= INTERVAL {
+            self.cleared = now;
+            self.table.retain(|_, entry| entry.asked.is_some() || now.since(entry.used) < IDLE);
+        }
+        if self.table.len() >= CAPACITY { Err(DropReason::NeighbourTableFull) } else { Ok(()) }
+    }
+}
+
+/// Next hops of all networks together: a /20 of guests.
+const CAPACITY: usize = 4096;
+/// Next hops being resolved at once, so that a scan of an empty subnet doesn't take the whole table.
+const RESOLVING: usize = 256;
+/// Frames that wait for one next hop: the first packets of a few connections.
+const QUEUE_FRAMES: usize = 16;
+/// Bytes that wait for one next hop: three super-frames. With [`RESOLVING`] it bounds the memory to 48 MiB.
+const QUEUE_BYTES: usize = 192 * 1024;
+/// Questions before giving up.
+const ATTEMPTS: u8 = 3;
+/// Between questions: at most one a second to one destination, RFC 1122 2.3.2.1.
+const INTERVAL: Millis = Millis::from_secs(1);
+/// Age at which a used entry is confirmed: RFC 1122 2.3.2.1 suggests a minute at most.
+const REFRESH: Millis = Millis::from_secs(30);
+/// An entry unused for this long may be forgotten when the table is full.
+const IDLE: Millis = Millis::from_secs(60);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const HOP: Hop = Hop { network: NetworkId::new(0), address: Ipv4Addr::new(10, 0, 0, 2) };
+    const MAC: MacAddr = MacAddr::local(7);
+
+    fn frame(len: usize) -> Waiting {
+        Waiting { bytes: vec![0; len], offload: Offload::NONE }
+    }
+
+    fn at(seconds: u64) -> Millis {
+        Millis::from_secs(seconds)
+    }
+
+    #[test]
+    fn a_frame_waits_until_the_hop_answers() {
+        let mut neighbours = Neighbours::new([1, 2]);
+        neighbours.wait(HOP, frame(60), at(0)).unwrap();
+        assert!(matches!(neighbours.on_timeout(at(0))[..], [Due::Ask(HOP, None)]));
+        assert_eq!(neighbours.mac(HOP, at(0)), None);
+        assert_eq!(neighbours.confirm(HOP, MAC, false, at(0)).len(), 1);
+        assert_eq!(neighbours.mac(HOP, at(1)), Some(MAC));
+        assert_eq!(neighbours.next_timeout(), None);
+    }
+
+    #[test]
+    fn three_unanswered_questions_fail_the_waiting_frames() {
+        let mut neighbours = Neighbours::new([1, 2]);
+        neighbours.wait(HOP, frame(60), at(0)).unwrap();
+        for second in 0..3 {
+            assert_eq!(neighbours.next_timeout(), Some(at(second)));
+            assert!(matches!(neighbours.on_timeout(at(second))[..], [Due::Ask(..)]));
+        }
+        let due = neighbours.on_timeout(at(3));
+        assert!(matches!(&due[..], [Due::Failed(HOP, waiting)] if waiting.len() == 1));
+        assert_eq!(neighbours.next_timeout(), None);
+    }
+
+    #[test]
+    fn an_old_entry_is_confirmed_while_it_is_used() {
+        let mut neighbours = Neighbours::new([1, 2]);
+        neighbours.confirm(HOP, MAC, true, at(0));
+        assert_eq!(neighbours.mac(HOP, at(29)), Some(MAC));
+        assert_eq!(neighbours.next_timeout(), None);
+        assert_eq!(neighbours.mac(HOP, at(31)), Some(MAC));
+        assert!(matches!(neighbours.on_timeout(at(31))[..], [Due::Ask(HOP, Some(MAC))]));
+        neighbours.confirm(HOP, MAC, false, at(31));
+        assert_eq!(neighbours.next_timeout(), None);
+    }
+
+    #[test]
+    fn queue_and_table_are_bounded() {
+        let mut neighbours = Neighbours::new([1, 2]);
+        for _ in 0..QUEUE_FRAMES {
+            neighbours.wait(HOP, frame(60), at(0)).unwrap();
+        }
+        assert_eq!(neighbours.wait(HOP, frame(60), at(0)), Err(DropReason::NeighbourQueueFull));
+        let hop = |n: u32| Hop { address: Ipv4Addr::from_bits(n), ..HOP };
+        let refused = (0..1000).filter(|&n| neighbours.wait(hop(n), frame(60), at(0)).is_err()).count();
+        assert_eq!(refused, 1000 - (RESOLVING - 1));
+    }
+
+    #[test]
+    fn strangers_are_not_remembered_unless_they_asked_us() {
+        let mut neighbours = Neighbours::new([1, 2]);
+        neighbours.confirm(HOP, MAC, false, at(0));
+        assert_eq!(neighbours.mac(HOP, at(0)), None);
+        neighbours.confirm(HOP, MAC, true, at(0));
+        assert_eq!(neighbours.mac(HOP, at(0)), Some(MAC));
+    }
+}

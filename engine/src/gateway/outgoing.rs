@@ -1,0 +1,34 @@
+//! Frames that the switch itself sends.
+
+use packet::{Burst, DropCounters, DropReason, NetworkId, Offload, TxLists};
+
+/// The answers of one visit to the slow path.
+#[derive(Debug, Default)]
+pub(crate) struct Outgoing {
+    /// The frames; each one's network is in its meta.
+    pub burst: Burst,
+    /// Where they go.
+    pub lists: TxLists,
+    /// Frames of the switch itself that were dropped.
+    pub drops: DropCounters,
+    /// Frames ever sent.
+    pub sent: u64,
+}
+
+impl Outgoing {
+    /// Forgets the frames of the last visit.
+    pub(crate) fn restart(&mut self) {
+        self.burst.restart(None, NetworkId::new(0));
+        self.lists.clear();
+    }
+
+    /// Sends `frame` into `network`; it has its Ethernet header.
+    pub(crate) fn push(&mut self, network: NetworkId, frame: &[u8], offload: Offload) {
+        if !self.burst.push(frame, offload) {
+            self.drops.count(DropReason::ReplyBurstFull);
+        } else if let Some(meta) = self.burst.metas_mut().last_mut() {
+            (meta.network, meta.routed) = (network, true);
+            self.sent += 1;
+        }
+    }
+}

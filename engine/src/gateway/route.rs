@@ -1,0 +1,199 @@
+//! Where a packet leaves: the networks' own subnets, the way out of each, and what their modes allow.
+
+use std::net::Ipv4Addr;
+
+use packet::{DropReason, Ipv4Cidr, NetworkId};
+
+use crate::runtime_config::{Reach, RuntimeConfig};
+
+/// A way out: the network, and whom to hand the packet to there.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) struct Hop {
+    /// The network that the packet leaves by.
+    pub network: NetworkId,
+    /// The destination itself, or the router towards it.
+    pub address: Ipv4Addr,
+}
+
+/// The routes of one configuration. Every network is a route to its subnet; an uplink with a gateway is the default
+/// route of the networks that use it.
+#[derive(Debug, Default)]
+pub(crate) struct Routes {
+    /// Longest prefix first.
+    connected: Vec<(Ipv4Cidr, NetworkId)>,
+    reach: Vec<Reach>,
+}
+
+impl Routes {
+    pub(crate) fn new(config: &RuntimeConfig) -> Self {
+        let mut connected: Vec<_> = config
+            .networks
+            .iter()
+            .filter_map(|network| Some((network.interface.as_ref()?.address, network.id)))
+            .collect();
+        connected.sort_by_key(|(subnet, _)| std::cmp::Reverse(subnet.prefix_len()));
+        Self { connected, reach: config.networks.iter().map(|network| network.reach).collect() }
+    }
+
+    /// The network in whose subnet `address` is.
+    pub(crate) fn network_of(&self, address: Ipv4Addr) -> Option<NetworkId> {
+        self.connected.iter().find(|(subnet, _)| subnet.contains(address)).map(|&(_, network)| network)
+    }
+
+    /// The network whose own address `address` is.
+    pub(crate) fn owner_of(&self, address: Ipv4Addr) -> Option<NetworkId> {
+        self.connected.iter().find(|(own, _)| own.address() == address).map(|&(_, network)| network)
+    }
+
+    /// The way of a packet that came from `input` to `destination`. `translated`: a flow or a rule has given it that
+    /// destination, so it may enter a network that is otherwise closed to the outside.
+    ///
+    /// # Errors
+    /// `RouteProhibited` if a mode forbids it, `NotRoutable` for a subnet's broadcast address, `NoRoute`.
+    pub(crate) fn lookup(
+        &self,
+        input: NetworkId,
+        destination: Ipv4Addr,
+        translated: bool,
+    ) -> Result<Hop, DropReason> {
+        for &(subnet, network) in &self.connected {
+            if subnet.contains(destination) {
+                return if !self.allows(input, network, translated) {
+                    Err(DropReason::RouteProhibited)
+                } else if subnet.is_broadcast(destination) || subnet.network() == destination {
+                    Err(DropReason::NotRoutable)
+                } else {
+                    Ok(Hop { network, address: destination })
+                };
+            }
+        }
+        self.default_of(input).ok_or(match self.reach.get(input.index()) {
+            Some(Reach::Closed) => DropReason::RouteProhibited,
+            _ => DropReason::NoRoute,
+        })
+    }
+
+    /// The way of a packet that the switch itself sends.
+    pub(crate) fn own_way(&self, destination: Ipv4Addr) -> Option<Hop> {
+        match self.network_of(destination) {
+            Some(network) => Some(Hop { network, address: destination }),
+            None => (0..self.reach.len() as u16).find_map(|id| self.default_of(NetworkId::new(id))),
+        }
+    }
+
+    /// Whether the modes let a packet from `input` leave by `output`.
+    ///
+    /// | from        | to an uplink | to a routed network     | to a translated network            |
+    /// |-------------|--------------|-------------------------|------------------------------------|
+    /// | uplink      | no           | if it uses this uplink  | if translated and it uses this one |
+    /// | routed      | its own      | another one             | if translated, same uplink         |
+    /// | translated  | its own      | if translated, same uplink | if translated, same uplink      |
+    pub(crate) fn allows(&self, input: NetworkId, output: NetworkId, translated: bool) -> bool {
+        let (Some(from), Some(to)) = (self.reach.get(input.index()), self.reach.get(output.index())) else {
+            return false;
+        };
+        let same_uplink =
+            || self.uplink_of(input).is_some_and(|uplink| self.uplink_of(output) == Some(uplink));
+        match (from, to) {
+            (Reach::Closed, _) | (_, Reach::Closed) | (Reach::Uplink(_), Reach::Uplink(_)) => false,
+            (Reach::Routed(_), Reach::Routed(_)) => input != output || translated,
+            (_, Reach::Uplink(_)) | (Reach::Uplink(_), Reach::Routed(_)) => same_uplink(),
+            (_, Reach::Translated(_)) | (Reach::Translated(_), Reach::Routed(_)) => {
+                translated && same_uplink()
+            }
+        }
+    }
+
+    /// The uplink that a network uses; an uplink is its own.
+    fn uplink_of(&self, network: NetworkId) -> Option<NetworkId> {
+        match *self.reach.get(network.index())? {
+            Reach::Closed => None,
+            Reach::Routed(uplink) => uplink,
+            Reach::Translated(uplink) => Some(uplink),
+            Reach::Uplink(_) => Some(network),
+        }
+    }
+
+    /// The default route of a network: its uplink's gateway. What comes from an uplink isn't sent back there.
+    fn default_of(&self, network: NetworkId) -> Option<Hop> {
+        let uplink = self.uplink_of(network).filter(|&uplink| uplink != network)?;
+        match *self.reach.get(uplink.index())? {
+            Reach::Uplink(Some(address)) => Some(Hop { network: uplink, address }),
+            _ => None,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::runtime_config::{InterfaceConfig, NetworkConfig};
+    use packet::{MacAddr, Millis};
+
+    const WAN: NetworkId = NetworkId::new(0);
+    const NAT: NetworkId = NetworkId::new(1);
+    const ROUTED_A: NetworkId = NetworkId::new(2);
+    const ROUTED_B: NetworkId = NetworkId::new(3);
+    const HOST_ONLY: NetworkId = NetworkId::new(4);
+    const GATEWAY: Ipv4Addr = Ipv4Addr::new(203, 0, 113, 1);
+
+    fn routes() -> Routes {
+        let network = |id: NetworkId, reach, address: &str| NetworkConfig {
+            id,
+            name: id.get().to_string(),
+            reach,
+            interface: Some(InterfaceConfig {
+                mac: MacAddr::local(id.get().into()),
+                address: address.parse().unwrap(),
+                mtu: 1500,
+                dhcp: None,
+            }),
+            ageing: Millis::from_secs(300),
+            fdb_capacity: 64,
+            isolated: false,
+        };
+        Routes::new(&RuntimeConfig {
+            networks: vec![
+                network(WAN, Reach::Uplink(Some(GATEWAY)), "203.0.113.5/24"),
+                network(NAT, Reach::Translated(WAN), "192.168.1.1/24"),
+                network(ROUTED_A, Reach::Routed(Some(WAN)), "10.1.0.1/16"),
+                network(ROUTED_B, Reach::Routed(None), "10.2.0.1/16"),
+                network(HOST_ONLY, Reach::Closed, "192.168.56.1/24"),
+            ],
+            ..RuntimeConfig::default()
+        })
+    }
+
+    #[test]
+    fn the_modes_decide_who_reaches_whom() {
+        let inside = Ipv4Addr::new(192, 168, 1, 10);
+        let (a, b) = (Ipv4Addr::new(10, 1, 0, 10), Ipv4Addr::new(10, 2, 0, 10));
+        let far = Ipv4Addr::new(198, 51, 100, 9);
+        let prohibited = Err(DropReason::RouteProhibited);
+        let to = |network, address| Ok(Hop { network, address });
+        let routes = routes();
+        assert_eq!(routes.lookup(NAT, far, false), to(WAN, GATEWAY));
+        assert_eq!(routes.lookup(NAT, a, false), prohibited);
+        assert_eq!(routes.lookup(WAN, inside, false), prohibited);
+        assert_eq!(routes.lookup(WAN, inside, true), to(NAT, inside));
+        assert_eq!(routes.lookup(NAT, inside, true), to(NAT, inside));
+        assert_eq!(routes.lookup(ROUTED_A, b, false), to(ROUTED_B, b));
+        assert_eq!(routes.lookup(WAN, a, false), to(ROUTED_A, a));
+        assert_eq!(routes.lookup(WAN, b, false), prohibited);
+        assert_eq!(routes.lookup(ROUTED_B, far, false), Err(DropReason::NoRoute));
+        assert_eq!(routes.lookup(WAN, far, false), Err(DropReason::NoRoute));
+        assert_eq!(routes.lookup(HOST_ONLY, far, false), prohibited);
+        assert_eq!(
+            routes.lookup(ROUTED_A, Ipv4Addr::new(10, 2, 255, 255), false),
+            Err(DropReason::NotRoutable)
+        );
+    }
+
+    #[test]
+    fn own_addresses_are_known() {
+        let routes = routes();
+        assert_eq!(routes.owner_of(Ipv4Addr::new(192, 168, 1, 1)), Some(NAT));
+        assert_eq!(routes.owner_of(Ipv4Addr::new(192, 168, 1, 2)), None);
+        assert_eq!(routes.own_way(Ipv4Addr::new(8, 8, 8, 8)), Some(Hop { network: WAN, address: GATEWAY }));
+    }
+}

@@ -1,0 +1,313 @@
+//! What the gateway answers, and what has to wait: ARP, ICMP, DHCP, unresolved next hops, fragmentation.
+
+use std::net::Ipv4Addr;
+
+use nat_engine::{Known, NatPacket};
+use packet::builder::eth;
+use packet::wire::{ArpPacket, EthernetHeader, FromBytes, UdpHeader};
+use packet::{
+    DropReason, EtherType, FrameMeta, Gso, Ipv4Packet, L4, MacAddr, Millis, NetworkId, Offload, PuntReason,
+    offload,
+};
+
+use super::icmp::{self, IcmpError};
+use super::neighbour::{Due, Waiting};
+use super::outgoing::Outgoing;
+use super::route::Hop;
+use super::{DHCP_CLIENT_PORT, DHCP_SERVER_PORT, Gateway, Interface, fragment};
+use crate::runtime_config::Reach;
+
+impl Gateway {
+    /// Deals with a frame that came from `input`.
+    ///
+    /// # Errors
+    /// Why the frame's way ends here; the sender was told where that is due.
+    pub(crate) fn serve(
+        &mut self,
+        reason: PuntReason,
+        meta: &FrameMeta,
+        bytes: &mut [u8],
+        input: NetworkId,
+        now: Millis,
+        out: &mut Outgoing,
+    ) -> Result<(), DropReason> {
+        match reason {
+            PuntReason::Arp => self.arp(meta, bytes, input, now, out),
+            PuntReason::Dhcp => self.dhcp(bytes, input, now, out),
+            PuntReason::ToSelf => self.for_self(meta, bytes, input, now, out),
+            PuntReason::ResolveNeighbour => self.resolve(meta, bytes, now),
+            PuntReason::Fragment => self.fragment(meta, bytes, now, out),
+            PuntReason::TooBig => {
+                let mtu = self.interface(meta.network).map_or(0, |interface| interface.mtu);
+                self.tell_origin(IcmpError::FragmentationNeeded(mtu), bytes, meta.network, now, out)?;
+                Err(DropReason::FragmentationNeeded)
+            }
+            PuntReason::TtlExceeded => {
+                self.tell(IcmpError::TimeExceeded, meta, bytes, input, now, out)?;
+                Err(DropReason::TtlExceeded)
+            }
+            PuntReason::NoRoute => {
+                self.tell(IcmpError::NetworkUnreachable, meta, bytes, input, now, out)?;
+                Err(DropReason::NoRoute)
+            }
+            PuntReason::Prohibited => {
+                self.tell(IcmpError::Prohibited, meta, bytes, input, now, out)?;
+                Err(DropReason::RouteProhibited)
+            }
+        }
+    }
+
+    /// Does what is due: asks for next hops, gives up on silent ones, forgets idle flows.
+    pub(crate) fn on_timeout(&mut self, now: Millis, out: &mut Outgoing) {
+        self.nat.on_timeout(now);
+        for due in self.neighbours.on_timeout(now) {
+            match due {
+                Due::Ask(hop, mac) => self.ask(hop, mac, out),
+                Due::Failed(hop, waiting) => {
+                    for frame in waiting {
+                        out.drops.count(DropReason::NeighbourUnreachable);
+                        let told =
+                            self.tell_origin(IcmpError::HostUnreachable, &frame.bytes, hop.network, now, out);
+                        if let Err(reason) = told {
+                            out.drops.count(reason);
+                        }
+                    }
+                }
+            }
+        }
+    }
+
+    fn arp(
+        &mut self,
+        meta: &FrameMeta,
+        bytes: &[u8],
+        input: NetworkId,
+        now: Millis,
+        out: &mut Outgoing,
+    ) -> Result<(), DropReason> {
+        let interface = self.interface(input).ok_or(DropReason::ArpNotForUs)?;
+        let (own, own_mac) = (interface.address, interface.mac);
+        let arp = bytes.get(usize::from(meta.l3)..).and_then(|b| ArpPacket::ref_from_prefix(b).ok());
+        let (arp, _) = arp.ok_or(DropReason::BadArp)?;
+        let (operation, sender_mac) = (arp.operation.get(), MacAddr::new(arp.sender_mac));
+        let well_formed = (arp.hardware.get(), arp.hardware_len) == (1, 6)
+            && (arp.protocol.get(), arp.protocol_len) == (EtherType::IPV4.0, 4)
+            && matches!(operation, ArpPacket::REQUEST | ArpPacket::REPLY)
+            && sender_mac == meta.src;
+        let (sender, target) = (Ipv4Addr::from(arp.sender_ip), Ipv4Addr::from(arp.target_ip));
+        if !well_formed || sender == own.address() {
+            return Err(DropReason::BadArp);
+        }
+        let asks_us = operation == ArpPacket::REQUEST && target == own.address();
+        if own.contains(sender) {
+            let hop = Hop { network: input, address: sender };
+            for frame in self.neighbours.confirm(hop, sender_mac, asks_us, now) {
+                send_waiting(frame, hop, own_mac, sender_mac, out);
+            }
+        }
+        if asks_us {
+            let reply = eth().src(own_mac).dst(sender_mac);
+            let reply = reply.arp(ArpPacket::REPLY, (own_mac, own.address()), (sender_mac, sender));
+            out.push(input, &reply, Offload::NONE);
+        }
+        if asks_us || operation == ArpPacket::REPLY { Ok(()) } else { Err(DropReason::ArpNotForUs) }
+    }
+
+    fn ask(&self, hop: Hop, mac: Option<MacAddr>, out: &mut Outgoing) {
+        let Some(interface) = self.interface(hop.network) else { return };
+        let own = (interface.mac, interface.address.address());
+        let question = eth().src(interface.mac).dst(mac.unwrap_or(MacAddr::BROADCAST));
+        let question = question.arp(ArpPacket::REQUEST, own, (MacAddr::ZERO, hop.address));
+        out.push(hop.network, &question, Offload::NONE);
+    }
+
+    fn dhcp(
+        &mut self,
+        bytes: &[u8],
+        input: NetworkId,
+        now: Millis,
+        out: &mut Outgoing,
+    ) -> Result<(), DropReason> {
+        let interface = self.interface_mut(input).ok_or(DropReason::DhcpNotForUs)?;
+        let (own, own_mac) = (interface.address.address(), interface.mac);
+        let server = interface.dhcp.as_mut().ok_or(DropReason::DhcpNotForUs)?;
+        let packet = &bytes[EthernetHeader::LEN..];
+        let ip = Ipv4Packet::parse(packet)?;
+        let message = &packet[usize::from(ip.header_len)..usize::from(ip.total_len)];
+        let message = message.get(UdpHeader::LEN..).ok_or(DropReason::BadDhcp)?;
+        if let Some(reply) = server.handle(message, now)? {
+            let frame = eth().src(own_mac).dst(reply.destination_mac).ipv4(own, reply.destination_ip);
+            let frame = frame.udp(DHCP_SERVER_PORT, DHCP_CLIENT_PORT).payload(&reply.payload);
+            out.push(input, &frame, Offload::NONE);
+        }
+        Ok(())
+    }
+
+    /// A packet for one of the switch's own addresses.
+    fn for_self(
+        &mut self,
+        meta: &FrameMeta,
+        bytes: &mut [u8],
+        input: NetworkId,
+        now: Millis,
+        out: &mut Outgoing,
+    ) -> Result<(), DropReason> {
+        let ip = Ipv4Packet::parse(&bytes[EthernetHeader::LEN..])?;
+        let interface = self.interface(input).ok_or(DropReason::NoService)?;
+        let from_outside = matches!(interface.reach, Reach::Uplink(_));
+        match ip.l4 {
+            L4::Udp { dst: DHCP_SERVER_PORT, .. } if !from_outside => self.dhcp(bytes, input, now, out),
+            L4::IcmpEcho { request: true, .. } | L4::None => {
+                icmp::answer_echo(&mut bytes[EthernetHeader::LEN..], &ip)?;
+                address_frame(bytes, meta.src, interface.mac);
+                out.push(input, bytes, Offload::NONE);
+                Ok(())
+            }
+            L4::IcmpError => Err(DropReason::IcmpErrorUnmatched),
+            // An answer to a stranger would tell that there is something to attack.
+            L4::Tcp { .. } | L4::Udp { .. } if from_outside => Err(DropReason::NatUnsolicited),
+            L4::Tcp { .. } | L4::Udp { .. } => {
+                self.tell(IcmpError::PortUnreachable, meta, bytes, input, now, out)?;
+                Err(DropReason::NoService)
+            }
+            _ => Err(DropReason::NoService),
+        }
+    }
+
+    /// A routed frame waits for its next hop's MAC.
+    fn resolve(&mut self, meta: &FrameMeta, bytes: &[u8], now: Millis) -> Result<(), DropReason> {
+        let ip = Ipv4Packet::parse_header(&bytes[EthernetHeader::LEN..])?;
+        let hop = self.hop_on(meta.network, &ip).ok_or(DropReason::NoRoute)?;
+        self.neighbours.wait(hop, Waiting { bytes: bytes.to_vec(), offload: meta.offload }, now)
+    }
+
+    /// A routed frame is cut to the MTU of its way out.
+    fn fragment(
+        &mut self,
+        meta: &FrameMeta,
+        bytes: &mut [u8],
+        now: Millis,
+        out: &mut Outgoing,
+    ) -> Result<(), DropReason> {
+        let mtu = usize::from(self.interface(meta.network).ok_or(DropReason::NoRoute)?.mtu);
+        let mut offload = meta.offload;
+        let whole = match offload.gso {
+            Gso::None => {
+                offload::complete_checksum(bytes, &mut offload);
+                vec![bytes.to_vec()]
+            }
+            _ => segments(bytes, meta)?,
+        };
+        for frame in whole {
+            for piece in fragment::fragments(&frame[EthernetHeader::LEN..], mtu) {
+                let ip = Ipv4Packet::parse_header(&piece)?;
+                let hop = self.hop_on(meta.network, &ip).ok_or(DropReason::NoRoute)?;
+                let frame = [&frame[..EthernetHeader::LEN], &piece].concat();
+                self.send(hop, frame, now, out)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Tells the sender of the frame, which is as it came in from `input`. Nothing is told where RFC 1812 says so.
+    fn tell(
+        &mut self,
+        error: IcmpError,
+        meta: &FrameMeta,
+        bytes: &[u8],
+        input: NetworkId,
+        now: Millis,
+        out: &mut Outgoing,
+    ) -> Result<(), DropReason> {
+        let interface = self.interface(input).ok_or(DropReason::NoRoute)?;
+        let (own, own_mac) = (interface.address.address(), interface.mac);
+        if let Some(mut frame) = icmp::error(&bytes[EthernetHeader::LEN..], own, error) {
+            self.admit_icmp(now)?;
+            address_frame(&mut frame, meta.src, own_mac);
+            out.push(input, &frame, Offload::NONE);
+        }
+        Ok(())
+    }
+
+    /// Tells the sender of a packet that is on its way out of `output`, translated perhaps: the error then finds back
+    /// like one from outside.
+    fn tell_origin(
+        &mut self,
+        error: IcmpError,
+        bytes: &[u8],
+        output: NetworkId,
+        now: Millis,
+        out: &mut Outgoing,
+    ) -> Result<(), DropReason> {
+        let own = self.interface(output).ok_or(DropReason::NoRoute)?.address.address();
+        let Some(mut frame) = icmp::error(&bytes[EthernetHeader::LEN..], own, error) else { return Ok(()) };
+        self.admit_icmp(now)?;
+        let bytes = &mut frame[EthernetHeader::LEN..];
+        let ip = Ipv4Packet::parse(bytes)?;
+        let mut packet = NatPacket { bytes, ip, partial_checksum: false };
+        if let Known::Drop(reason) = self.nat.translate_known(&mut packet, now) {
+            return Err(reason);
+        }
+        let hop = self.routes.own_way(packet.ip.dst).ok_or(DropReason::NoRoute)?;
+        self.send(hop, frame, now, out)
+    }
+
+    /// Sends a frame, whose Ethernet header is still to be filled in, to `hop`, or keeps it until that is known.
+    fn send(
+        &mut self,
+        hop: Hop,
+        mut frame: Vec<u8>,
+        now: Millis,
+        out: &mut Outgoing,
+    ) -> Result<(), DropReason> {
+        let own_mac = self.interface(hop.network).ok_or(DropReason::NoRoute)?.mac;
+        match self.neighbours.mac(hop, now) {
+            Some(mac) => {
+                address_frame(&mut frame, mac, own_mac);
+                out.push(hop.network, &frame, Offload::NONE);
+                Ok(())
+            }
+            None => self.neighbours.wait(hop, Waiting { bytes: frame, offload: Offload::NONE }, now),
+        }
+    }
+
+    /// Whom to hand a packet to that leaves by `network`.
+    fn hop_on(&self, network: NetworkId, ip: &Ipv4Packet) -> Option<Hop> {
+        let interface = self.interface(network)?;
+        let address = match interface.reach {
+            _ if interface.address.contains(ip.dst) => ip.dst,
+            Reach::Uplink(gateway) => gateway?,
+            _ => return None,
+        };
+        Some(Hop { network, address })
+    }
+
+    fn admit_icmp(&mut self, now: Millis) -> Result<(), DropReason> {
+        if self.icmp_limit.admit(now) { Ok(()) } else { Err(DropReason::IcmpRateLimited) }
+    }
+
+    fn interface_mut(&mut self, network: NetworkId) -> Option<&mut Interface> {
+        self.interfaces.get_mut(network.index())?.as_mut()
+    }
+}
+
+fn send_waiting(mut frame: Waiting, hop: Hop, own_mac: MacAddr, mac: MacAddr, out: &mut Outgoing) {
+    address_frame(&mut frame.bytes, mac, own_mac);
+    out.push(hop.network, &frame.bytes, frame.offload);
+}
+
+fn address_frame(frame: &mut [u8], dst: MacAddr, src: MacAddr) {
+    frame[..6].copy_from_slice(&dst.octets());
+    frame[6..12].copy_from_slice(&src.octets());
+}
+
+/// The super-frame's segments, each a frame of its own.
+fn segments(bytes: &[u8], meta: &FrameMeta) -> Result<Vec<Vec<u8>>, DropReason> {
+    let mut segments = offload::Segments::new(bytes, meta)?;
+    let mut out = vec![0; bytes.len()];
+    let mut frames = Vec::new();
+    while let Some(len) = segments.next_into(&mut out) {
+        frames.push(out[..len].to_vec());
+    }
+    Ok(frames)
+}

@@ -1,0 +1,336 @@
+//! The worker: the one place that states the order of the stages.
+
+use packet::{Burst, DropReason, Millis, NetworkId, PortCounters, PortId, TxLists, Verdict, parse};
+use switch_core::{Bridge, BridgePort, Fdb, PortState};
+
+use crate::gateway::{Gateway, Outgoing};
+use crate::report::{
+    Chain, FdbReport, FlowReport, LeaseReport, NeighbourReport, PortReport, RuleReport, StatsReport,
+};
+use crate::runtime_config::{NetworkConfig, RuntimeConfig};
+
+/// Forwards bursts. Owns its bridges, flows, neighbours and counters; does no I/O.
+///
+/// ```text
+/// driver: rx_burst ─▶ process ─▶ transmit ─▶ service ─▶ transmit_own        (per burst)
+///         next_timeout ─▶ on_timeout ─▶ transmit_own                        (when it is time)
+/// ```
+#[derive(Debug)]
+pub struct Worker {
+    config: RuntimeConfig,
+    /// By network.
+    bridges: Vec<Bridge>,
+    /// By port.
+    counters: Vec<PortCounters>,
+    /// By port: whether the device can send and receive.
+    links: Vec<bool>,
+    gateway: Gateway,
+    lists: TxLists,
+    out: Outgoing,
+    stats: StatsReport,
+    seed: [u64; 2],
+}
+
+impl Worker {
+    /// A worker without networks. `seed` must be random and secret: it keys hashes and the choice of ports.
+    pub fn new(seed: [u64; 2]) -> Self {
+        Self {
+            config: RuntimeConfig::default(),
+            bridges: Vec::new(),
+            counters: Vec::new(),
+            links: Vec::new(),
+            gateway: Gateway::new(seed),
+            lists: TxLists::default(),
+            out: Outgoing::default(),
+            stats: StatsReport::default(),
+            seed,
+        }
+    }
+
+    /// Takes a burst through all stages. No allocation; [`transmit`](Self::transmit) then sends it.
+    pub fn process(&mut self, burst: &mut Burst, now: Millis) {
+        self.lists.clear();
+        let Some((origin, bridge)) = origin_of(burst, &self.bridges) else { return };
+        parse(burst);
+        bridge.ingress(burst);
+        bridge.learn(burst, &mut self.counters[origin.index()], now);
+        bridge.forward(burst, now);
+        self.gateway.process(burst, &self.bridges, now);
+        egress(burst, &self.bridges, &mut self.lists);
+        account(burst, &mut self.counters[origin.index()], &mut self.stats);
+    }
+
+    /// Hands each port's list of the burst just processed to `send`.
+    pub fn transmit(
+        &mut self,
+        burst: &mut Burst,
+        mut send: impl FnMut(PortId, &mut Burst, &[u8], &mut PortCounters),
+    ) {
+        for &port in self.lists.touched() {
+            send(port, burst, self.lists.list(port), &mut self.counters[port.index()]);
+        }
+    }
+
+    /// Answers what the burst asked of the switch itself. [`transmit_own`](Self::transmit_own) then sends the answers.
+    pub fn service(&mut self, burst: &mut Burst, now: Millis) {
+        self.out.restart();
+        let Some(origin) = burst.origin() else { return };
+        let input = burst.network();
+        for index in 0..burst.len() {
+            let frame = burst.frame_mut(index);
+            let (reason, is_copy) = match (frame.meta.verdict, frame.meta.copy) {
+                (Verdict::Punt(reason), _) => (reason, false),
+                (_, Some(reason)) => (reason, true),
+                _ => continue,
+            };
+            self.stats.punted += 1;
+            let served = self.gateway.serve(reason, frame.meta, frame.bytes, input, now, &mut self.out);
+            if let Err(reason) = served.or_else(|reason| not_for_us(reason, is_copy)) {
+                self.counters[origin.index()].drops.count(reason);
+            }
+        }
+        self.finish_own(now);
+    }
+
+    /// When [`on_timeout`](Self::on_timeout) has something to do.
+    pub fn next_timeout(&self) -> Option<Millis> {
+        self.gateway.next_timeout()
+    }
+
+    /// Does what is due at `now`. [`transmit_own`](Self::transmit_own) then sends what that gave.
+    pub fn on_timeout(&mut self, now: Millis) {
+        self.out.restart();
+        self.gateway.on_timeout(now, &mut self.out);
+        self.finish_own(now);
+    }
+
+    /// Hands the switch's own frames to `send`.
+    pub fn transmit_own(&mut self, mut send: impl FnMut(PortId, &mut Burst, &[u8], &mut PortCounters)) {
+        let Outgoing { burst, lists, .. } = &mut self.out;
+        for &port in lists.touched() {
+            send(port, burst, lists.list(port), &mut self.counters[port.index()]);
+        }
+    }
+
+    /// Takes over a configuration. Networks with the name of an earlier one keep what they learned and leased, ports
+    /// with the same id their counters, and all flows stay. A new port's link is taken to be up.
+    pub fn install(&mut self, config: RuntimeConfig) {
+        let mut old: Vec<_> = self.bridges.drain(..).map(Some).collect();
+        for network in &config.networks {
+            let before = self.config.networks.iter().position(|other| other.name == network.name);
+            let bridge = before.and_then(|index| old.get_mut(index)?.take());
+            let mut bridge = bridge.unwrap_or_else(|| new_bridge(network, self.seed));
+            bridge.fdb_mut().set_ageing(network.ageing);
+            bridge.set_local(network.interface.as_ref().map(|interface| interface.mac));
+            bridge.set_isolated(network.isolated);
+            self.bridges.push(bridge);
+        }
+        let limit = config.ports.last().map_or(0, |port| port.id.index() + 1);
+        self.counters.resize_with(limit.max(self.counters.len()), PortCounters::default);
+        self.links.resize(limit.max(self.links.len()), true);
+        self.lists.reserve_ports(limit);
+        self.out.lists.reserve_ports(limit);
+        self.gateway.install(&self.config, &config);
+        let old = std::mem::replace(&mut self.config, config);
+        self.forget_ports(&old);
+        self.set_ports();
+    }
+
+    /// The device of `port` can send and receive, or no longer can. What was learned on a port that goes down is
+    /// forgotten.
+    pub fn set_link(&mut self, port: PortId, up: bool) {
+        if let Some(link) = self.links.get_mut(port.index())
+            && *link != up
+        {
+            *link = up;
+            self.set_ports();
+        }
+    }
+
+    /// The running configuration.
+    pub fn config(&self) -> &RuntimeConfig {
+        &self.config
+    }
+
+    /// The network of `port`.
+    pub fn network_of(&self, port: PortId) -> Option<NetworkId> {
+        let index = self.config.ports.binary_search_by_key(&port, |port| port.id).ok()?;
+        Some(self.config.ports[index].network)
+    }
+
+    /// The ports with their counters.
+    pub fn ports(&self, now: Millis) -> Vec<PortReport> {
+        let report = |port: &crate::PortConfig| {
+            let fdb = self.bridges[port.network.index()].fdb();
+            let learned = fdb.entries(now).filter(|entry| entry.port == port.id && entry.idle.is_some());
+            PortReport {
+                id: port.id,
+                network: port.network,
+                learned: learned.count() as u32,
+                counters: self.counters[port.id.index()].clone(),
+            }
+        };
+        self.config.ports.iter().map(report).collect()
+    }
+
+    /// The forwarding databases of all networks.
+    pub fn fdb(&self, now: Millis) -> Vec<FdbReport> {
+        let of_network = |(index, bridge): (usize, &Bridge)| {
+            let network = NetworkId::new(index as u16);
+            let report = move |entry: switch_core::FdbEntry| FdbReport {
+                network,
+                vid: entry.vid,
+                mac: entry.mac,
+                port: entry.port,
+                idle: entry.idle,
+            };
+            bridge.fdb().entries(now).map(report).collect::<Vec<_>>()
+        };
+        self.bridges.iter().enumerate().flat_map(of_network).collect()
+    }
+
+    /// The first `limit` flows, in no particular order.
+    pub fn flows(&self, limit: usize, now: Millis) -> Vec<FlowReport> {
+        let report = |flow: nat_engine::FlowView| FlowReport {
+            protocol: flow.original.protocol(),
+            original_source: flow.original.source(),
+            original_destination: flow.original.destination(),
+            reply_source: flow.reply.source(),
+            reply_destination: flow.reply.destination(),
+            state: flow.state,
+            expires_in: flow.expires_in,
+            packets: flow.packets,
+            bytes: flow.bytes,
+        };
+        self.gateway.nat().flows(now).take(limit).map(report).collect()
+    }
+
+    /// The NAT rules' counters, in the rules' order.
+    pub fn rules(&self) -> Vec<RuleReport> {
+        let counters = self.gateway.nat().rule_counters();
+        let chains = [(Chain::Prerouting, counters.prerouting), (Chain::Postrouting, counters.postrouting)];
+        let of_chain = |(chain, counters): (Chain, &[nat_engine::RuleCounter])| {
+            let report = |(index, counter): (usize, &nat_engine::RuleCounter)| RuleReport {
+                chain,
+                index,
+                packets: counter.packets,
+                bytes: counter.bytes,
+            };
+            counters.iter().enumerate().map(report).collect::<Vec<_>>()
+        };
+        chains.into_iter().flat_map(of_chain).collect()
+    }
+
+    /// The DHCP leases of all networks.
+    pub fn leases(&self, now: Millis) -> Vec<LeaseReport> {
+        self.gateway.leases(now).collect()
+    }
+
+    /// The ARP table.
+    pub fn neighbours(&self) -> Vec<NeighbourReport> {
+        self.gateway.neighbours().collect()
+    }
+
+    /// Counters of the worker as a whole.
+    pub fn stats(&self) -> StatsReport {
+        let nat = self.gateway.nat();
+        StatsReport {
+            injected: self.out.sent,
+            flows: nat.flow_count() as u64,
+            flows_admitted: nat.admitted(),
+            flows_expired: nat.expired(),
+            own_drops: self.out.drops.clone(),
+            ..self.stats.clone()
+        }
+    }
+
+    /// The switch's own frames find their ports.
+    fn finish_own(&mut self, now: Millis) {
+        let Outgoing { burst, lists, drops, .. } = &mut self.out;
+        parse(burst);
+        for meta in burst.metas_mut() {
+            match self.bridges.get(meta.network.index()) {
+                Some(bridge) => meta.verdict = bridge.towards(meta.dst, now),
+                None => meta.drop(DropReason::NoRoute),
+            }
+        }
+        egress(burst, &self.bridges, lists);
+        for meta in burst.metas() {
+            if let Verdict::Drop(reason) = meta.verdict {
+                drops.count(reason);
+            }
+        }
+    }
+
+    /// Ports that are gone, or in another network now, leave nothing behind.
+    fn forget_ports(&mut self, old: &RuntimeConfig) {
+        for port in &old.ports {
+            let stays = self.config.ports.iter().any(|other| {
+                (other.id, &other.name) == (port.id, &port.name)
+                    && self.config.networks[other.network.index()].name
+                        == old.networks[port.network.index()].name
+            });
+            if !stays {
+                self.bridges.iter_mut().for_each(|bridge| bridge.remove_port(port.id));
+                self.counters[port.id.index()] = PortCounters::default();
+                self.links[port.id.index()] = true;
+            }
+        }
+    }
+
+    fn set_ports(&mut self) {
+        for bridge in &self.bridges {
+            bridge.fdb().clear_static();
+        }
+        for port in &self.config.ports {
+            let up = self.links[port.id.index()];
+            let state = if up { PortState::Forwarding } else { PortState::Discarding };
+            let bridge = &mut self.bridges[port.network.index()];
+            bridge.set_port(port.id, BridgePort { state, mtu: port.mtu, learn_limit: port.learn_limit });
+            for &mac in &port.static_macs {
+                bridge.fdb().add_static(mac, packet::Vid::DEFAULT, port.id);
+            }
+        }
+    }
+}
+
+/// The port that a burst came from, and its network's bridge.
+fn origin_of<'a>(burst: &Burst, bridges: &'a [Bridge]) -> Option<(PortId, &'a Bridge)> {
+    Some((burst.origin()?, bridges.get(burst.network().index())?))
+}
+
+/// Stage 6: from verdicts to lists, each frame in the network that it is in by now.
+fn egress(burst: &mut Burst, bridges: &[Bridge], lists: &mut TxLists) {
+    let origin = burst.origin();
+    burst.for_each(|index, frame| {
+        let packet_len = frame.meta.offload.packet_len(frame.bytes, usize::from(frame.meta.l3));
+        if let Some(bridge) = bridges.get(frame.meta.network.index()) {
+            bridge.egress(index, frame.meta, packet_len, origin, lists);
+        }
+    });
+}
+
+/// Stage 7: every frame is counted, by its verdict.
+fn account(burst: &Burst, counters: &mut PortCounters, stats: &mut StatsReport) {
+    counters.rx_frames += burst.len() as u64;
+    counters.rx_bytes += burst.total_bytes() as u64;
+    stats.bursts += 1;
+    stats.frames += burst.len() as u64;
+    for meta in burst.metas() {
+        match meta.verdict {
+            Verdict::Drop(reason) => counters.drops.count(reason),
+            Verdict::Flood => counters.flooded += 1,
+            _ => {}
+        }
+    }
+}
+
+/// A flooded frame that was not about the switch has lost nothing by being looked at.
+fn not_for_us(reason: DropReason, is_copy: bool) -> Result<(), DropReason> {
+    let harmless = matches!(reason, DropReason::ArpNotForUs | DropReason::DhcpNotForUs);
+    if is_copy && harmless { Ok(()) } else { Err(reason) }
+}
+
+fn new_bridge(network: &NetworkConfig, seed: [u64; 2]) -> Bridge {
+    Bridge::new(Fdb::new(network.fdb_capacity, network.ageing, seed))
+}
