@@ -1,1 +1,8 @@
 //! tapswitch: a userspace virtual switch and NAT dataplane for Linux.
+//!
+//! ```text
+//! configuration ──▶ Plan ──▶ driver ◀── control socket ◀── show, reload
+//! ```
+#![forbid(unsafe_code)]
+
+pub mod config;

@@ -1,0 +1,265 @@
+//! How the values of a file fit together; what does becomes a [`Config`].
+
+use std::net::Ipv4Addr;
+use std::ops::Range;
+
+use engine::InterfaceConfig;
+use packet::{Ipv4Cidr, MacAddr, Millis};
+use tapio::TapConfig;
+use toml::Spanned;
+
+use super::file::{FileConfig, Maybe, ModeName, NetworkTable, PortTable, TapTable, UplinkTable};
+use super::mistake::Mistake;
+use super::value;
+use super::{Config, Mode, Network, Port, Uplink};
+
+mod interface;
+mod shared;
+
+/// Checks what concerns more than one value. `name_servers` are offered where a network names none.
+pub(super) fn check(file: &FileConfig, name_servers: &[Ipv4Addr]) -> Result<Config, Vec<Mistake>> {
+    let mut check = Check { file, name_servers, mistakes: Vec::new() };
+    let networks = file.networks.iter().filter_map(|table| check.network(table)).collect();
+    let uplinks = file.uplinks.iter().filter_map(|table| check.uplink(table)).collect();
+    check.shared();
+    let Check { mistakes, .. } = check;
+    let config =
+        Config { networks, uplinks, timeouts: file.engine.timeouts, flow_limit: file.engine.flow_limit };
+    // Whatever is missing in `config` left a mistake.
+    if mistakes.is_empty() { Ok(config) } else { Err(mistakes) }
+}
+
+struct Check<'a> {
+    file: &'a FileConfig,
+    name_servers: &'a [Ipv4Addr],
+    mistakes: Vec<Mistake>,
+}
+
+impl Check<'_> {
+    fn wrong(&mut self, span: Range<usize>, message: impl Into<String>, help: impl Into<String>) {
+        self.mistakes.push(Mistake::new(span, message, help));
+    }
+
+    fn network(&mut self, table: &NetworkTable) -> Option<Network> {
+        let mode = self.mode(table)?;
+        let interface = match mode {
+            Mode::Internal | Mode::Bridge { .. } => {
+                self.no_interface(table, mode);
+                None
+            }
+            Mode::HostOnly | Mode::Nat { .. } | Mode::Route { .. } => Some(self.interface(table, mode)?),
+        };
+        self.published(table, mode, interface.as_ref());
+        self.peers(table, interface.as_ref());
+        self.station_addresses(table, interface.as_ref());
+        Some(Network {
+            name: table.name.get_ref().clone(),
+            mode,
+            interface,
+            publish: table.publish.iter().flat_map(|list| list.get_ref()).map(|p| *p.get_ref()).collect(),
+            ageing: Millis::from_secs(setting(&table.ageing, DEFAULT_AGEING).into()),
+            fdb_capacity: setting(&table.fdb_capacity, DEFAULT_FDB_CAPACITY),
+            ports: table.ports.iter().filter_map(|port| self.port(port, mtu(&table.mtu))).collect(),
+        })
+    }
+
+    fn mode(&mut self, table: &NetworkTable) -> Option<Mode> {
+        let name = table.mode.as_ref()?;
+        let uplink = match (&table.uplink, name.get_ref()) {
+            (Some(uplink), ModeName::Internal | ModeName::HostOnly) => {
+                self.wrong(
+                    uplink.span(),
+                    "a network of this mode has no uplink",
+                    "remove the key, or change `mode`",
+                );
+                return None;
+            }
+            (None, ModeName::Nat | ModeName::NatIsolated | ModeName::Bridge) => {
+                let example = self.file.uplinks.first().map_or("wan", |uplink| uplink.name.get_ref());
+                let help = format!("write uplink = \"{example}\" in this network");
+                self.wrong(name.span(), "a network of this mode needs an uplink", help);
+                return None;
+            }
+            (Some(uplink), _) => Some(self.uplink_named(uplink)?),
+            (None, _) => None,
+        };
+        Some(match (name.get_ref(), uplink) {
+            (ModeName::Nat, Some(uplink)) => Mode::Nat { uplink, isolated: false },
+            (ModeName::NatIsolated, Some(uplink)) => Mode::Nat { uplink, isolated: true },
+            (ModeName::Bridge, Some(uplink)) => Mode::Bridge { uplink },
+            (ModeName::Route, uplink) => Mode::Route { uplink },
+            (ModeName::HostOnly, _) => Mode::HostOnly,
+            (_, _) => Mode::Internal,
+        })
+    }
+
+    fn uplink_named(&mut self, name: &Spanned<String>) -> Option<usize> {
+        let found = self.file.uplinks.iter().position(|uplink| uplink.name.get_ref() == name.get_ref());
+        if found.is_none() {
+            let names: Vec<&str> =
+                self.file.uplinks.iter().map(|uplink| uplink.name.get_ref().as_str()).collect();
+            let help = match names.as_slice() {
+                [] => format!("write a section [uplink.{}]", name.get_ref()),
+                names => format!("write one of: {}", names.join(", ")),
+            };
+            self.wrong(name.span(), format!("there is no uplink `{}`", name.get_ref()), help);
+        }
+        found
+    }
+
+    fn port(&mut self, table: &PortTable, mtu: u16) -> Option<Port> {
+        Some(Port {
+            name: table.name.get_ref().clone(),
+            device: self.device(&table.name, &table.tap, table.mac.as_ref(), mtu)?,
+            learn_limit: setting(&table.tap.learn_limit, DEFAULT_LEARN_LIMIT),
+            static_macs: table
+                .static_macs
+                .iter()
+                .flat_map(|list| list.get_ref())
+                .map(|m| *m.get_ref())
+                .collect(),
+        })
+    }
+
+    fn device(
+        &mut self,
+        name: &Spanned<String>,
+        tap: &TapTable,
+        mac: Option<&Spanned<MacAddr>>,
+        default_mtu: u16,
+    ) -> Option<TapConfig> {
+        Some(TapConfig {
+            device: match &tap.device {
+                Some(device) => device.get_ref().clone(),
+                None => self.device_from_name(name)?,
+            },
+            netns: tap.netns.as_ref().map(|netns| netns.get_ref().clone()),
+            mac: mac.map(|mac| *mac.get_ref()),
+            mtu: tap.mtu.as_ref().map_or(default_mtu, |_| mtu(&tap.mtu)),
+            peer_address: tap.peer_address.as_ref().map(|address| *address.get_ref()),
+            offload: tap.offload.as_ref().is_none_or(|offload| *offload.get_ref()),
+        })
+    }
+
+    fn device_from_name(&mut self, name: &Spanned<String>) -> Option<String> {
+        match value::device(name.get_ref()) {
+            Ok(device) => Some(device),
+            Err(wrong) => {
+                self.wrong(
+                    name.span(),
+                    wrong.message,
+                    "write device = \"…\", at most 15 bytes, in this section",
+                );
+                None
+            }
+        }
+    }
+
+    fn uplink(&mut self, table: &UplinkTable) -> Option<Uplink> {
+        let mtu = mtu(&table.tap.mtu);
+        let device = self.device(&table.name, &table.tap, table.peer_mac.as_ref(), mtu);
+        let users: Vec<&NetworkTable> =
+            self.file.networks.iter().filter(|network| uses(network, table)).collect();
+        let name = table.name.get_ref();
+        let interface = match users.as_slice() {
+            [] => {
+                let help = format!("write uplink = \"{name}\" in a network, or remove the section");
+                self.wrong(table.name.span(), "no network uses this uplink", help);
+                return None;
+            }
+            [only] if is_bridge(only) => {
+                self.bridged_uplink(table, only);
+                None
+            }
+            users => {
+                if let Some(bridge) = users.iter().find(|network| is_bridge(network)) {
+                    let place = bridge.uplink.as_ref().map_or(table.name.span(), |uplink| uplink.span());
+                    let message = format!("uplink `{name}` is another network's too, so it can't be bridged");
+                    self.wrong(place, message, "give the bridge network an uplink of its own");
+                    return None;
+                }
+                Some(self.uplink_interface(table, mtu)?)
+            }
+        };
+        let learn_limit = setting(&table.tap.learn_limit, DEFAULT_LEARN_LIMIT);
+        Some(Uplink {
+            port: Port { name: name.clone(), device: device?, learn_limit, static_macs: Vec::new() },
+            gateway: table.gateway.as_ref().map(|gateway| *gateway.get_ref()),
+            interface,
+        })
+    }
+
+    /// The uplink is a port of `network` and has nothing of its own.
+    fn bridged_uplink(&mut self, table: &UplinkTable, network: &NetworkTable) {
+        let own = [span(&table.address), span(&table.gateway), span(&table.mac)];
+        for place in own.into_iter().flatten() {
+            let message = format!(
+                "network `{}` bridges this uplink: the switch has no address on it",
+                network.name.get_ref()
+            );
+            self.wrong(place, message, "remove the key");
+        }
+        if let Some(port) = network.ports.iter().find(|port| port.name.get_ref() == table.name.get_ref()) {
+            let message = "the uplink of this bridge network has the same name";
+            self.wrong(port.name.span(), message, "write another name for the port");
+        }
+    }
+
+    fn uplink_interface(&mut self, table: &UplinkTable, mtu: u16) -> Option<InterfaceConfig> {
+        let Some(address) = &table.address else {
+            let help =
+                "write the switch's own address on the uplink, for example address = \"10.180.13.232/24\"";
+            self.wrong(table.name.span(), "`address` is missing", help);
+            return None;
+        };
+        let subnet = *address.get_ref();
+        if let Some(gateway) = &table.gateway {
+            self.neighbour_of(subnet, gateway.span(), *gateway.get_ref(), "the gateway");
+        }
+        if let Some(peer) = &table.tap.peer_address {
+            self.neighbour_of(subnet, peer.span(), peer.get_ref().address(), "the other side");
+        }
+        let mac =
+            table.mac.as_ref().map_or_else(|| own_mac(table.name.get_ref(), subnet), |mac| *mac.get_ref());
+        Some(InterfaceConfig { mac, address: subnet, mtu, dhcp: None })
+    }
+}
+
+fn uses(network: &NetworkTable, uplink: &UplinkTable) -> bool {
+    network.uplink.as_ref().is_some_and(|name| name.get_ref() == uplink.name.get_ref())
+}
+
+fn is_bridge(network: &NetworkTable) -> bool {
+    network.mode.as_ref().is_some_and(|mode| *mode.get_ref() == ModeName::Bridge)
+}
+
+fn setting(value: &Maybe<u32>, default: u32) -> u32 {
+    value.as_ref().map_or(default, |value| *value.get_ref())
+}
+
+fn mtu(value: &Maybe<u32>) -> u16 {
+    value.as_ref().and_then(|value| u16::try_from(*value.get_ref()).ok()).unwrap_or(DEFAULT_MTU)
+}
+
+fn span<T>(value: &Maybe<T>) -> Option<Range<usize>> {
+    value.as_ref().map(Spanned::span)
+}
+
+/// The switch's own MAC: the same after each start, so that guests needn't ask again, and another one on each network.
+/// FNV-1a, whose result, unlike that of the standard library's hash, is the same in all versions.
+fn own_mac(name: &str, address: Ipv4Cidr) -> MacAddr {
+    let bytes = name.bytes().chain(address.to_string().into_bytes());
+    let hash = bytes.fold(0xcbf2_9ce4_8422_2325_u64, |hash, byte| {
+        (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3)
+    });
+    MacAddr::local(hash)
+}
+
+/// IEEE 802.1Q, table 8-6, in seconds.
+const DEFAULT_AGEING: u32 = 300;
+/// A guest has one address or a few; a thousand guests fit.
+const DEFAULT_FDB_CAPACITY: u32 = 8192;
+/// Room for nested switches and containers, while no single port can fill the table.
+const DEFAULT_LEARN_LIMIT: u32 = 1024;
+/// Ethernet's.
+const DEFAULT_MTU: u16 = 1500;

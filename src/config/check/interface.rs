@@ -1,0 +1,213 @@
+//! A network's own address, and everything that must fit to it: DHCP, published ports, the hosts' addresses.
+
+use std::collections::HashSet;
+use std::net::Ipv4Addr;
+use std::ops::Range;
+
+use engine::{DhcpConfig, InterfaceConfig};
+use packet::{Ipv4Cidr, Millis};
+
+use super::super::file::NetworkTable;
+use super::super::value::not_a_host;
+use super::super::{Mode, value::AddressRange};
+use super::{Check, mtu, own_mac, setting, span};
+
+impl Check<'_> {
+    pub(super) fn interface(&mut self, table: &NetworkTable, mode: Mode) -> Option<InterfaceConfig> {
+        let Some(address) = &table.address else {
+            let help = "write the switch's own address, for example address = \"192.168.122.1/24\"";
+            self.wrong(table.name.span(), "`address` is missing", help);
+            return None;
+        };
+        let address = *address.get_ref();
+        Some(InterfaceConfig {
+            mac: table
+                .mac
+                .as_ref()
+                .map_or_else(|| own_mac(table.name.get_ref(), address), |mac| *mac.get_ref()),
+            address,
+            mtu: mtu(&table.mtu),
+            dhcp: self.dhcp(table, address, mode),
+        })
+    }
+
+    /// Modes internal and bridge: whatever needs an own address is a mistake.
+    pub(super) fn no_interface(&mut self, table: &NetworkTable, mode: Mode) {
+        let mode = if mode == Mode::Internal { "internal" } else { "bridge" };
+        let keys = [span(&table.address), span(&table.mac), span(&table.dhcp)];
+        for place in keys.into_iter().chain(dhcp_options(table)).flatten() {
+            let message = format!("a network of mode {mode} has no address of the switch's");
+            self.wrong(place, message, "remove the key, or change `mode`");
+        }
+    }
+
+    fn dhcp(&mut self, table: &NetworkTable, own: Ipv4Cidr, mode: Mode) -> Option<DhcpConfig> {
+        let Some(range) = &table.dhcp else {
+            for place in dhcp_options(table).into_iter().flatten() {
+                let help = "write dhcp = \"FIRST-LAST\" in this network, or remove the key";
+                self.wrong(place, "this key needs `dhcp`", help);
+            }
+            return None;
+        };
+        self.range_fits(own, range.span(), *range.get_ref());
+        self.reservations(table, own);
+        Some(DhcpConfig {
+            first: range.get_ref().first,
+            last: range.get_ref().last,
+            lease_time: Millis::from_secs(setting(&table.lease_time, DEFAULT_LEASE_TIME).into()),
+            router: (mode != Mode::HostOnly).then_some(own.address()),
+            dns: self.dns(table),
+            domain: table.domain.as_ref().map(|domain| domain.get_ref().clone()),
+            reserved: table.reserve.iter().flat_map(|list| list.get_ref()).map(|r| *r.get_ref()).collect(),
+        })
+    }
+
+    fn range_fits(&mut self, own: Ipv4Cidr, place: Range<usize>, range: AddressRange) {
+        let help = example_range(own);
+        if !own.contains(range.first) || !own.contains(range.last) {
+            self.wrong(
+                place,
+                format!("the range is not inside {}/{}", own.network(), own.prefix_len()),
+                help,
+            );
+        } else if range.contains(own.address()) {
+            self.wrong(place, format!("the range contains the switch's own address {}", own.address()), help);
+        } else if let Some(what) = not_a_host(own, range.first).or(not_a_host(own, range.last)) {
+            self.wrong(place, format!("the range contains the {what}"), help);
+        }
+    }
+
+    fn reservations(&mut self, table: &NetworkTable, own: Ipv4Cidr) {
+        let (mut macs, mut addresses) = (HashSet::new(), HashSet::new());
+        for reservation in table.reserve.iter().flat_map(|list| list.get_ref()) {
+            let &(mac, address) = reservation.get_ref();
+            self.neighbour_of(own, reservation.span(), address, "the reserved address");
+            if !macs.insert(mac) {
+                self.wrong(
+                    reservation.span(),
+                    format!("{mac} has a reserved address already"),
+                    "remove one of the two",
+                );
+            }
+            if !addresses.insert(address) {
+                self.wrong(
+                    reservation.span(),
+                    format!("{address} is reserved already"),
+                    "remove one of the two",
+                );
+            }
+        }
+    }
+
+    fn dns(&mut self, table: &NetworkTable) -> Vec<Ipv4Addr> {
+        let Some(list) = &table.dns else { return self.name_servers.to_vec() };
+        if list.get_ref().len() > MAX_DNS {
+            self.wrong(
+                list.span(),
+                "too many name servers",
+                format!("write {MAX_DNS} at most; hosts try three"),
+            );
+        }
+        list.get_ref().iter().map(|server| *server.get_ref()).collect()
+    }
+
+    pub(super) fn published(&mut self, table: &NetworkTable, mode: Mode, own: Option<&InterfaceConfig>) {
+        let Some(list) = &table.publish else { return };
+        match (mode, own) {
+            (Mode::Nat { .. }, Some(own)) => {
+                for publish in list.get_ref() {
+                    let inside = publish.get_ref().inside.0;
+                    self.neighbour_of(own.address, publish.span(), inside, "the inside address");
+                }
+            }
+            _ => {
+                let help = "write mode = \"nat\", or remove the key";
+                self.wrong(list.span(), "only networks of modes nat and nat-isolated publish ports", help);
+            }
+        }
+    }
+
+    /// The addresses that the ports' other sides are to be given.
+    pub(super) fn peers(&mut self, table: &NetworkTable, own: Option<&InterfaceConfig>) {
+        let mut addresses = HashSet::new();
+        for peer in table.ports.iter().filter_map(|port| port.tap.peer_address.as_ref()) {
+            let address = peer.get_ref().address();
+            if !addresses.insert(address) {
+                self.wrong(
+                    peer.span(),
+                    format!("{address} is another port's too"),
+                    "write an address nobody has",
+                );
+            }
+            if let Some(own) = own {
+                self.neighbour_of(own.address, peer.span(), address, "the other side");
+                self.not_leased(table, peer.span(), address);
+            }
+        }
+    }
+
+    fn not_leased(&mut self, table: &NetworkTable, place: Range<usize>, address: Ipv4Addr) {
+        let leased = table.dhcp.as_ref().is_some_and(|range| range.get_ref().contains(address));
+        let mut reserved = table.reserve.iter().flat_map(|list| list.get_ref());
+        if leased && !reserved.any(|reservation| reservation.get_ref().1 == address) {
+            let help = "write an address outside the `dhcp` range, or reserve this one with `reserve`";
+            self.wrong(place, format!("{address} may be leased to somebody else"), help);
+        }
+    }
+
+    /// `address` must be one that another host of the switch's own `subnet` can have.
+    pub(super) fn neighbour_of(
+        &mut self,
+        subnet: Ipv4Cidr,
+        place: Range<usize>,
+        address: Ipv4Addr,
+        who: &str,
+    ) {
+        let help = format!("write another address of {}/{}", subnet.network(), subnet.prefix_len());
+        if !subnet.contains(address) {
+            let message = format!("{who} {address} is not in {}/{}", subnet.network(), subnet.prefix_len());
+            self.wrong(place, message, help);
+        } else if address == subnet.address() {
+            self.wrong(place, format!("{address} is the switch's own address"), help);
+        } else if let Some(what) = not_a_host(subnet, address) {
+            self.wrong(place, format!("{address} is the {what}"), help);
+        }
+    }
+
+    /// Each MAC address is at one place.
+    pub(super) fn station_addresses(&mut self, table: &NetworkTable, own: Option<&InterfaceConfig>) {
+        let mut seen = HashSet::new();
+        for mac in table.ports.iter().flat_map(|port| &port.static_macs).flat_map(|list| list.get_ref()) {
+            if own.is_some_and(|own| own.mac == *mac.get_ref()) {
+                self.wrong(mac.span(), format!("{} is the switch's own address", mac.get_ref()), "remove it");
+            } else if !seen.insert(*mac.get_ref()) {
+                self.wrong(
+                    mac.span(),
+                    format!("{} is behind another port already", mac.get_ref()),
+                    "remove one of the two",
+                );
+            }
+        }
+    }
+}
+
+/// Where the keys are that only a DHCP server needs.
+fn dhcp_options(table: &NetworkTable) -> [Option<Range<usize>>; 4] {
+    [span(&table.lease_time), span(&table.reserve), span(&table.dns), span(&table.domain)]
+}
+
+/// The longer of the two ranges beside the own address.
+fn example_range(own: Ipv4Cidr) -> String {
+    let hosts = if own.prefix_len() < 31 { 1 } else { 0 };
+    let (low, high) = (own.network().to_bits() + hosts, own.broadcast().to_bits() - hosts);
+    let address = own.address().to_bits();
+    let (first, last) = if address - low > high - address { (low, address - 1) } else { (address + 1, high) };
+    format!("write for example dhcp = \"{}-{}\"", Ipv4Addr::from_bits(first), Ipv4Addr::from_bits(last))
+}
+
+/// One hour, in seconds. Leases are in memory only: the shorter they are, the sooner a restarted switch knows its guests
+/// again, and the addresses of guests that came and went are free. Hosts renew after half of it.
+const DEFAULT_LEASE_TIME: u32 = 3600;
+
+/// Fits the option, RFC 2132, 3.8, and every resolver's patience.
+const MAX_DNS: usize = 8;

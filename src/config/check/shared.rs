@@ -1,0 +1,106 @@
+//! What several networks share: names, devices, the addresses of the switch, the ports of an uplink.
+
+use std::collections::{HashMap, HashSet};
+use std::ops::Range;
+
+use packet::{Ipv4Cidr, PortId};
+use tapio::Netns;
+use toml::Spanned;
+
+use super::super::file::{NetworkTable, TapTable};
+use super::Check;
+
+impl Check<'_> {
+    pub(super) fn shared(&mut self) {
+        if self.numbers() {
+            self.names();
+            self.devices();
+            self.subnets();
+            self.published_ports();
+        }
+    }
+
+    /// Whether there are few enough networks and ports for identifiers, and for comparing each with each.
+    fn numbers(&mut self) -> bool {
+        let segments = self.file.networks.len() + self.file.uplinks.len();
+        let ports = self.file.networks.iter().map(|network| network.ports.len()).sum::<usize>()
+            + self.file.uplinks.len();
+        for (count, what) in [(segments, "networks and uplinks"), (ports, "ports")] {
+            if count > PortId::LIMIT {
+                let help = format!("write {} at most", PortId::LIMIT);
+                self.wrong(0..0, format!("{count} {what} are too many"), help);
+            }
+        }
+        segments.max(ports) <= PortId::LIMIT
+    }
+
+    fn names(&mut self) {
+        let networks: HashSet<&str> =
+            self.file.networks.iter().map(|table| table.name.get_ref().as_str()).collect();
+        for name in self.file.uplinks.iter().map(|table| &table.name) {
+            if networks.contains(name.get_ref().as_str()) {
+                let message = format!("`{}` is a network's name too", name.get_ref());
+                self.wrong(name.span(), message, "write another name for the uplink");
+            }
+        }
+    }
+
+    fn devices(&mut self) {
+        let file = self.file;
+        let ports =
+            file.networks.iter().flat_map(|network| &network.ports).map(|port| (&port.name, &port.tap));
+        let uplinks = file.uplinks.iter().map(|uplink| (&uplink.name, &uplink.tap));
+        let mut seen: HashMap<&str, Vec<Option<&Netns>>> = HashMap::new();
+        for (name, tap) in ports.chain(uplinks) {
+            let device = tap.device.as_ref().unwrap_or(name);
+            let netns = tap.netns.as_ref().map(Spanned::get_ref);
+            let places = seen.entry(device.get_ref()).or_default();
+            if places.contains(&netns) {
+                let message = format!("the device `{}` is another port's already", device.get_ref());
+                self.wrong(device.span(), message, help_with_device(tap));
+            }
+            places.push(netns);
+        }
+    }
+
+    fn subnets(&mut self) {
+        let file = self.file;
+        let networks = file.networks.iter().map(|table| (table.name.get_ref(), &table.address));
+        let uplinks = file.uplinks.iter().map(|table| (table.name.get_ref(), &table.address));
+        let mut seen: Vec<(&String, Ipv4Cidr)> = Vec::new();
+        for (name, address) in networks.chain(uplinks) {
+            let Some(address) = address else { continue };
+            let subnet = *address.get_ref();
+            if let Some((other, theirs)) = seen.iter().find(|(_, theirs)| theirs.overlaps(subnet)) {
+                let message = format!("{subnet} overlaps {theirs} of `{other}`");
+                self.wrong(address.span(), message, "write an address of a subnet of its own");
+            }
+            seen.push((name, subnet));
+        }
+    }
+
+    fn published_ports(&mut self) {
+        let file = self.file;
+        let published = |network: &'_ NetworkTable| -> Vec<(Range<usize>, (Option<String>, u16, u8))> {
+            let uplink = network.uplink.as_ref().map(|uplink| uplink.get_ref().clone());
+            let key = |p: &Spanned<super::super::Publish>| {
+                (p.span(), (uplink.clone(), p.get_ref().outside_port, p.get_ref().protocol.0))
+            };
+            network.publish.iter().flat_map(|list| list.get_ref()).map(key).collect()
+        };
+        let mut seen = HashSet::new();
+        for (place, key) in file.networks.iter().flat_map(published) {
+            let message = format!("port {} of the uplink is published already", key.1);
+            if !seen.insert(key) {
+                self.wrong(place, message, "write another uplink port");
+            }
+        }
+    }
+}
+
+fn help_with_device(tap: &TapTable) -> &'static str {
+    match &tap.device {
+        Some(_) => "write another device, or another `netns`",
+        None => "write device = \"…\" in one of the two sections: without it the device is named as the port",
+    }
+}

@@ -1,0 +1,282 @@
+//! The file's tables and keys, each value checked by itself and with its place in the text.
+
+use std::net::Ipv4Addr;
+use std::ops::Range;
+
+use nat_engine::Timeouts;
+use packet::{Ipv4Cidr, MacAddr, Millis};
+use tapio::Netns;
+use toml::Spanned;
+use toml::de::{DeTable, DeValue};
+
+use super::Publish;
+use super::mistake::Mistake;
+use super::table::{Read, Table, Wrong, boolean, choice, number, text};
+use super::value::{self, AddressRange};
+
+/// A value and its place, if the key is there.
+pub(super) type Maybe<T> = Option<Spanned<T>>;
+
+pub(super) struct FileConfig {
+    pub(super) networks: Vec<NetworkTable>,
+    pub(super) uplinks: Vec<UplinkTable>,
+    pub(super) engine: EngineTable,
+}
+
+/// `[network.NAME]`
+pub(super) struct NetworkTable {
+    pub(super) name: Spanned<String>,
+    pub(super) mode: Maybe<ModeName>,
+    pub(super) address: Maybe<Ipv4Cidr>,
+    pub(super) mac: Maybe<MacAddr>,
+    pub(super) dhcp: Maybe<AddressRange>,
+    pub(super) lease_time: Maybe<u32>,
+    pub(super) reserve: Maybe<Vec<Spanned<(MacAddr, Ipv4Addr)>>>,
+    pub(super) dns: Maybe<Vec<Spanned<Ipv4Addr>>>,
+    pub(super) domain: Maybe<String>,
+    pub(super) uplink: Maybe<String>,
+    pub(super) publish: Maybe<Vec<Spanned<Publish>>>,
+    pub(super) mtu: Maybe<u32>,
+    pub(super) ageing: Maybe<u32>,
+    pub(super) fdb_capacity: Maybe<u32>,
+    pub(super) ports: Vec<PortTable>,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum ModeName {
+    Internal,
+    HostOnly,
+    Nat,
+    NatIsolated,
+    Route,
+    Bridge,
+}
+
+/// `[network.NAME.port.NAME]`
+pub(super) struct PortTable {
+    pub(super) name: Spanned<String>,
+    pub(super) tap: TapTable,
+    pub(super) mac: Maybe<MacAddr>,
+    pub(super) static_macs: Maybe<Vec<Spanned<MacAddr>>>,
+}
+
+/// `[uplink.NAME]`
+pub(super) struct UplinkTable {
+    pub(super) name: Spanned<String>,
+    pub(super) tap: TapTable,
+    pub(super) address: Maybe<Ipv4Cidr>,
+    pub(super) gateway: Maybe<Ipv4Addr>,
+    pub(super) mac: Maybe<MacAddr>,
+    pub(super) peer_mac: Maybe<MacAddr>,
+}
+
+/// What ports and uplinks of type tap have in common.
+pub(super) struct TapTable {
+    pub(super) device: Maybe<String>,
+    pub(super) netns: Maybe<Netns>,
+    pub(super) mtu: Maybe<u32>,
+    pub(super) peer_address: Maybe<Ipv4Cidr>,
+    pub(super) offload: Maybe<bool>,
+    pub(super) learn_limit: Maybe<u32>,
+}
+
+/// `[engine]` and `[engine.timeouts]`
+pub(super) struct EngineTable {
+    pub(super) flow_limit: u32,
+    pub(super) timeouts: Timeouts,
+}
+
+/// Reads the text as far as each value can be judged alone.
+pub(super) fn read(text: &str) -> Result<FileConfig, Vec<Mistake>> {
+    let (document, errors) = DeTable::parse_recoverable(text);
+    if !errors.is_empty() {
+        let end = text.len()..text.len();
+        let mistake =
+            |error: toml::de::Error| Mistake::new(error.span().unwrap_or(end.clone()), error.message(), "");
+        return Err(errors.into_iter().map(mistake).collect());
+    }
+    let mut mistakes = Vec::new();
+    let file = file(document.get_ref(), &mut mistakes);
+    if mistakes.is_empty() { Ok(file) } else { Err(mistakes) }
+}
+
+fn file(document: &DeTable<'_>, mistakes: &mut Vec<Mistake>) -> FileConfig {
+    let mut top = Table::new(0..0, document, mistakes);
+    let networks = top.tables("network");
+    let uplinks = top.tables("uplink");
+    let engine = top.table("engine");
+    top.finish();
+    FileConfig {
+        networks: networks.into_iter().map(|(name, entries)| network(name, entries, mistakes)).collect(),
+        uplinks: uplinks.into_iter().filter_map(|(name, entries)| uplink(name, entries, mistakes)).collect(),
+        engine: engine_table(engine, mistakes),
+    }
+}
+
+fn network(name: Spanned<String>, entries: &DeTable<'_>, mistakes: &mut Vec<Mistake>) -> NetworkTable {
+    let mut table = Table::new(name.span(), entries, mistakes);
+    table.not_yet("rules", "this version has `publish`, and masquerades in mode nat; remove the key");
+    let ports = table.tables("port");
+    let mut network = NetworkTable {
+        mode: table.required("mode", "mode = \"nat\"", choice(MODES)),
+        address: table.optional("address", text(value::host_cidr)),
+        mac: table.optional("mac", text(value::station)),
+        dhcp: table.optional("dhcp", text(value::address_range)),
+        lease_time: table.optional("lease-time", number(10..=31_536_000, "seconds")),
+        reserve: table.list("reserve", text(value::reservation)),
+        dns: table.list("dns", text(value::address)),
+        domain: table.optional("domain", text(value::domain)),
+        uplink: table.optional("uplink", text(|name| Ok(name.to_owned()))),
+        publish: table.list("publish", text(value::publish)),
+        mtu: table.optional("mtu", mtu),
+        ageing: table.optional("ageing", number(10..=1_000_000, "seconds")),
+        fdb_capacity: table.optional("fdb-capacity", number(16..=MACS, "addresses")),
+        ports: Vec::new(),
+        name,
+    };
+    table.finish();
+    network.ports = ports.into_iter().filter_map(|(name, entries)| port(name, entries, mistakes)).collect();
+    network
+}
+
+/// `None` if the port is not of type tap: its other keys may be another type's.
+fn port(name: Spanned<String>, entries: &DeTable<'_>, mistakes: &mut Vec<Mistake>) -> Option<PortTable> {
+    let mut table = Table::new(name.span(), entries, mistakes);
+    table.required("type", "type = \"tap\"", text(port_type))?;
+    let port = PortTable {
+        tap: tap(&mut table),
+        mac: table.optional("mac", text(value::station)),
+        static_macs: table.list("static-macs", text(value::station)),
+        name,
+    };
+    table.finish();
+    Some(port)
+}
+
+fn uplink(name: Spanned<String>, entries: &DeTable<'_>, mistakes: &mut Vec<Mistake>) -> Option<UplinkTable> {
+    let mut table = Table::new(name.span(), entries, mistakes);
+    table.required("type", "type = \"tap\"", text(port_type))?;
+    let uplink = UplinkTable {
+        tap: tap(&mut table),
+        address: table.optional("address", text(uplink_address)),
+        gateway: table.optional("gateway", text(value::address)),
+        mac: table.optional("mac", text(value::station)),
+        peer_mac: table.optional("peer-mac", text(value::station)),
+        name,
+    };
+    table.finish();
+    Some(uplink)
+}
+
+fn tap(table: &mut Table<'_, '_>) -> TapTable {
+    TapTable {
+        device: table.optional("device", text(value::device)),
+        netns: table.optional("netns", value::netns),
+        mtu: table.optional("mtu", mtu),
+        peer_address: table.optional("peer-address", text(value::host_cidr)),
+        offload: table.optional("offload", boolean),
+        learn_limit: table.optional("learn-limit", number(0..=MACS, "addresses")),
+    }
+}
+
+fn engine_table(engine: Option<(Range<usize>, &DeTable<'_>)>, mistakes: &mut Vec<Mistake>) -> EngineTable {
+    let mut settings = EngineTable { flow_limit: DEFAULT_FLOWS, timeouts: Timeouts::default() };
+    let Some((header, entries)) = engine else { return settings };
+    let mut table = Table::new(header, entries, mistakes);
+    table.optional("workers", workers);
+    table.optional("poll", text(poll));
+    if let Some(flows) = table.optional("flows", number(1..=16_777_216, "flows")) {
+        settings.flow_limit = flows.into_inner();
+    }
+    let timeouts = table.table("timeouts");
+    table.finish();
+    if let Some((header, entries)) = timeouts {
+        let mut table = Table::new(header, entries, mistakes);
+        for (key, floor, source, timeout) in idle_times(&mut settings.timeouts) {
+            if let Some(time) = table.optional(key, idle_time(floor, source)) {
+                *timeout = Millis::from_secs(time.into_inner().into());
+            }
+        }
+        table.finish();
+    }
+    settings
+}
+
+/// Key, floor in seconds, where the floor is from, and the setting.
+fn idle_times(timeouts: &mut Timeouts) -> [(&'static str, u32, &'static str, &mut Millis); 5] {
+    [
+        ("udp", 120, "RFC 4787 REQ-5", &mut timeouts.udp),
+        ("tcp-opening", 240, "RFC 5382 REQ-5", &mut timeouts.tcp_opening),
+        ("tcp-established", 7440, "RFC 5382 REQ-5", &mut timeouts.tcp_established),
+        ("tcp-closing", 240, "RFC 5382 REQ-5", &mut timeouts.tcp_closing),
+        ("icmp", 60, "RFC 5508 REQ-2", &mut timeouts.icmp),
+    ]
+}
+
+fn idle_time(floor: u32, source: &str) -> impl Fn(&DeValue<'_>) -> Read<u32> {
+    move |value| match number(0..=31_536_000, "seconds")(value)? {
+        time if time >= floor => Ok(time),
+        time => Err(Wrong::new(
+            format!("{time} s is below the floor of {floor} s that {source} sets"),
+            format!("write {floor} or more"),
+        )),
+    }
+}
+
+fn mtu(value: &DeValue<'_>) -> Read<u32> {
+    number(68..=65_520, "bytes")(value)
+}
+
+fn port_type(text: &str) -> Read<()> {
+    match text {
+        "tap" => Ok(()),
+        "tun" | "packet" | "vhost-user" | "stream" | "dgram" => {
+            let message = format!("`{text}` is not supported yet: this version has tap ports");
+            Err(Wrong::new(message, "write \"tap\""))
+        }
+        other => Err(Wrong::new(format!("`{other}` is no type of port"), "write \"tap\"")),
+    }
+}
+
+fn workers(value: &DeValue<'_>) -> Read<()> {
+    match number(1..=u32::MAX, "workers")(value)? {
+        1 => Ok(()),
+        _ => Err(Wrong::new("this version has one worker", "write 1, or remove the key")),
+    }
+}
+
+fn poll(text: &str) -> Read<()> {
+    match text {
+        "event" => Ok(()),
+        "adaptive" | "busy" => {
+            let message = format!("`{text}` is not supported yet: this version waits for events");
+            Err(Wrong::new(message, "write \"event\", or remove the key"))
+        }
+        other => Err(Wrong::new(format!("`{other}` is no way of polling"), "write \"event\"")),
+    }
+}
+
+fn uplink_address(text: &str) -> Read<Ipv4Cidr> {
+    match text {
+        "dhcp" => Err(Wrong::new(
+            "this version needs a fixed address of the uplink",
+            "write the switch's own address on the uplink, for example \"10.180.13.232/24\"",
+        )),
+        fixed => value::host_cidr(fixed),
+    }
+}
+
+const MODES: &[(&str, ModeName)] = &[
+    ("internal", ModeName::Internal),
+    ("host-only", ModeName::HostOnly),
+    ("nat", ModeName::Nat),
+    ("nat-isolated", ModeName::NatIsolated),
+    ("route", ModeName::Route),
+    ("bridge", ModeName::Bridge),
+];
+
+/// Flows at most, if the file doesn't say. About 200 bytes each when used.
+const DEFAULT_FLOWS: u32 = 65_536;
+
+/// The most addresses that a table may be set to hold.
+const MACS: u32 = 1 << 20;

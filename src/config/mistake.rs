@@ -1,0 +1,156 @@
+//! What is wrong with a configuration, and how it is shown.
+
+use std::error::Error;
+use std::fmt;
+use std::io;
+use std::ops::Range;
+use std::path::PathBuf;
+
+use annotate_snippets::{AnnotationKind, Group, Level, Renderer, Snippet};
+
+/// Why there is no configuration.
+#[derive(Debug)]
+pub enum ConfigError {
+    /// The file can't be read.
+    Unreadable {
+        /// The file.
+        path: PathBuf,
+        /// What the operating system says.
+        error: io::Error,
+    },
+    /// The file is longer than any configuration.
+    TooLong {
+        /// The file.
+        path: PathBuf,
+        /// Bytes at most.
+        limit: u64,
+    },
+    /// The file has mistakes.
+    Wrong(Mistakes),
+}
+
+impl ConfigError {
+    /// The text for people, with colours if `styled`.
+    pub fn render(&self, styled: bool) -> String {
+        match self {
+            Self::Wrong(mistakes) => mistakes.render(styled),
+            other => format!("error: {other}"),
+        }
+    }
+}
+
+impl From<Mistakes> for ConfigError {
+    fn from(mistakes: Mistakes) -> Self {
+        Self::Wrong(mistakes)
+    }
+}
+
+impl fmt::Display for ConfigError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Unreadable { path, error } => write!(
+                f,
+                "cannot read the configuration {}: {error}; name the file with --config FILE",
+                path.display()
+            ),
+            Self::TooLong { path, limit } => {
+                write!(f, "{} is longer than {limit} bytes; is it a configuration?", path.display())
+            }
+            Self::Wrong(mistakes) => mistakes.fmt(f),
+        }
+    }
+}
+
+impl Error for ConfigError {}
+
+/// The mistakes of one file, in the order of its lines. There is at least one.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Mistakes {
+    file: String,
+    text: String,
+    list: Vec<Mistake>,
+}
+
+/// One mistake.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Mistake {
+    /// The bytes of the text that are wrong.
+    pub span: Range<usize>,
+    /// What is wrong.
+    pub message: String,
+    /// What to write instead; empty where the message says it.
+    pub help: String,
+}
+
+impl Mistake {
+    pub(super) fn new(span: Range<usize>, message: impl Into<String>, help: impl Into<String>) -> Self {
+        Self { span, message: message.into(), help: help.into() }
+    }
+}
+
+impl Mistakes {
+    pub(super) fn new(file: &str, text: &str, mut list: Vec<Mistake>) -> Self {
+        list.sort_by_key(|mistake| (mistake.span.start, mistake.span.end));
+        Self { file: file.to_owned(), text: text.to_owned(), list }
+    }
+
+    /// The mistakes, in the order of the file's lines.
+    pub fn list(&self) -> &[Mistake] {
+        &self.list
+    }
+
+    /// The text for people, with the lines pointed at, and with colours if `styled`.
+    pub fn render(&self, styled: bool) -> String {
+        let renderer = if styled { Renderer::styled() } else { Renderer::plain() };
+        let mut rendered: Vec<String> =
+            self.list.iter().take(SHOWN).map(|mistake| renderer.render(&[self.group(mistake)])).collect();
+        if self.list.len() > SHOWN {
+            rendered.push(format!("error: and {} more in {}", self.list.len() - SHOWN, self.file));
+        }
+        rendered.join("\n\n")
+    }
+
+    fn group<'a>(&'a self, mistake: &'a Mistake) -> Group<'a> {
+        let place = AnnotationKind::Primary.span(self.within_text(&mistake.span));
+        let snippet = Snippet::source(self.text.as_str()).path(self.file.as_str()).annotation(place);
+        let group = Level::ERROR.primary_title(mistake.message.as_str()).element(snippet);
+        if mistake.help.is_empty() {
+            group
+        } else {
+            group.element(Level::HELP.message(mistake.help.as_str()))
+        }
+    }
+
+    /// The parser may point behind the last byte, and the renderer slices the text.
+    fn within_text(&self, span: &Range<usize>) -> Range<usize> {
+        let start = self.text.floor_char_boundary(span.start);
+        start..self.text.ceil_char_boundary(span.end).max(start)
+    }
+
+    /// Line and column of a byte, both from 1; the column counts characters.
+    fn line_and_column(&self, byte: usize) -> (usize, usize) {
+        let before = &self.text[..self.text.floor_char_boundary(byte)];
+        let line_start = before.rfind('\n').map_or(0, |newline| newline + 1);
+        (before.matches('\n').count() + 1, before[line_start..].chars().count() + 1)
+    }
+}
+
+/// One line per mistake: `FILE:LINE:COLUMN: message; help`.
+impl fmt::Display for Mistakes {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for (n, mistake) in self.list.iter().take(SHOWN).enumerate() {
+            let (line, column) = self.line_and_column(mistake.span.start);
+            let newline = if n == 0 { "" } else { "\n" };
+            write!(f, "{newline}{}:{line}:{column}: {}", self.file, mistake.message)?;
+            if !mistake.help.is_empty() {
+                write!(f, "; {}", mistake.help)?;
+            }
+        }
+        Ok(())
+    }
+}
+
+impl Error for Mistakes {}
+
+/// Mistakes shown at most: nobody reads on, and a file of junk has one per line.
+const SHOWN: usize = 50;

@@ -1,0 +1,120 @@
+//! The configuration: from the text of a file to what the worker and the devices are given.
+//!
+//! ```text
+//! text ──table──▶ file (typed, each value knows its place) ──check──▶ Config ──Plan::new──▶ Plan ──diff──▶ Actions
+//! ```
+//!
+//! All mistakes of a file are collected and shown at once, each with its line, column and what to write instead.
+
+mod check;
+mod file;
+mod host;
+mod mistake;
+mod plan;
+mod table;
+mod value;
+
+use std::fs::File;
+use std::io::Read;
+use std::net::Ipv4Addr;
+use std::path::Path;
+
+use engine::InterfaceConfig;
+use nat_engine::Timeouts;
+use packet::{MacAddr, Millis, Protocol};
+use tapio::TapConfig;
+
+pub use mistake::{ConfigError, Mistake, Mistakes};
+pub use plan::{Action, Plan};
+
+/// Where `run` looks for the configuration.
+pub const DEFAULT_PATH: &str = "/etc/tapswitch/tapswitch.toml";
+
+/// A configuration without mistakes; what it refers to exists in it.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Config {
+    networks: Vec<Network>,
+    uplinks: Vec<Uplink>,
+    timeouts: Timeouts,
+    flow_limit: u32,
+}
+
+impl Config {
+    /// Reads and checks the file at `path`. The name servers to offer where the file names none are the host's.
+    pub fn load(path: &Path) -> Result<Self, ConfigError> {
+        let unreadable = |error| ConfigError::Unreadable { path: path.to_owned(), error };
+        let mut text = String::new();
+        let file = File::open(path).map_err(unreadable)?;
+        file.take(MAX_BYTES + 1).read_to_string(&mut text).map_err(unreadable)?;
+        if text.len() as u64 > MAX_BYTES {
+            return Err(ConfigError::TooLong { path: path.to_owned(), limit: MAX_BYTES });
+        }
+        Ok(Self::parse(&path.display().to_string(), &text, &host::name_servers())?)
+    }
+
+    /// Checks `text`. Messages call it `name`. `name_servers` are offered by DHCP on networks that name none.
+    pub fn parse(name: &str, text: &str, name_servers: &[Ipv4Addr]) -> Result<Self, Mistakes> {
+        let wrong = |mistakes| Mistakes::new(name, text, mistakes);
+        let file = file::read(text).map_err(wrong)?;
+        check::check(&file, name_servers).map_err(wrong)
+    }
+
+    /// How many networks there are, uplinks not counted.
+    pub fn network_count(&self) -> usize {
+        self.networks.len()
+    }
+
+    /// How many ports there are, the uplinks' included.
+    pub fn port_count(&self) -> usize {
+        self.networks.iter().map(|network| network.ports.len()).sum::<usize>() + self.uplinks.len()
+    }
+}
+
+#[derive(Clone, PartialEq, Eq, Debug)]
+struct Network {
+    name: String,
+    mode: Mode,
+    /// `None` in modes internal and bridge, and only there.
+    interface: Option<InterfaceConfig>,
+    publish: Vec<Publish>,
+    ageing: Millis,
+    fdb_capacity: u32,
+    ports: Vec<Port>,
+}
+
+/// Uplinks by their index in [`Config::uplinks`].
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Mode {
+    Internal,
+    HostOnly,
+    Nat { uplink: usize, isolated: bool },
+    Route { uplink: Option<usize> },
+    Bridge { uplink: usize },
+}
+
+/// `uplink port : inside address : inside port / protocol`.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+struct Publish {
+    outside_port: u16,
+    inside: (Ipv4Addr, u16),
+    protocol: Protocol,
+}
+
+#[derive(Clone, PartialEq, Eq, Debug)]
+struct Port {
+    name: String,
+    device: TapConfig,
+    learn_limit: u32,
+    static_macs: Vec<MacAddr>,
+}
+
+#[derive(Clone, PartialEq, Eq, Debug)]
+struct Uplink {
+    port: Port,
+    gateway: Option<Ipv4Addr>,
+    /// `None` if a network of mode bridge has the uplink as its port.
+    interface: Option<InterfaceConfig>,
+}
+
+/// More than 4096 ports with every key set need; a device or a pipe may have no end.
+const MAX_BYTES: u64 = 4 << 20;

@@ -1,0 +1,281 @@
+//! What the worker and the devices are given, and what changes from one configuration to the next.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::Ipv4Addr;
+
+use engine::{NetworkConfig, PortConfig, Reach, RuntimeConfig};
+use nat_engine::{Condition, Match, NatRule, RuleSet, Target};
+use packet::{Ipv4Cidr, Millis, NetworkId, PortId};
+use tapio::TapConfig;
+
+use super::{Config, Mode, Network, Port, Publish, Uplink};
+
+/// A configuration with numbers for names.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub struct Plan {
+    /// What the worker runs. A network without a name is a gap that a removed one left.
+    pub runtime: RuntimeConfig,
+    /// What the ports are made of, in ascending order of the identifiers.
+    pub devices: Vec<(PortId, TapConfig)>,
+}
+
+/// What has to be done with a port's device on the way from one plan to another.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum Action {
+    /// Close it.
+    Close(PortId),
+    /// Open it.
+    Open(PortId, TapConfig),
+    /// It stays, with other settings.
+    Reconfigure(PortId, TapConfig),
+}
+
+impl Plan {
+    /// The plan for `config`. Networks and ports that `previous` had keep their numbers.
+    pub fn new(config: &Config, previous: Option<&Self>) -> Self {
+        let empty = Self::default();
+        let mut builder = Builder::new(config, previous.unwrap_or(&empty));
+        config.networks.iter().for_each(|network| builder.network(network));
+        config.uplinks.iter().for_each(|uplink| builder.uplink(uplink));
+        builder.finish()
+    }
+
+    /// What to do to come from `old` to `new`: first what frees devices, last what takes them.
+    /// A start is the way from the empty plan.
+    pub fn diff(old: &Self, new: &Self) -> Vec<Action> {
+        let before: BTreeMap<PortId, &TapConfig> = old.devices.iter().map(|(id, tap)| (*id, tap)).collect();
+        let after: BTreeMap<PortId, &TapConfig> = new.devices.iter().map(|(id, tap)| (*id, tap)).collect();
+        let stays =
+            |id: &PortId| matches!((before.get(id), after.get(id)), (Some(a), Some(b)) if same_device(a, b));
+        let (mut reconfigure, mut open) = (Vec::new(), Vec::new());
+        let mut actions: Vec<Action> =
+            before.keys().filter(|id| !stays(id)).map(|id| Action::Close(*id)).collect();
+        for (&id, &tap) in &after {
+            if !stays(&id) {
+                open.push(Action::Open(id, tap.clone()));
+            } else if before.get(&id) != Some(&tap) {
+                reconfigure.push(Action::Reconfigure(id, tap.clone()));
+            }
+        }
+        actions.append(&mut reconfigure);
+        actions.append(&mut open);
+        actions
+    }
+
+    /// The name of a network or uplink; empty if there is none.
+    pub fn network_name(&self, id: NetworkId) -> &str {
+        self.runtime.networks.get(id.index()).map_or("", |network| &network.name)
+    }
+
+    /// The name of a port; empty if there is none.
+    pub fn port_name(&self, id: PortId) -> &str {
+        let ports = &self.runtime.ports;
+        ports.binary_search_by_key(&id, |port| port.id).map_or("", |index| &ports[index].name)
+    }
+}
+
+fn same_device(a: &TapConfig, b: &TapConfig) -> bool {
+    a.device == b.device && a.netns == b.netns
+}
+
+struct Builder<'a> {
+    config: &'a Config,
+    network_ids: BTreeMap<&'a str, u16>,
+    port_ids: BTreeMap<(&'a str, &'a str), u16>,
+    plan: Plan,
+}
+
+impl<'a> Builder<'a> {
+    fn new(config: &'a Config, previous: &'a Plan) -> Self {
+        let segments = segments(config);
+        let old_networks = previous.runtime.networks.iter().filter(|network| !network.name.is_empty());
+        let old_networks = old_networks.map(|network| (network.name.as_str(), network.id.get()));
+        let old_ports = previous.runtime.ports.iter();
+        let old_ports =
+            old_ports.map(|port| ((previous.network_name(port.network), port.name.as_str()), port.id.get()));
+        let mut plan = Plan::default();
+        plan.runtime.timeouts = config.timeouts;
+        plan.runtime.flow_limit = config.flow_limit;
+        Self {
+            config,
+            network_ids: number(segments.iter().map(|(name, _)| *name), old_networks),
+            port_ids: number(
+                segments
+                    .iter()
+                    .flat_map(|(name, ports)| ports.iter().map(|port| (*name, port.name.as_str()))),
+                old_ports,
+            ),
+            plan,
+        }
+    }
+
+    fn network(&mut self, network: &Network) {
+        let uplink_id = |uplink: usize| self.network_id(&self.config.uplinks[uplink].port.name);
+        let reach = match network.mode {
+            Mode::Internal | Mode::HostOnly | Mode::Bridge { .. } => Reach::Closed,
+            Mode::Nat { uplink, .. } => Reach::Translated(uplink_id(uplink)),
+            Mode::Route { uplink } => Reach::Routed(uplink.map(uplink_id)),
+        };
+        self.plan.runtime.networks.push(NetworkConfig {
+            id: self.network_id(&network.name),
+            name: network.name.clone(),
+            reach,
+            interface: network.interface.clone(),
+            ageing: network.ageing,
+            fdb_capacity: network.fdb_capacity,
+            isolated: matches!(network.mode, Mode::Nat { isolated: true, .. }),
+        });
+        network.ports.iter().for_each(|port| self.port(&network.name, port));
+        match (network.mode, &network.interface) {
+            (Mode::Bridge { uplink }, _) => self.port(&network.name, &self.config.uplinks[uplink].port),
+            (Mode::Nat { uplink, .. }, Some(interface)) => self.nat_rules(network, interface.address, uplink),
+            _ => {}
+        }
+    }
+
+    fn uplink(&mut self, uplink: &Uplink) {
+        // Without an interface it is a port of the network that bridges it.
+        let Some(interface) = &uplink.interface else { return };
+        self.plan.runtime.networks.push(NetworkConfig {
+            id: self.network_id(&uplink.port.name),
+            name: uplink.port.name.clone(),
+            reach: Reach::Uplink(uplink.gateway),
+            interface: Some(interface.clone()),
+            ageing: UPLINK_AGEING,
+            fdb_capacity: uplink.port.learn_limit.max(MIN_FDB_CAPACITY),
+            isolated: false,
+        });
+        self.port(&uplink.port.name, &uplink.port);
+    }
+
+    fn port(&mut self, network: &str, port: &Port) {
+        let id = self.port_id(network, &port.name);
+        self.plan.devices.push((id, port.device.clone()));
+        self.plan.runtime.ports.push(PortConfig {
+            id,
+            name: port.name.clone(),
+            network: self.network_id(network),
+            mtu: port.device.mtu,
+            learn_limit: port.learn_limit,
+            static_macs: port.static_macs.clone(),
+        });
+    }
+
+    fn nat_rules(&mut self, network: &Network, subnet: Ipv4Cidr, uplink: usize) {
+        let output = self.network_id(&self.config.uplinks[uplink].port.name);
+        let outside = self.config.uplinks[uplink].interface.as_ref();
+        let rules: &mut RuleSet = &mut self.plan.runtime.rules;
+        if let Some(outside) = outside {
+            let publish = |publish: &Publish| publish_rule(outside.address.address(), publish);
+            rules.prerouting.extend(network.publish.iter().map(publish));
+        }
+        rules.postrouting.extend(masquerade_rules(subnet, output));
+    }
+
+    /// Numbers are ascending, and networks have no gaps.
+    fn finish(self) -> Plan {
+        let mut plan = self.plan;
+        plan.devices.sort_by_key(|(id, _)| *id);
+        plan.runtime.ports.sort_by_key(|port| port.id);
+        let mut networks = plan.runtime.networks;
+        networks.sort_by_key(|network| network.id);
+        plan.runtime.networks = Vec::with_capacity(networks.len());
+        for network in networks {
+            while plan.runtime.networks.len() < network.id.index() {
+                plan.runtime.networks.push(gap(plan.runtime.networks.len() as u16));
+            }
+            plan.runtime.networks.push(network);
+        }
+        plan
+    }
+
+    fn network_id(&self, name: &str) -> NetworkId {
+        NetworkId::new(self.network_ids[name])
+    }
+
+    fn port_id(&self, network: &str, port: &str) -> PortId {
+        PortId::new(self.port_ids[&(network, port)]).expect("there are no more ports than identifiers")
+    }
+}
+
+/// Every segment with its ports: networks, and the uplinks that no network bridges.
+fn segments(config: &Config) -> Vec<(&str, Vec<&Port>)> {
+    let networks = config.networks.iter().map(|network| {
+        let bridged = match network.mode {
+            Mode::Bridge { uplink } => Some(&config.uplinks[uplink].port),
+            _ => None,
+        };
+        (network.name.as_str(), network.ports.iter().chain(bridged).collect())
+    });
+    let uplinks = config.uplinks.iter().filter(|uplink| uplink.interface.is_some());
+    networks.chain(uplinks.map(|uplink| (uplink.port.name.as_str(), vec![&uplink.port]))).collect()
+}
+
+/// A number for each of `names`: the one it had, or else the lowest that nobody had, or has now that all are taken.
+fn number<K: Ord + Copy>(
+    names: impl Iterator<Item = K>,
+    previous: impl Iterator<Item = (K, u16)>,
+) -> BTreeMap<K, u16> {
+    let previous: BTreeMap<K, u16> = previous.collect();
+    let had: BTreeSet<u16> = previous.values().copied().collect();
+    let (kept, new): (Vec<K>, Vec<K>) = names.partition(|name| previous.contains_key(name));
+    let mut numbers: BTreeMap<K, u16> = kept.iter().map(|name| (*name, previous[name])).collect();
+    let taken: BTreeSet<u16> = numbers.values().copied().collect();
+    let fresh = (0..PortId::LIMIT as u16).filter(|id| !had.contains(id));
+    let freed = had.difference(&taken).copied();
+    numbers.extend(new.into_iter().zip(fresh.chain(freed)));
+    numbers
+}
+
+/// Stands for a network that is gone: no port is in it.
+fn gap(id: u16) -> NetworkConfig {
+    NetworkConfig {
+        id: NetworkId::new(id),
+        name: String::new(),
+        reach: Reach::Closed,
+        interface: None,
+        ageing: UPLINK_AGEING,
+        fdb_capacity: MIN_FDB_CAPACITY,
+        isolated: false,
+    }
+}
+
+/// What comes to the uplink's port goes to the inside port, wherever it came from.
+fn publish_rule(outside: Ipv4Addr, publish: &Publish) -> NatRule {
+    let (address, port) = publish.inside;
+    NatRule {
+        matches: Match {
+            destination: host(outside).map(Condition::is),
+            protocol: Some(Condition::is(publish.protocol)),
+            destination_ports: Some(Condition::is((publish.outside_port, publish.outside_port))),
+            ..Match::default()
+        },
+        target: Target::Dnat(address, Some(port)),
+    }
+}
+
+/// What libvirt sets up for a network: the subnet is masqueraded, but towards neither itself nor link-local groups.
+fn masquerade_rules(subnet: Ipv4Cidr, output: NetworkId) -> [NatRule; 3] {
+    let rule = |destination: Option<Condition<Ipv4Cidr>>, target| NatRule {
+        matches: Match {
+            source: Ipv4Cidr::new(subnet.network(), subnet.prefix_len()).map(Condition::is),
+            output: Some(Condition::is(output)),
+            destination,
+            ..Match::default()
+        },
+        target,
+    };
+    let inside = Ipv4Cidr::new(subnet.network(), subnet.prefix_len());
+    [
+        rule(Ipv4Cidr::new(Ipv4Addr::new(224, 0, 0, 0), 24).map(Condition::is), Target::Accept),
+        rule(host(Ipv4Addr::BROADCAST).map(Condition::is), Target::Accept),
+        rule(inside.map(Condition::not), Target::Masquerade),
+    ]
+}
+
+fn host(address: Ipv4Addr) -> Option<Ipv4Cidr> {
+    Ipv4Cidr::new(address, 32)
+}
+
+const UPLINK_AGEING: Millis = Millis::from_secs(300);
+const MIN_FDB_CAPACITY: u32 = 16;

@@ -1,0 +1,224 @@
+//! The texts that values are written in.
+
+use std::net::Ipv4Addr;
+use std::path::PathBuf;
+
+use packet::{Ipv4Cidr, MacAddr, Protocol};
+use tapio::Netns;
+use toml::de::DeValue;
+
+use super::Publish;
+use super::table::{Read, Wrong, kind};
+
+/// The first and the last address of a range, in order: `192.168.122.2-192.168.122.254`.
+#[derive(Clone, Copy)]
+pub(super) struct AddressRange {
+    pub(super) first: Ipv4Addr,
+    pub(super) last: Ipv4Addr,
+}
+
+impl AddressRange {
+    pub(super) fn contains(self, address: Ipv4Addr) -> bool {
+        (self.first..=self.last).contains(&address)
+    }
+}
+
+/// An address that a host can have, with its prefix length.
+pub(super) fn host_cidr(text: &str) -> Read<Ipv4Cidr> {
+    let cidr: Ipv4Cidr = text.parse().map_err(|_| {
+        Wrong::new(
+            format!("`{text}` is not an address with prefix length"),
+            "write the host's own address and the length, for example \"192.168.122.1/24\"",
+        )
+    })?;
+    if !(1..=31).contains(&cidr.prefix_len()) {
+        let message = format!("/{} is no network with room for two hosts", cidr.prefix_len());
+        return Err(Wrong::new(message, "write a prefix length from 1 to 31, for example /24"));
+    }
+    let address = cidr.address();
+    if address.is_multicast()
+        || address.is_loopback()
+        || address.octets()[0] == 0
+        || address.octets()[0] >= 240
+    {
+        return Err(Wrong::new(format!("{address} can't be a host's address"), "write a unicast address"));
+    }
+    match not_a_host(cidr, address) {
+        Some(what) => {
+            let help = format!("write an address of a host in it, for example {}", first_host(cidr));
+            Err(Wrong::new(
+                format!("{address} is the {what} of {}/{}", cidr.network(), cidr.prefix_len()),
+                help,
+            ))
+        }
+        None => Ok(cidr),
+    }
+}
+
+/// Why no host of `subnet` can have `address`, which is in it: `None` if one can.
+pub(super) fn not_a_host(subnet: Ipv4Cidr, address: Ipv4Addr) -> Option<&'static str> {
+    if subnet.is_broadcast(address) {
+        Some("broadcast address")
+    } else if subnet.prefix_len() < 31 && address == subnet.network() {
+        Some("network address")
+    } else {
+        None
+    }
+}
+
+/// An example for messages: the first host of `subnet`, prefix length included.
+fn first_host(subnet: Ipv4Cidr) -> String {
+    format!("{}/{}", Ipv4Addr::from_bits(subnet.network().to_bits() | 1), subnet.prefix_len())
+}
+
+/// An address alone.
+pub(super) fn address(text: &str) -> Read<Ipv4Addr> {
+    text.parse().map_err(|_| {
+        Wrong::new(
+            format!("`{text}` is not an IPv4 address"),
+            "write one without a prefix length, for example 10.0.0.1",
+        )
+    })
+}
+
+/// `FIRST-LAST`.
+pub(super) fn address_range(text: &str) -> Read<AddressRange> {
+    let parse = || {
+        let (first, last) = text.split_once('-')?;
+        Some(AddressRange { first: first.trim().parse().ok()?, last: last.trim().parse().ok()? })
+    };
+    let range = parse().ok_or_else(|| {
+        let help = "write the first and the last address, for example \"192.168.122.2-192.168.122.254\"";
+        Wrong::new(format!("`{text}` is not a range of addresses"), help)
+    })?;
+    if range.first > range.last {
+        let help = format!("write \"{}-{}\"", range.last, range.first);
+        return Err(Wrong::new("the range ends before it begins", help));
+    }
+    Ok(range)
+}
+
+/// A MAC address that one station can have.
+pub(super) fn station(text: &str) -> Read<MacAddr> {
+    let example = "write six octets, for example 52:54:00:12:34:56";
+    let mac: MacAddr =
+        text.parse().map_err(|_| Wrong::new(format!("`{text}` is not a MAC address"), example))?;
+    if mac.is_station() {
+        Ok(mac)
+    } else {
+        let what = if mac.is_group() { "a group address" } else { "no address" };
+        Err(Wrong::new(
+            format!("{mac} is {what}"),
+            "write the address of one station: its first octet is even",
+        ))
+    }
+}
+
+/// `MAC=ADDRESS`.
+pub(super) fn reservation(text: &str) -> Read<(MacAddr, Ipv4Addr)> {
+    let Some((mac, reserved)) = text.split_once('=') else {
+        let help = "write \"MAC=ADDRESS\", for example \"52:54:00:12:34:56=192.168.122.10\"";
+        return Err(Wrong::new(format!("`{text}` reserves nothing"), help));
+    };
+    Ok((station(mac.trim())?, address(reserved.trim())?))
+}
+
+/// `UPLINK_PORT:INSIDE_ADDRESS:INSIDE_PORT[/PROTOCOL]`.
+pub(super) fn publish(text: &str) -> Read<Publish> {
+    let parse = || {
+        let (ports, protocol) = match text.split_once('/') {
+            None | Some((_, "tcp")) => (text.trim_end_matches("/tcp"), Protocol::TCP),
+            Some((ports, "udp")) => (ports, Protocol::UDP),
+            Some(_) => return None,
+        };
+        let (outside_port, inside) = ports.split_once(':')?;
+        let (inside_address, inside_port) = inside.split_once(':')?;
+        let inside = (inside_address.parse().ok()?, port(inside_port)?);
+        Some(Publish { outside_port: port(outside_port)?, inside, protocol })
+    };
+    parse().ok_or_else(|| {
+        let help = "write \"UPLINK_PORT:INSIDE_ADDRESS:INSIDE_PORT/tcp\", or /udp, for example \
+                    \"8888:192.168.122.10:8080/tcp\"";
+        Wrong::new(format!("`{text}` doesn't say what to publish"), help)
+    })
+}
+
+fn port(text: &str) -> Option<u16> {
+    text.parse().ok().filter(|&port| port != 0)
+}
+
+/// A domain name: labels of letters, digits and hyphens. RFC 1035, 2.3.1, and RFC 1123, 2.1.
+pub(super) fn domain(text: &str) -> Read<String> {
+    let label = |label: &str| {
+        (1..=63).contains(&label.len())
+            && label.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'-')
+            && !label.starts_with('-')
+            && !label.ends_with('-')
+    };
+    if text.len() <= 253 && text.split('.').all(label) {
+        Ok(text.to_owned())
+    } else {
+        let help = "write labels of letters, digits and hyphens, for example \"lan.example.org\"";
+        Err(Wrong::new(format!("`{text}` is not a domain name"), help))
+    }
+}
+
+/// A device name as the kernel takes it: at most 15 bytes, no slash, colon or blank. A `%` would make it a template.
+pub(super) fn device(text: &str) -> Read<String> {
+    let printable = |byte: u8| byte.is_ascii_graphic() && !b"/:%".contains(&byte);
+    let help = "write 1 to 15 letters, digits, hyphens, underscores or dots, for example \"tap1\"";
+    if text.len() > 15 {
+        Err(Wrong::new(format!("`{text}` is too long for a device's name: {} bytes", text.len()), help))
+    } else if text.is_empty() || text == "." || text == ".." || !text.bytes().all(printable) {
+        Err(Wrong::new(format!("`{text}` can't be a device's name"), help))
+    } else {
+        Ok(text.to_owned())
+    }
+}
+
+/// The name of a network, port or uplink: shown in tables, so nothing unprintable and not long.
+pub(super) fn name(text: &str) -> Read<String> {
+    let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"-_.".contains(&byte);
+    if (1..=64).contains(&text.len()) && text.bytes().all(plain) {
+        Ok(text.to_owned())
+    } else {
+        let help = "write 1 to 64 letters, digits, hyphens, underscores or dots";
+        Err(Wrong::new(format!("{text:?} can't be a name"), help))
+    }
+}
+
+/// A network namespace: a name, a path, or the id of a process in it.
+pub(super) fn netns(value: &DeValue<'_>) -> Read<Netns> {
+    let help = "write a name as `ip netns` shows it, a path, or the id of a process in it";
+    if let Some(number) = value.as_integer() {
+        let pid = u32::from_str_radix(number.as_str(), number.radix()).ok();
+        return process(pid, help);
+    }
+    match value.as_str() {
+        None => Err(Wrong::new(format!("this is {}, not a network namespace", kind(value)), help)),
+        Some(text) if !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit()) => {
+            process(text.parse().ok(), help)
+        }
+        Some(text) if text.contains('/') => Ok(path(text)),
+        Some(text) => name(text).map(Netns::Name).map_err(|wrong| Wrong::new(wrong.message, help)),
+    }
+}
+
+fn process(pid: Option<u32>, help: &str) -> Read<Netns> {
+    match pid {
+        Some(pid) if (1..=PID_LIMIT).contains(&pid) => Ok(Netns::Pid(pid)),
+        _ => Err(Wrong::new(format!("process ids are from 1 to {PID_LIMIT}"), help)),
+    }
+}
+
+/// One namespace has one spelling, so that a device named twice in it is seen.
+fn path(text: &str) -> Netns {
+    let named = text.strip_prefix("/run/netns/").or_else(|| text.strip_prefix("/var/run/netns/"));
+    match named.filter(|named| name(named).is_ok()) {
+        Some(named) => Netns::Name(named.to_owned()),
+        None => Netns::Path(PathBuf::from(text)),
+    }
+}
+
+/// `PID_MAX_LIMIT` of a 64-bit Linux kernel.
+const PID_LIMIT: u32 = 1 << 22;
