@@ -20,12 +20,27 @@
 //! Time, keys and configuration are arguments: see [`Nat`].
 #![forbid(unsafe_code)]
 
+mod admit;
+mod flow;
+mod flow_table;
+mod fragment;
+mod icmp;
+mod keyed;
+mod mapping;
 mod nat;
+mod port_pool;
+mod rewrite;
 mod rule;
+mod slab;
+mod tcp;
+#[cfg(test)]
+mod testing;
 mod timeouts;
 mod tuple;
 
-pub use nat::{Destination, FlowView, Known, Nat, NatConfig, NatPacket, RuleCounter, RuleCounters};
+pub use admit::Destination;
+pub use nat::{FlowView, Known, Nat, NatConfig, RuleCounter, RuleCounters};
+pub use rewrite::NatPacket;
 pub use rule::{Candidate, Condition, Match, NatRule, PortRange, RuleSet, Target};
 pub use timeouts::Timeouts;
 pub use tuple::Tuple;

@@ -1,21 +1,33 @@
-//! The NAT as its caller sees it.
+//! The NAT as its caller sees it: the hit path, time, and what it tells about itself.
 
 use std::net::Ipv4Addr;
 
-use packet::{DropReason, Ipv4Packet, Millis, NetworkId};
+use packet::{DropReason, Fragment, L4, Millis};
 
-use crate::{RuleSet, Timeouts, Tuple};
+use crate::flow::Flow;
+use crate::flow_table::{FlowTable, deadline};
+use crate::fragment::Fragments;
+use crate::icmp;
+use crate::keyed::Random;
+use crate::mapping::Mappings;
+use crate::port_pool::{PortPools, Published};
+use crate::rule::NatRule;
+use crate::slab::Id;
+use crate::{NatPacket, RuleSet, Timeouts, Tuple};
 
-/// A packet as its caller parsed it.
+/// Flows, mappings and rules of one worker.
 #[derive(Debug)]
-pub struct NatPacket<'a> {
-    /// From the IPv4 header on; `ip.total_len` bytes or more (padding).
-    pub bytes: &'a mut [u8],
-    /// What [`Ipv4Packet::parse`] read from `bytes`; follows every rewrite.
-    pub ip: Ipv4Packet,
-    /// The layer-4 checksum is still to be completed and holds the pseudo-header's sum only:
-    /// [`packet::Offload::is_partial_at`].
-    pub partial_checksum: bool,
+pub struct Nat {
+    pub(crate) config: NatConfig,
+    pub(crate) flows: FlowTable,
+    pub(crate) mappings: Mappings,
+    pub(crate) ports: PortPools,
+    pub(crate) random: Random,
+    fragments: Fragments,
+    pub(crate) prerouting_counters: Vec<RuleCounter>,
+    pub(crate) postrouting_counters: Vec<RuleCounter>,
+    pub(crate) admitted: u64,
+    expired: u64,
 }
 
 /// What a [`Nat`] is told from outside.
@@ -25,34 +37,22 @@ pub struct NatConfig {
     pub rules: RuleSet,
     /// Idle times of flows.
     pub timeouts: Timeouts,
-    /// Flows at most; a new one beyond that is refused.
+    /// Flows at most; a new one beyond that is refused. 2 147 483 646 if that is less.
     pub flow_limit: u32,
-    /// The switch's own address on each network, by [`NetworkId::index`]: what MASQUERADE takes on the way out.
+    /// The switch's own address on each network, by [`packet::NetworkId::index`]: what MASQUERADE takes on the way out.
     pub addresses: Vec<Option<Ipv4Addr>>,
 }
 
 /// What [`Nat::translate_known`] made of a packet.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[must_use]
 pub enum Known {
-    /// It belongs to a flow and has been rewritten.
+    /// It belongs to a flow and has been rewritten: route it by its new destination.
     Translated,
     /// It belongs to no flow; untouched.
     Miss,
-    /// It must not go on.
+    /// It must not go on; untouched.
     Drop(DropReason),
-}
-
-/// Where a flow's first packet is to go after PREROUTING. To be handed on to [`Nat::admit_new`].
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub struct Destination {
-    /// The address to route by.
-    pub address: Ipv4Addr,
-    /// The port; an ICMP echo's identifier stays as it is.
-    pub(crate) port: u16,
-    /// The deciding rule's place in the chain.
-    pub(crate) rule: Option<usize>,
-    /// Whether that is elsewhere than where the packet was sent to.
-    pub translated: bool,
 }
 
 /// A flow, for people.
@@ -90,81 +90,133 @@ pub struct RuleCounters<'a> {
     pub postrouting: &'a [RuleCounter],
 }
 
-/// Flows, mappings and rules of one worker.
-#[derive(Debug)]
-pub struct Nat {
-    config: NatConfig,
-}
+/// Flows that one call of [`Nat::on_timeout`] forgets at most, so that it takes well below a millisecond.
+const EXPIRE_AT_ONCE: usize = 1024;
 
 impl Nat {
-    /// A NAT without flows. `seed` keys the hash and the choice of ports: it must be random and secret.
-    pub fn new(config: NatConfig, _seed: [u64; 2]) -> Self {
-        Self { config }
+    /// A NAT without flows. `seed` keys the hashes and the choice of ports: it must be random and secret.
+    pub fn new(config: NatConfig, seed: [u64; 2]) -> Self {
+        Self {
+            prerouting_counters: vec![RuleCounter::default(); config.rules.prerouting.len()],
+            postrouting_counters: vec![RuleCounter::default(); config.rules.postrouting.len()],
+            config,
+            flows: FlowTable::new(seed),
+            mappings: Mappings::new(seed),
+            ports: PortPools::default(),
+            random: Random::new(seed),
+            fragments: Fragments::new(seed),
+            admitted: 0,
+            expired: 0,
+        }
     }
 
-    /// Replaces rules, timeouts and addresses. Flows that exist keep their translation.
+    /// Replaces rules, timeouts, limit and addresses. Flows that exist keep their translation; rules that stay keep
+    /// their counters.
     pub fn reconfigure(&mut self, config: NatConfig) {
+        let (old, new) = (&self.config.rules, &config.rules);
+        self.prerouting_counters = carry_over(&old.prerouting, &new.prerouting, &self.prerouting_counters);
+        self.postrouting_counters =
+            carry_over(&old.postrouting, &new.postrouting, &self.postrouting_counters);
+        self.ports.republish(&Published { rules: &config.rules, addresses: &config.addresses });
         self.config = config;
     }
 
-    /// Rewrites a packet of a known flow in place: the hit path. Allocates nothing; budget 25 ns and the memory's latency.
-    pub fn translate_known(&mut self, _packet: &mut NatPacket<'_>, _now: Millis) -> Known {
-        Known::Miss
-    }
-
-    /// PREROUTING for a flow's first packet: where it wants to go. Stores nothing.
-    pub fn destination(&self, packet: &NatPacket<'_>, _input: NetworkId) -> Destination {
-        Destination { address: packet.ip.dst, port: 0, rule: None, translated: false }
-    }
-
-    /// POSTROUTING for a flow's first packet, which the caller routed from `input` to `output`: picks the translation,
-    /// stores the flow and rewrites the packet.
+    /// Rewrites a packet of a known flow in place, or an ICMP error about one: the hit path. Allocates nothing; budget
+    /// 25 ns and the memory's latency.
     ///
-    /// # Errors
-    /// `FlowTableFull`, `NatNoPorts`, `NatNoAddress`, `NatProtocolUnsupported`, `TcpNoSyn`, `NatUnsolicited` (an echo
-    /// reply that nobody asked for), `IcmpErrorUnmatched`, `FragmentWithoutFirst`. Nothing is stored then, and the
-    /// packet is untouched.
-    pub fn admit_new(
-        &mut self,
-        _packet: &mut NatPacket<'_>,
-        _destination: Destination,
-        _input: NetworkId,
-        _output: NetworkId,
-        _now: Millis,
-    ) -> Result<(), DropReason> {
-        Err(DropReason::FlowTableFull)
+    /// Drops: `FragmentWithoutFirst`, `BadFragment`, and of ICMP errors `BadIcmpChecksum`, `BadIpChecksum` and
+    /// `BadL4Header` (of the packet quoted).
+    #[inline]
+    pub fn translate_known(&mut self, packet: &mut NatPacket<'_>, now: Millis) -> Known {
+        let Some(arrived) = Tuple::of(&packet.ip) else { return self.translate_without_tuple(packet, now) };
+        let Some((id, direction)) = self.flows.find(arrived) else { return Known::Miss };
+        let flow = self.flows.get_mut(id);
+        let left = flow.translated(direction);
+        let class = flow.note(direction, packet.ip.l4, packet.ip.total_len);
+        self.flows.refresh(id, class, now);
+        self.rewrite(packet, arrived, left, now);
+        Known::Translated
     }
 
     /// When [`on_timeout`](Self::on_timeout) has something to do; a moment that has passed means at once.
     pub fn next_timeout(&self) -> Option<Millis> {
-        None
+        self.flows.next_to_expire(&self.config.timeouts).map(|(_, deadline)| deadline)
     }
 
-    /// Forgets flows that were idle for too long, a bounded number at a time.
-    pub fn on_timeout(&mut self, _now: Millis) {}
+    /// Forgets flows that were idle for too long, at most 1024 at a time.
+    pub fn on_timeout(&mut self, now: Millis) {
+        for _ in 0..EXPIRE_AT_ONCE {
+            match self.flows.next_to_expire(&self.config.timeouts) {
+                Some((id, deadline)) if deadline <= now => self.expire(id),
+                _ => break,
+            }
+        }
+    }
 
-    /// All flows.
-    pub fn flows(&self, _now: Millis) -> impl Iterator<Item = FlowView> + '_ {
-        std::iter::empty()
+    /// All flows. Walks the whole table.
+    pub fn flows(&self, now: Millis) -> impl Iterator<Item = FlowView> + '_ {
+        self.flows.iter().map(move |flow| FlowView {
+            original: flow.tuples[0],
+            reply: flow.tuples[1],
+            state: flow.state_name(),
+            expires_in: deadline(flow, &self.config.timeouts).since(now),
+            packets: flow.counters.map(|counter| counter.packets),
+            bytes: flow.counters.map(|counter| counter.bytes),
+        })
     }
 
     /// How often each rule decided.
     pub fn rule_counters(&self) -> RuleCounters<'_> {
-        RuleCounters { prerouting: &[], postrouting: &[] }
+        RuleCounters { prerouting: &self.prerouting_counters, postrouting: &self.postrouting_counters }
     }
 
     /// Flows in the table.
-    pub fn flow_count(&self) -> usize {
-        0
+    pub const fn flow_count(&self) -> usize {
+        self.flows.len()
     }
 
     /// Flows ever admitted.
-    pub fn admitted(&self) -> u64 {
-        0
+    pub const fn admitted(&self) -> u64 {
+        self.admitted
     }
 
     /// Flows that timed out.
-    pub fn expired(&self) -> u64 {
-        0
+    pub const fn expired(&self) -> u64 {
+        self.expired
     }
+
+    pub(crate) fn flow_limit(&self) -> usize {
+        self.config.flow_limit.min(Id::LIMIT - 2) as usize
+    }
+
+    #[inline]
+    pub(crate) fn rewrite(&mut self, packet: &mut NatPacket<'_>, arrived: Tuple, left: Tuple, now: Millis) {
+        let before = packet.ip;
+        packet.rewrite(arrived, left);
+        if before.fragment == Fragment::First {
+            self.fragments.record(&before, &packet.ip, now);
+        }
+    }
+
+    #[cold]
+    fn translate_without_tuple(&mut self, packet: &mut NatPacket<'_>, now: Millis) -> Known {
+        match packet.ip.l4 {
+            L4::IcmpError => icmp::translate_error(packet, &self.flows),
+            L4::None => self.fragments.translate_later(packet, now),
+            _ => Known::Miss,
+        }
+    }
+
+    fn expire(&mut self, id: Id) {
+        if let Some(Flow { mapping: Some(mapping), .. }) = self.flows.remove(id) {
+            self.mappings.release(mapping);
+        }
+        self.expired += 1;
+    }
+}
+
+/// The counters of `new` rules: those of an equal old rule, else from zero.
+fn carry_over(old: &[NatRule], new: &[NatRule], counters: &[RuleCounter]) -> Vec<RuleCounter> {
+    let counter = |rule| old.iter().position(|other| other == rule).and_then(|index| counters.get(index));
+    new.iter().map(|rule| counter(rule).copied().unwrap_or_default()).collect()
 }

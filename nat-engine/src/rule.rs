@@ -107,6 +107,27 @@ pub struct Candidate {
     pub destination_port: Option<u16>,
 }
 
+impl NatRule {
+    /// The ports of `address` that this rule takes for an inside server, if it says so: by its destination, or else by
+    /// the network that packets come from, whose own address `own` tells.
+    pub(crate) fn publishes(
+        &self,
+        address: Ipv4Addr,
+        protocol: Protocol,
+        own: impl Fn(NetworkId) -> Option<Ipv4Addr>,
+    ) -> Option<PortRange> {
+        let Match { input, destination, protocol: on, destination_ports, .. } = &self.matches;
+        let ports = destination_ports.filter(|ports| !ports.negated)?.value;
+        let to_address = match (destination, input) {
+            (Some(net), _) => !net.negated && net.holds(|net| net.contains(address)),
+            (None, Some(input)) => !input.negated && own(input.value) == Some(address),
+            (None, None) => false,
+        };
+        let published = matches!(self.target, Target::Dnat(..)) && to_address;
+        (published && on.is_none_or(|on| on.holds(|&on| on == protocol))).then_some(ports)
+    }
+}
+
 impl Match {
     /// Whether all conditions hold for `packet`.
     pub fn holds(&self, packet: &Candidate) -> bool {

@@ -3,9 +3,11 @@
 use packet::Millis;
 
 /// Idle times per class. The defaults meet the floors of the RFCs cited.
+///
+/// A flow may outlive its time by one second, never fall short of it.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Timeouts {
-    /// UDP. RFC 4787 REQ-5: not below 2 min, 5 min recommended.
+    /// UDP, and protocols without ports. RFC 4787 REQ-5: not below 2 min, 5 min recommended.
     pub udp: Millis,
     /// TCP before the handshake is complete. RFC 5382 REQ-5: not below 4 min.
     pub tcp_opening: Millis,
@@ -27,4 +29,32 @@ impl Default for Timeouts {
             icmp: Millis::from_secs(60),
         }
     }
+}
+
+impl Timeouts {
+    pub(crate) const fn of(&self, class: TimeoutClass) -> Millis {
+        match class {
+            TimeoutClass::Udp => self.udp,
+            TimeoutClass::TcpOpening => self.tcp_opening,
+            TimeoutClass::TcpEstablished => self.tcp_established,
+            TimeoutClass::TcpClosing => self.tcp_closing,
+            TimeoutClass::Icmp => self.icmp,
+        }
+    }
+}
+
+/// Which of the [`Timeouts`] a flow is under.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[repr(u8)]
+pub(crate) enum TimeoutClass {
+    Udp,
+    TcpOpening,
+    TcpEstablished,
+    TcpClosing,
+    Icmp,
+}
+
+impl TimeoutClass {
+    pub(crate) const ALL: [Self; 5] =
+        [Self::Udp, Self::TcpOpening, Self::TcpEstablished, Self::TcpClosing, Self::Icmp];
 }

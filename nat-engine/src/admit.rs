@@ -1,0 +1,251 @@
+//! A flow's first packet: rules decide, a port is leased, and only then is anything stored.
+//!
+//! ```text
+//! destination():  PREROUTING ─▶ where to route
+//! admit_new():    POSTROUTING ─▶ outside address ─▶ mapping or new port ─▶ flow ─▶ packet rewritten
+//! ```
+
+use std::net::{Ipv4Addr, SocketAddrV4};
+
+use packet::{DropReason, L4, Millis, NetworkId, Protocol};
+
+use crate::flow::{Direction, Flow};
+use crate::mapping::MappingKey;
+use crate::nat::Nat;
+use crate::port_pool::{PortLease, Published, Wanted};
+use crate::rule::{Candidate, NatRule, Target};
+use crate::slab::Id;
+use crate::tcp::TcpState;
+use crate::{NatPacket, Tuple};
+
+/// Where a flow's first packet is to go after PREROUTING. To be handed on to [`Nat::admit_new`].
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Destination {
+    /// The address to route by.
+    pub address: Ipv4Addr,
+    /// Whether that is a rule's doing.
+    pub translated: bool,
+    /// The port to send to, for protocols that have ports, if a rule changes it.
+    port: Option<u16>,
+    /// The deciding rule's place in the chain.
+    rule: Option<usize>,
+}
+
+/// Ports that are tried when the one at hand is taken towards the same remote. Each try fails only if a flow of just
+/// that port and remote exists without a lease, so one is nearly always enough.
+const TRIES: usize = 8;
+
+/// What becomes of the source.
+enum Source {
+    /// It stays, or only the port changes, because another flow has it.
+    Port(u16),
+    /// It takes that of a mapping in use.
+    Known(Id, u16),
+    /// It takes a new mapping.
+    New(MappingKey, PortLease),
+}
+
+impl Nat {
+    /// PREROUTING for a flow's first packet: where it wants to go. Stores and counts nothing.
+    pub fn destination(&self, packet: &NatPacket<'_>, input: NetworkId) -> Destination {
+        let unchanged = Destination { address: packet.ip.dst, translated: false, port: None, rule: None };
+        let Some(original) = Tuple::of(&packet.ip) else { return unchanged };
+        let candidate = candidate(original, original.destination(), input, None);
+        let rule = decide(&self.config.rules.prerouting, &candidate);
+        match rule.map(|rule| &self.config.rules.prerouting[rule].target) {
+            Some(&Target::Dnat(address, port)) => Destination { address, translated: true, port, rule },
+            _ => Destination { rule, ..unchanged },
+        }
+    }
+
+    /// POSTROUTING for a flow's first packet, which the caller routed from `input` to `output`: picks the translation,
+    /// stores the flow and rewrites the packet. Budget 250 ns.
+    ///
+    /// A packet that leaves by the network it came from, after a rule changed its destination, also gets a source: the
+    /// address it was sent to, so that the reply passes here (hairpinning, RFC 4787 REQ-9).
+    ///
+    /// # Errors
+    /// `FlowTableFull`, `NatNoPorts`, `NatNoAddress`, `NatProtocolUnsupported`, `TcpNoSyn`, `NatUnsolicited` (an echo
+    /// reply that nobody asked for), `IcmpErrorUnmatched`, `FragmentWithoutFirst`. Nothing is stored then, and the
+    /// packet is untouched.
+    pub fn admit_new(
+        &mut self,
+        packet: &mut NatPacket<'_>,
+        destination: Destination,
+        input: NetworkId,
+        output: NetworkId,
+        now: Millis,
+    ) -> Result<(), DropReason> {
+        let original = may_start_flow(packet)?;
+        if self.flows.len() >= self.flow_limit() {
+            return Err(DropReason::FlowTableFull);
+        }
+        let server = server(original, destination);
+        let (outside, rule) = {
+            let candidate = candidate(original, server, input, Some(output));
+            let rule = decide(&self.config.rules.postrouting, &candidate);
+            let hairpin = (destination.translated && input == output).then(|| original.destination_address());
+            (self.outside_address(rule, output)?.or(hairpin), rule)
+        };
+        let has_ports = matches!(original.protocol(), Protocol::TCP | Protocol::UDP | Protocol::ICMP);
+        if !has_ports && (destination.translated || outside.is_some()) {
+            return Err(DropReason::NatProtocolUnsupported);
+        }
+        let source = match outside {
+            Some(outside) => self.map_source(original, server, outside),
+            None => self.keep_source(original, server),
+        };
+        let source = source.ok_or(DropReason::NatNoPorts)?;
+        self.count_rules(destination.rule, rule, packet.ip.total_len);
+        self.store(packet, original, server, source, now);
+        Ok(())
+    }
+
+    /// Where a POSTROUTING rule moves the source to; `None` leaves it.
+    fn outside_address(
+        &self,
+        rule: Option<usize>,
+        output: NetworkId,
+    ) -> Result<Option<Ipv4Addr>, DropReason> {
+        match rule.map(|rule| &self.config.rules.postrouting[rule].target) {
+            Some(Target::Snat(address)) => Ok(Some(*address)),
+            Some(Target::Masquerade) => match self.config.addresses.get(output.index()) {
+                Some(Some(address)) => Ok(Some(*address)),
+                _ => Err(DropReason::NatNoAddress),
+            },
+            Some(Target::Accept | Target::Dnat(..)) | None => Ok(None),
+        }
+    }
+
+    /// The mapping that the inside socket has towards everywhere, else a new one.
+    fn map_source(&mut self, original: Tuple, server: SocketAddrV4, outside: Ipv4Addr) -> Option<Source> {
+        let inside = client(original);
+        let key = MappingKey::new(original.protocol(), inside, outside);
+        let mut wanted = Wanted::Same(inside.port());
+        if let Some((id, port)) = self.mappings.find(key) {
+            if self.is_free(original, reply(original, server, SocketAddrV4::new(outside, port))) {
+                return Some(Source::Known(id, port));
+            }
+            wanted = Wanted::RangeOf(inside.port());
+        }
+        // Leases that turn out to be of no use are kept until a good one is found, so that none comes twice.
+        let mut refused = Vec::new();
+        for _ in 0..TRIES {
+            let published = Published { rules: &self.config.rules, addresses: &self.config.addresses };
+            let lease =
+                self.ports.lease(outside, original.protocol(), wanted, &published, &mut self.random)?;
+            if self.is_free(original, reply(original, server, SocketAddrV4::new(outside, lease.port()))) {
+                return Some(Source::New(key, lease));
+            }
+            refused.push(lease);
+            wanted = Wanted::RangeOf(inside.port());
+        }
+        None
+    }
+
+    /// The source as it is; with another port only if another flow looks the same from the other side, as when two
+    /// published ports lead to one server and a client uses one port for both.
+    fn keep_source(&mut self, original: Tuple, server: SocketAddrV4) -> Option<Source> {
+        let client = client(original);
+        let ports = match original.protocol() {
+            Protocol::TCP | Protocol::UDP | Protocol::ICMP => TRIES,
+            _ => 0,
+        };
+        let mut port = client.port();
+        for _ in 0..=ports {
+            if self.is_free(original, reply(original, server, SocketAddrV4::new(*client.ip(), port))) {
+                return Some(Source::Port(port));
+            }
+            port = self.random.between(1024, u16::MAX);
+        }
+        None
+    }
+
+    /// Whether no flow has this tuple yet, in either direction.
+    fn is_free(&self, original: Tuple, reply: Tuple) -> bool {
+        reply != original && self.flows.find(reply).is_none()
+    }
+
+    /// Everything is decided: stores the flow and lets its first packet through.
+    fn store(
+        &mut self,
+        packet: &mut NatPacket<'_>,
+        original: Tuple,
+        server: SocketAddrV4,
+        source: Source,
+        now: Millis,
+    ) {
+        let (mapping, client) = match source {
+            Source::Port(port) => (None, SocketAddrV4::new(original.source_address(), port)),
+            Source::Known(id, port) => (Some(id), SocketAddrV4::new(self.mappings.outside(id), port)),
+            Source::New(key, lease) => {
+                let outside = SocketAddrV4::new(key.outside(), lease.port());
+                (Some(self.mappings.insert(key, lease)), outside)
+            }
+        };
+        if let Some(id) = mapping {
+            self.mappings.acquire(id);
+        }
+        let mut flow = Flow::new(original, reply(original, server, client), mapping);
+        flow.note(Direction::Original, packet.ip.l4, packet.ip.total_len);
+        let left = flow.translated(Direction::Original);
+        self.flows.insert(flow, now);
+        self.admitted += 1;
+        self.rewrite(packet, original, left, now);
+    }
+
+    fn count_rules(&mut self, prerouting: Option<usize>, postrouting: Option<usize>, len: u16) {
+        // A rule decided by an earlier configuration may be gone.
+        let prerouting = prerouting.and_then(|rule| self.prerouting_counters.get_mut(rule));
+        let postrouting = postrouting.and_then(|rule| self.postrouting_counters.get_mut(rule));
+        for counter in prerouting.into_iter().chain(postrouting) {
+            counter.packets += 1;
+            counter.bytes += u64::from(len);
+        }
+    }
+}
+
+/// The tuple of a packet that may be a flow's first.
+fn may_start_flow(packet: &NatPacket<'_>) -> Result<Tuple, DropReason> {
+    match packet.ip.l4 {
+        L4::Tcp { flags, .. } if !TcpState::may_start(flags) => Err(DropReason::TcpNoSyn),
+        L4::IcmpEcho { request: false, .. } => Err(DropReason::NatUnsolicited),
+        L4::IcmpError => Err(DropReason::IcmpErrorUnmatched),
+        L4::IcmpOther => Err(DropReason::NatProtocolUnsupported),
+        _ => Tuple::of(&packet.ip).ok_or(DropReason::FragmentWithoutFirst),
+    }
+}
+
+/// The first rule that matches.
+fn decide(rules: &[NatRule], candidate: &Candidate) -> Option<usize> {
+    rules.iter().position(|rule| rule.matches.holds(candidate))
+}
+
+fn candidate(original: Tuple, to: SocketAddrV4, input: NetworkId, output: Option<NetworkId>) -> Candidate {
+    let has_ports = matches!(original.protocol(), Protocol::TCP | Protocol::UDP);
+    Candidate {
+        input,
+        output,
+        source: original.source_address(),
+        destination: *to.ip(),
+        protocol: original.protocol(),
+        source_port: has_ports.then(|| original.source_port()),
+        destination_port: has_ports.then(|| to.port()),
+    }
+}
+
+/// Who sends the flow's first packet. An echo's identifier counts as its port.
+const fn client(original: Tuple) -> SocketAddrV4 {
+    original.source()
+}
+
+/// Who receives the flow's first packet.
+fn server(original: Tuple, destination: Destination) -> SocketAddrV4 {
+    let has_ports = matches!(original.protocol(), Protocol::TCP | Protocol::UDP);
+    let port = destination.port.filter(|_| has_ports).unwrap_or(original.destination_port());
+    SocketAddrV4::new(destination.address, port)
+}
+
+fn reply(original: Tuple, server: SocketAddrV4, client: SocketAddrV4) -> Tuple {
+    Tuple::new(original.protocol(), server, client)
+}

@@ -1,0 +1,300 @@
+//! Outside ports, and ICMP identifiers, which are the ports of echo: who has which.
+//!
+//! ```text
+//! (outside address, protocol) ─▶ leased   1 bit per port: in use by a mapping, cleared when its PortLease is dropped
+//!                                reserved 1 bit per port: published by a DNAT rule
+//! ```
+//!
+//! The inside host's port is kept where it is free. Else the port is a random one of the same range (RFC 4787 REQ-3a):
+//! the first free one after a random place, RFC 6056 algorithm 1.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::net::Ipv4Addr;
+use std::ops::RangeInclusive;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use packet::{NetworkId, Protocol};
+
+use crate::RuleSet;
+use crate::keyed::Random;
+
+/// A port of an outside address, free again when this is dropped.
+#[derive(Debug)]
+pub(crate) struct PortLease {
+    port: u16,
+    leased: Arc<PortSet>,
+}
+
+impl PortLease {
+    pub(crate) const fn port(&self) -> u16 {
+        self.port
+    }
+}
+
+impl Drop for PortLease {
+    fn drop(&mut self) {
+        self.leased.remove(self.port);
+    }
+}
+
+/// The pools of all outside addresses. 16 KiB for each address and protocol in use.
+#[derive(Debug, Default)]
+pub(crate) struct PortPools(BTreeMap<(Ipv4Addr, Protocol), PortPool>);
+
+impl PortPools {
+    /// A free port of `address`: `wanted` itself, else another of its range. `None` if there is none left.
+    ///
+    /// Up to 1024 words are looked at when the pool is nearly exhausted.
+    pub(crate) fn lease(
+        &mut self,
+        address: Ipv4Addr,
+        protocol: Protocol,
+        wanted: Wanted,
+        published: &Published<'_>,
+        random: &mut Random,
+    ) -> Option<PortLease> {
+        let new_pool = || {
+            let pool = PortPool::default();
+            published.reserve(&pool.reserved, address, protocol);
+            pool
+        };
+        self.0.entry((address, protocol)).or_insert_with(new_pool).lease(protocol, wanted, random)
+    }
+
+    /// The published ports have changed. Leases stay, also of ports that are reserved now.
+    pub(crate) fn republish(&mut self, published: &Published<'_>) {
+        self.0.retain(|_, pool| Arc::strong_count(&pool.leased) > 1);
+        for (&(address, protocol), pool) in &mut self.0 {
+            pool.reserved = PortSet::default();
+            published.reserve(&pool.reserved, address, protocol);
+        }
+    }
+}
+
+/// Which port a flow would like to have.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Wanted {
+    /// This one, as the inside host has it.
+    Same(u16),
+    /// Any of the range that this one is in.
+    RangeOf(u16),
+}
+
+/// The ports that DNAT rules publish.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Published<'a> {
+    pub(crate) rules: &'a RuleSet,
+    /// The switch's own addresses, by network.
+    pub(crate) addresses: &'a [Option<Ipv4Addr>],
+}
+
+impl Published<'_> {
+    fn reserve(&self, reserved: &PortSet, address: Ipv4Addr, protocol: Protocol) {
+        let own = |network: NetworkId| self.addresses.get(network.index()).copied().flatten();
+        let ranges = self.rules.prerouting.iter().filter_map(|rule| rule.publishes(address, protocol, own));
+        for (low, high) in ranges {
+            if high.saturating_sub(low) < RESERVE_LIMIT {
+                (low..=high).for_each(|port| reserved.insert(port));
+            }
+        }
+    }
+}
+
+/// A rule that publishes more ports than this (a quarter of them) reserves none: too little would be left to
+/// masquerade with. A new flow still can't take a port towards a remote that is using it.
+const RESERVE_LIMIT: u16 = 16_384;
+
+#[derive(Debug, Default)]
+struct PortPool {
+    leased: Arc<PortSet>,
+    reserved: PortSet,
+}
+
+impl PortPool {
+    fn lease(&self, protocol: Protocol, wanted: Wanted, random: &mut Random) -> Option<PortLease> {
+        let (Wanted::Same(near) | Wanted::RangeOf(near)) = wanted;
+        let (low, high) = range_of(protocol, near).into_inner();
+        let kept = match wanted {
+            Wanted::Same(port) => self.first_free(port..=port).filter(|port| (low..=high).contains(port)),
+            Wanted::RangeOf(_) => None,
+        };
+        let port = kept.or_else(|| {
+            let start = random.between(low, high);
+            self.first_free(start..=high).or_else(|| self.first_free(low..=start))
+        })?;
+        self.leased.insert(port);
+        Some(PortLease { port, leased: Arc::clone(&self.leased) })
+    }
+
+    fn first_free(&self, range: RangeInclusive<u16>) -> Option<u16> {
+        let (low, high) = range.into_inner();
+        (low / 64..=high / 64).find_map(|word| {
+            let mut free = !(self.leased.word(word) | self.reserved.word(word));
+            if word == low / 64 {
+                free &= u64::MAX << (low % 64);
+            }
+            if word == high / 64 {
+                free &= u64::MAX >> (63 - high % 64);
+            }
+            (free != 0).then(|| word * 64 + free.trailing_zeros() as u16)
+        })
+    }
+}
+
+/// RFC 4787 REQ-3a: ports below 1024 stay below. Port 0 is nobody's; identifier 0 is as good as any.
+fn range_of(protocol: Protocol, port: u16) -> RangeInclusive<u16> {
+    match port {
+        _ if protocol == Protocol::ICMP => 0..=u16::MAX,
+        0..1024 => 1..=1023,
+        _ => 1024..=u16::MAX,
+    }
+}
+
+/// A bit per port. Atomic so that a lease can find its way back from anywhere.
+struct PortSet(Box<[AtomicU64]>);
+
+impl PortSet {
+    fn word(&self, index: u16) -> u64 {
+        self.0[usize::from(index)].load(Ordering::Relaxed)
+    }
+
+    fn insert(&self, port: u16) {
+        self.0[usize::from(port / 64)].fetch_or(1 << (port % 64), Ordering::Relaxed);
+    }
+
+    fn remove(&self, port: u16) {
+        self.0[usize::from(port / 64)].fetch_and(!(1 << (port % 64)), Ordering::Relaxed);
+    }
+}
+
+impl Default for PortSet {
+    fn default() -> Self {
+        Self((0..=u16::MAX / 64).map(|_| AtomicU64::new(0)).collect())
+    }
+}
+
+impl fmt::Debug for PortSet {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let ports: u32 = self.0.iter().map(|word| word.load(Ordering::Relaxed).count_ones()).sum();
+        write!(f, "{ports} ports")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{Condition, Match, NatRule, Target};
+    use packet::Ipv4Cidr;
+    use proptest::prelude::*;
+    use std::collections::HashSet;
+
+    const OUTSIDE: Ipv4Addr = Ipv4Addr::new(203, 0, 113, 1);
+
+    struct Fixture {
+        pools: PortPools,
+        rules: RuleSet,
+        random: Random,
+    }
+
+    impl Fixture {
+        fn new() -> Self {
+            Self { pools: PortPools::default(), rules: RuleSet::default(), random: Random::new([1, 2]) }
+        }
+
+        fn lease(&mut self, protocol: Protocol, wanted: Wanted) -> Option<PortLease> {
+            let published = Published { rules: &self.rules, addresses: &[Some(OUTSIDE)] };
+            self.pools.lease(OUTSIDE, protocol, wanted, &published, &mut self.random)
+        }
+
+        fn udp(&mut self, port: u16) -> Option<PortLease> {
+            self.lease(Protocol::UDP, Wanted::Same(port))
+        }
+    }
+
+    #[test]
+    fn a_free_port_is_kept_and_is_free_again_after_its_lease() {
+        let mut fixture = Fixture::new();
+        let first = fixture.udp(5000).unwrap();
+        assert_eq!(first.port(), 5000);
+        assert_ne!(fixture.udp(5000).unwrap().port(), 5000);
+        drop(first);
+        assert_eq!(fixture.udp(5000).unwrap().port(), 5000);
+    }
+
+    #[test]
+    fn protocols_have_ports_of_their_own() {
+        let mut fixture = Fixture::new();
+        let udp = fixture.udp(5000).unwrap();
+        let tcp = fixture.lease(Protocol::TCP, Wanted::Same(5000)).unwrap();
+        assert_eq!((udp.port(), tcp.port()), (5000, 5000));
+    }
+
+    #[test]
+    fn rfc4787_req3a_the_port_stays_in_its_range() {
+        let mut fixture = Fixture::new();
+        let low: Vec<_> = (0..1023).map(|_| fixture.udp(80).unwrap()).collect();
+        let ports: HashSet<_> = low.iter().map(PortLease::port).collect();
+        assert_eq!(ports, (1..=1023).collect());
+        assert!(fixture.udp(80).is_none());
+        assert_eq!(fixture.udp(1024).unwrap().port(), 1024);
+    }
+
+    #[test]
+    fn rfc4787_req3_every_port_is_leased_once_until_none_is_left() {
+        let mut fixture = Fixture::new();
+        let leases: Vec<_> = (1024..=u16::MAX).map(|_| fixture.udp(40_000).unwrap()).collect();
+        let ports: HashSet<_> = leases.iter().map(PortLease::port).collect();
+        assert_eq!(ports.len(), leases.len());
+        assert!(fixture.udp(50_000).is_none());
+    }
+
+    #[test]
+    fn published_ports_are_never_leased() {
+        let mut fixture = Fixture::new();
+        let matches = Match {
+            destination: Some(Condition::is(Ipv4Cidr::new(OUTSIDE, 32).unwrap())),
+            protocol: Some(Condition::is(Protocol::UDP)),
+            destination_ports: Some(Condition::is((5000, 5001))),
+            ..Match::default()
+        };
+        let target = Target::Dnat(Ipv4Addr::new(10, 0, 0, 2), None);
+        fixture.rules.prerouting.push(NatRule { matches, target });
+        assert!(!(5000..=5001).contains(&fixture.udp(5000).unwrap().port()));
+        assert_eq!(fixture.lease(Protocol::TCP, Wanted::Same(5000)).unwrap().port(), 5000);
+        fixture.rules.prerouting.clear();
+        fixture.pools.republish(&Published { rules: &fixture.rules, addresses: &[] });
+        assert_eq!(fixture.udp(5000).unwrap().port(), 5000);
+    }
+
+    #[test]
+    fn rfc7857_s9_a_changed_port_depends_on_the_seed() {
+        let draw = |seed| {
+            let mut fixture = Fixture { random: Random::new([seed, 0]), ..Fixture::new() };
+            let leases: Vec<_> = (0..9).map(|_| fixture.udp(40_000).unwrap()).collect();
+            leases.iter().map(PortLease::port).collect::<Vec<_>>()
+        };
+        assert_ne!(draw(1), draw(2));
+    }
+
+    proptest! {
+        #[test]
+        fn no_port_is_leased_twice(steps: Vec<(bool, u16, bool)>) {
+            let mut fixture = Fixture::new();
+            let mut held: Vec<PortLease> = Vec::new();
+            for (take, port, keep) in steps {
+                // Few different ports, so that they are fought for.
+                let port = if keep { port % 4 } else { 1024 + port % 4 };
+                if take || held.is_empty() {
+                    let lease = fixture.udp(port).unwrap();
+                    prop_assert!(held.iter().all(|other| other.port() != lease.port()));
+                    prop_assert_eq!(lease.port() < 1024, keep);
+                    held.push(lease);
+                } else {
+                    held.swap_remove(usize::from(port) % held.len());
+                }
+            }
+        }
+    }
+}

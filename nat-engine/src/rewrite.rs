@@ -1,0 +1,194 @@
+//! Puts other addresses and ports into a packet, and keeps its checksums right.
+
+use std::net::Ipv4Addr;
+
+use packet::checksum::Delta;
+use packet::offload::update_checksum;
+use packet::wire::{FromBytes, Ipv4Header, U16};
+use packet::{Fragment, Ipv4Packet, L4};
+
+use crate::Tuple;
+
+/// A packet as its caller parsed it.
+#[derive(Debug)]
+pub struct NatPacket<'a> {
+    /// From the IPv4 header on; `ip.total_len` bytes or more (padding).
+    pub bytes: &'a mut [u8],
+    /// What [`Ipv4Packet::parse`] read from `bytes`; follows every rewrite.
+    pub ip: Ipv4Packet,
+    /// The layer-4 checksum is still to be completed and holds the pseudo-header's sum only:
+    /// [`packet::Offload::is_partial_at`].
+    pub partial_checksum: bool,
+}
+
+impl NatPacket<'_> {
+    /// Makes a packet that has the tuple `from` one that has the tuple `to`.
+    #[inline]
+    pub(crate) fn rewrite(&mut self, from: Tuple, to: Tuple) {
+        if from == to {
+            return;
+        }
+        let addresses = self.rewrite_addresses(to.source_address(), to.destination_address());
+        let ports = Delta::NONE
+            .u16(from.source_port(), to.source_port())
+            .u16(from.destination_port(), to.destination_port());
+        let Some((_, l4)) = self.bytes.split_at_mut_checked(usize::from(self.ip.header_len)) else { return };
+        let (source, destination) = (to.source_port(), to.destination_port());
+        match &mut self.ip.l4 {
+            L4::Tcp { src, dst, .. } => {
+                (*src, *dst) = (source, destination);
+                put(l4, 0, source);
+                put(l4, 2, destination);
+                update(l4, TCP_CHECKSUM, |field| {
+                    update_checksum(field, self.partial_checksum, false, addresses, ports)
+                });
+            }
+            L4::Udp { src, dst } => {
+                (*src, *dst) = (source, destination);
+                put(l4, 0, source);
+                put(l4, 2, destination);
+                update(l4, UDP_CHECKSUM, |field| {
+                    update_checksum(field, self.partial_checksum, true, addresses, ports)
+                });
+            }
+            L4::IcmpEcho { request, id } => {
+                *id = if *request { source } else { destination };
+                put(l4, ICMP_ID, *id);
+                // No pseudo-header: the addresses don't count.
+                update(l4, ICMP_CHECKSUM, |field| {
+                    update_checksum(field, self.partial_checksum, false, Delta::NONE, ports)
+                });
+            }
+            L4::IcmpError | L4::IcmpOther | L4::Other | L4::None => {}
+        }
+    }
+
+    /// Changes the addresses in the IP header only. Returns the change, for the checksums of layer 4.
+    #[inline]
+    pub(crate) fn rewrite_addresses(&mut self, src: Ipv4Addr, dst: Ipv4Addr) -> Delta {
+        let addresses =
+            Delta::NONE.u32(self.ip.src.to_bits(), src.to_bits()).u32(self.ip.dst.to_bits(), dst.to_bits());
+        (self.ip.src, self.ip.dst) = (src, dst);
+        if let Ok((header, _)) = Ipv4Header::mut_from_prefix(self.bytes) {
+            (header.src, header.dst) = (src.octets(), dst.octets());
+            header.checksum = U16::new(addresses.apply(header.checksum.get()));
+        }
+        addresses
+    }
+
+    /// The packet without padding.
+    pub(crate) fn packet_bytes(&self) -> &[u8] {
+        self.bytes.get(..usize::from(self.ip.total_len)).unwrap_or_default()
+    }
+
+    pub(crate) fn is_fragment(&self) -> bool {
+        self.ip.fragment != Fragment::Whole
+    }
+}
+
+/// Offset of the checksum in a TCP header.
+pub(crate) const TCP_CHECKSUM: usize = 16;
+/// Offset of the checksum in a UDP header.
+pub(crate) const UDP_CHECKSUM: usize = 6;
+/// Offset of the checksum in an ICMP message.
+pub(crate) const ICMP_CHECKSUM: usize = 2;
+/// Offset of the identifier in an ICMP query.
+pub(crate) const ICMP_ID: usize = 4;
+
+/// Writes a 16-bit word at `at`; parsing has checked that it is there.
+#[inline]
+fn put(bytes: &mut [u8], at: usize, value: u16) {
+    update(bytes, at, |field| *field = value.to_be_bytes());
+}
+
+#[inline]
+fn update(bytes: &mut [u8], at: usize, change: impl FnOnce(&mut [u8; 2])) {
+    if let Some(field) = bytes.get_mut(at..).and_then(|bytes| bytes.first_chunk_mut()) {
+        change(field);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::testing::{assert_checksums_right, frame_of, make_partial};
+    use packet::Protocol;
+    use packet::builder::{FrameBuilder, eth};
+    use proptest::prelude::*;
+    use std::net::SocketAddrV4;
+
+    const A: Ipv4Addr = Ipv4Addr::new(10, 0, 0, 1);
+    const B: Ipv4Addr = Ipv4Addr::new(10, 0, 0, 2);
+
+    fn build(protocol: Protocol, tuple: Tuple) -> FrameBuilder {
+        let ip = eth().ipv4(tuple.source_address(), tuple.destination_address());
+        match protocol {
+            Protocol::TCP => ip.tcp(tuple.source_port(), tuple.destination_port(), 0x10),
+            Protocol::UDP => ip.udp(tuple.source_port(), tuple.destination_port()),
+            _ => ip.icmp_echo(tuple.source_port(), 7),
+        }
+    }
+
+    fn tuple(protocol: Protocol, source: (u32, u16), destination: (u32, u16)) -> Tuple {
+        let at = |(address, port)| SocketAddrV4::new(Ipv4Addr::from_bits(address), port);
+        let destination_port = if protocol == Protocol::ICMP { 0 } else { destination.1 };
+        Tuple::new(protocol, at(source), at((destination.0, destination_port)))
+    }
+
+    fn rewritten(frame: &[u8], partial: bool, to: Tuple) -> Vec<u8> {
+        let mut bytes = frame[14..].to_vec();
+        let ip = Ipv4Packet::parse(&bytes).unwrap();
+        let mut packet = NatPacket { bytes: &mut bytes, ip, partial_checksum: partial };
+        packet.rewrite(Tuple::of(&ip).unwrap(), to);
+        let read_back = Ipv4Packet::parse(packet.bytes).unwrap();
+        assert_eq!(packet.ip, read_back);
+        bytes
+    }
+
+    #[test]
+    fn a_udp_packet_without_checksum_stays_without() {
+        let mut frame = eth().ipv4(A, B).udp(1, 2).payload(b"x");
+        frame[40..42].fill(0);
+        let to = tuple(Protocol::UDP, (0x0102_0304, 99), (0x0506_0708, 77));
+        assert_eq!(rewritten(&frame, false, to)[26..28], [0, 0]);
+    }
+
+    #[test]
+    fn other_protocols_get_addresses_only() {
+        let frame = eth().ipv4(A, B).payload(b"protocol 253");
+        let to = Tuple::new(Protocol(253), SocketAddrV4::new(B, 0), SocketAddrV4::new(A, 0));
+        let expected = eth().ipv4(B, A).payload(b"protocol 253");
+        assert_eq!(rewritten(&frame, false, to), expected[14..]);
+    }
+
+    proptest! {
+        #[test]
+        fn a_rewritten_packet_is_the_one_that_would_have_been_built(
+            protocol in prop::sample::select(vec![Protocol::TCP, Protocol::UDP, Protocol::ICMP]),
+            from: ((u32, u16), (u32, u16)), to: ((u32, u16), (u32, u16)),
+            payload in prop::collection::vec(any::<u8>(), 0..50), padding in 0_usize..8,
+        ) {
+            let (from, to) = (tuple(protocol, from.0, from.1), tuple(protocol, to.0, to.1));
+            let mut frame = build(protocol, from).payload(&payload);
+            let expected = build(protocol, to).payload(&payload);
+            frame.resize(frame.len() + padding, 0xaa);
+            let whole = rewritten(&frame, false, to);
+            assert_checksums_right(&whole);
+            prop_assert_eq!(&whole[..expected.len() - 14], &expected[14..]);
+            prop_assert_eq!(rewritten(&frame_of(&whole), false, from), &frame[14..]);
+        }
+
+        #[test]
+        fn a_partial_checksum_completes_to_the_right_one(
+            protocol in prop::sample::select(vec![Protocol::TCP, Protocol::UDP]),
+            from: ((u32, u16), (u32, u16)), to: ((u32, u16), (u32, u16)), payload: Vec<u8>,
+        ) {
+            let (from, to) = (tuple(protocol, from.0, from.1), tuple(protocol, to.0, to.1));
+            let mut frame = build(protocol, from).payload(&payload);
+            let mut offload = make_partial(&mut frame);
+            let mut whole = frame_of(&rewritten(&frame, true, to));
+            packet::offload::complete_checksum(&mut whole, &mut offload);
+            assert_checksums_right(&whole[14..]);
+        }
+    }
+}
