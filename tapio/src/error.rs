@@ -28,12 +28,18 @@ pub(crate) enum Operation {
     ConfigureLink,
     SetAddress,
     Move,
+    Watch,
 }
 
 impl PortError {
     /// Turns an error of `operation` on `device` into a `PortError`; for `map_err`.
     pub(crate) fn when<E: Into<io::Error>>(operation: Operation, device: &str) -> impl FnOnce(E) -> Self {
         move |source| Self { operation, device: device.to_owned(), source: source.into() }
+    }
+
+    /// The port of `device` can't be watched for frames.
+    pub fn watch(device: &str, error: io::Error) -> Self {
+        Self::when(Operation::Watch, device)(error)
     }
 
     /// What the operating system said.
@@ -92,6 +98,7 @@ impl fmt::Display for PortError {
             Operation::SetOffload => write!(f, "cannot set the offloads of {device}")?,
             Operation::ConfigureLink => write!(f, "cannot set MAC, MTU or state of {device}")?,
             Operation::SetAddress => write!(f, "cannot change the address of {device}")?,
+            Operation::Watch => write!(f, "cannot watch {device} for frames")?,
             Operation::Move => write!(f, "cannot turn the port into {device}")?,
         }
         write!(f, ": {}", self.source)?;

@@ -6,7 +6,7 @@ use std::mem;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 
 use rustix::io::Errno;
-use rustix::net::{AddressFamily, SocketFlags, SocketType, socket_with};
+use rustix::net::{AddressFamily, SendFlags, SocketFlags, SocketType, socket_with};
 use rustix::process::{getgid, getuid};
 use rustix::thread::{UnshareFlags, unshare_unsafe};
 
@@ -34,12 +34,12 @@ pub fn bind_to_device(socket: &impl AsFd, device: &str) -> io::Result<()> {
     set_option(socket.as_fd(), libc::SOL_SOCKET, libc::SO_BINDTODEVICE, device.as_bytes())
 }
 
-/// Sends frames out of a network device as fast as it takes them. packet(7).
+/// Sends frames, as they are, out of a network device. packet(7).
 #[derive(Debug)]
-pub struct PacketSender(OwnedFd);
+pub struct PacketSocket(OwnedFd);
 
-impl PacketSender {
-    /// A sender on `device`, which must be in the calling thread's network namespace. It works from any thread.
+impl PacketSocket {
+    /// A socket on `device`, which must be in the calling thread's network namespace. It works from any thread.
     ///
     /// # Errors
     /// There is no such device, or the process lacks CAP_NET_RAW.
@@ -54,7 +54,15 @@ impl PacketSender {
         Ok(Self(socket))
     }
 
-    /// Sends `frame` `count` times, and returns how often the device took it.
+    /// Sends `frame`.
+    ///
+    /// # Errors
+    /// The device is down or gone, its queue is full, or the frame is shorter than an Ethernet header or longer than the MTU.
+    pub fn send(&self, frame: &[u8]) -> io::Result<()> {
+        Ok(rustix::net::send(&self.0, frame, SendFlags::empty()).map(drop)?)
+    }
+
+    /// Sends `frame` `count` times as fast as the device takes it, and returns how often the device took it.
     ///
     /// # Errors
     /// The device is down or gone, or the frame is longer than its MTU.
@@ -123,17 +131,18 @@ mod tests {
     use std::process::Command;
 
     #[test]
-    fn a_sender_counts_what_the_device_took() {
-        let sender = || {
+    fn what_the_device_took_is_counted() {
+        let open = || {
             Links::open().unwrap().set_up("lo").unwrap();
-            PacketSender::open("lo").unwrap()
+            PacketSocket::open("lo").unwrap()
         };
         let namespace = NetnsHandle::anonymous().unwrap();
-        let sender = namespace.enter(sender).unwrap();
-        assert_eq!(sender.send_many(&[0; 60], 200).unwrap(), 200);
+        let socket = namespace.enter(open).unwrap();
+        assert_eq!(socket.send_many(&[0; 60], 200).unwrap(), 200);
+        socket.send(&[0; 60]).unwrap();
         let lo = namespace.enter(|| Links::open().unwrap().find("lo").unwrap()).unwrap();
-        assert_eq!(lo.tx_packets, 200);
-        assert!(sender.send_many(&[0; 100_000], 1).is_err());
+        assert_eq!(lo.tx_packets, 201);
+        assert!(socket.send_many(&[0; 100_000], 1).is_err());
     }
 
     #[test]
