@@ -1,0 +1,165 @@
+//! The control socket: how a running switch is asked and told.
+//!
+//! ```text
+//! client ─ one JSON object per line ─▶ server thread ─ Command ─▶ driver (woken), between two bursts
+//!        ◀──── one line per request ──              ◀─ Response ─
+//! ```
+//!
+//! The server's threads read, write and wait; the driver's thread only answers. docs/control.md has the format.
+
+mod client;
+pub mod report;
+mod server;
+
+use std::error::Error;
+use std::fmt;
+use std::sync::mpsc::SyncSender;
+
+use serde::{Deserialize, Serialize};
+
+use crate::config::ConfigError;
+
+pub use client::{ClientError, request};
+pub use report::Answer;
+pub use server::Server;
+
+/// Where the socket is, if nobody says otherwise.
+pub const DEFAULT_PATH: &str = "/run/tapswitch/control.sock";
+
+/// What a client asks for.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[serde(tag = "request", rename_all = "kebab-case", deny_unknown_fields)]
+pub enum Request {
+    /// Tell about the state.
+    Show {
+        /// About which part.
+        what: What,
+        /// Entries of a table at most. Default 1000, cut to [`MAX_LIMIT`]: an answer is in memory as a whole.
+        #[serde(default = "default_limit")]
+        limit: usize,
+    },
+    /// Read the configuration again, and become what it says.
+    Reload,
+}
+
+/// The parts of the state.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize, clap::ValueEnum)]
+#[serde(rename_all = "kebab-case")]
+pub enum What {
+    /// Ports and their counters.
+    Ports,
+    /// Which address is behind which port.
+    Fdb,
+    /// Connections that NAT and the gateway know.
+    Flows,
+    /// NAT rules with counters, as `iptables -t nat -L -nv` shows them.
+    Nat,
+    /// Addresses leased by DHCP.
+    Leases,
+    /// Why frames were dropped.
+    Drops,
+    /// Counters of the whole switch.
+    Stats,
+}
+
+/// What the driver says to a request.
+pub type Response = Result<Answer, RequestError>;
+
+/// A request on its way to the driver.
+#[derive(Debug)]
+pub struct Command {
+    /// What is asked for.
+    pub request: Request,
+    /// Where the answer goes. Has room for it; whoever waited may be gone, which is no mistake.
+    pub reply: SyncSender<Response>,
+}
+
+/// Why a request has no answer.
+#[derive(Debug)]
+pub enum RequestError {
+    /// The line is no request.
+    Malformed(serde_json::Error),
+    /// The line is longer than a request can be.
+    TooLong,
+    /// The line did not arrive in time.
+    TooSlow,
+    /// The driver has ended, or is busy for longer than a client should wait.
+    NoAnswer,
+    /// The configuration to reload has mistakes; nothing changed.
+    WrongConfig(ConfigError),
+    /// The configuration could not be brought about.
+    Failed(Box<dyn Error + Send + Sync>),
+}
+
+impl RequestError {
+    /// The part of the error that programs act on.
+    pub fn kind(&self) -> ErrorKind {
+        match self {
+            Self::Malformed(_) | Self::TooLong | Self::TooSlow => ErrorKind::Request,
+            Self::WrongConfig(_) => ErrorKind::Config,
+            Self::NoAnswer | Self::Failed(_) => ErrorKind::Failed,
+        }
+    }
+}
+
+impl fmt::Display for RequestError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Malformed(error) => write!(
+                f,
+                "not a request: {error}; write one JSON object per line, such as {{\"request\":\"show\",\"what\":\"ports\"}}"
+            ),
+            Self::TooLong => f.write_str("the line is longer than 64 KiB; write one JSON object per line"),
+            Self::TooSlow => f.write_str("the line did not end in time; write whole lines"),
+            Self::NoAnswer => f.write_str("the switch is stopping or too busy to answer; try again"),
+            Self::WrongConfig(error) => {
+                write!(f, "nothing changed, the configuration is wrong:\n{}", error.render(false))
+            }
+            Self::Failed(error) => write!(f, "{error}"),
+        }
+    }
+}
+
+impl Error for RequestError {}
+
+/// Whose fault an error is.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum ErrorKind {
+    /// The request makes no sense.
+    Request,
+    /// The configuration has mistakes.
+    Config,
+    /// The switch could not do it.
+    Failed,
+}
+
+/// An answer's line.
+#[derive(Debug, Serialize, Deserialize)]
+#[serde(untagged)]
+enum Reply {
+    Error { error: String, kind: ErrorKind },
+    Answer(Answer),
+}
+
+impl From<Response> for Reply {
+    fn from(response: Response) -> Self {
+        match response {
+            Ok(answer) => Self::Answer(answer),
+            Err(error) => Self::Error { kind: error.kind(), error: error.to_string() },
+        }
+    }
+}
+
+/// Entries that an answer has at most: about 30 MB of flows.
+pub const MAX_LIMIT: usize = 100_000;
+
+/// The bytes that a request's line has at most.
+const MAX_LINE: usize = 64 * 1024;
+
+/// Entries of a table that are shown if nobody says otherwise.
+pub const DEFAULT_LIMIT: usize = 1000;
+
+const fn default_limit() -> usize {
+    DEFAULT_LIMIT
+}

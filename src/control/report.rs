@@ -1,0 +1,409 @@
+//! The answers: what `show` prints and JSON has. Names stand where the worker has numbers.
+//!
+//! Field names are stable; docs/control.md lists them.
+
+use std::collections::BTreeMap;
+
+use engine::report::{Chain, FdbReport, FlowReport, LeaseReport, PortReport, RuleReport, StatsReport};
+use nat_engine::{Condition, Match, NatRule, Target};
+use packet::{DropCounters, DropReason, Ipv4Cidr, NetworkId};
+use serde::{Deserialize, Serialize};
+use tapio::TapConfig;
+
+use crate::config::{Action, Plan};
+
+/// What the switch answers.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Answer {
+    /// To `show ports`.
+    Ports(Vec<Port>),
+    /// To `show fdb`.
+    Fdb(Listed<FdbEntry>),
+    /// To `show flows`.
+    Flows(Listed<Flow>),
+    /// To `show nat`.
+    Nat(Vec<Rule>),
+    /// To `show leases`.
+    Leases(Listed<Lease>),
+    /// To `show drops`.
+    Drops(Vec<Drop>),
+    /// To `show stats`.
+    Stats(Stats),
+    /// To `reload`.
+    Reloaded(Reloaded),
+}
+
+/// A table that may be shown in part.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct Listed<T> {
+    /// Entries that there are.
+    pub total: u64,
+    /// The ones shown.
+    pub entries: Vec<T>,
+}
+
+/// A port.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct Port {
+    /// Its number.
+    pub id: u16,
+    /// Its network, or the uplink it is.
+    pub network: String,
+    /// Its name.
+    pub name: String,
+    /// The network device.
+    pub device: String,
+    /// The network namespace of the device: a name, a path or a process id; null: the switch's own.
+    pub netns: Option<String>,
+    /// The largest layer-3 packet, in bytes.
+    pub mtu: u16,
+    /// Addresses learned on it.
+    pub learned: u32,
+    /// Frames received.
+    pub rx_frames: u64,
+    /// Bytes received.
+    pub rx_bytes: u64,
+    /// Frames sent.
+    pub tx_frames: u64,
+    /// Bytes sent.
+    pub tx_bytes: u64,
+    /// Frames received for an unknown address or a group.
+    pub flooded: u64,
+    /// Source addresses that there was no room for.
+    pub learn_refused: u64,
+    /// Frames dropped, by reason.
+    pub drops: BTreeMap<String, u64>,
+}
+
+/// An entry of the forwarding database.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct FdbEntry {
+    /// The network.
+    pub network: String,
+    /// The VLAN.
+    pub vid: u16,
+    /// The address.
+    pub mac: String,
+    /// The port that it is behind.
+    pub port: String,
+    /// Milliseconds since it was last seen; null: a static entry.
+    pub idle_ms: Option<u64>,
+}
+
+/// A flow. For ICMP, ports are the query's identifier.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct Flow {
+    /// `tcp`, `udp`, `icmp`, or a number.
+    pub protocol: String,
+    /// Where it is in its life.
+    pub state: String,
+    /// Who began.
+    pub original: Tuple,
+    /// What the other side answers with.
+    pub reply: Tuple,
+    /// Milliseconds until it is forgotten.
+    pub expires_in_ms: u64,
+}
+
+/// One direction of a flow.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct Tuple {
+    /// `ADDRESS:PORT`.
+    pub source: String,
+    /// `ADDRESS:PORT`.
+    pub destination: String,
+    /// Packets.
+    pub packets: u64,
+    /// Bytes of IP packets.
+    pub bytes: u64,
+}
+
+/// A NAT rule, its conditions as iptables writes them. Null: any.
+#[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
+pub struct Rule {
+    /// `PREROUTING` or `POSTROUTING`.
+    pub chain: String,
+    /// First packets of flows that it decided.
+    pub packets: u64,
+    /// Their bytes.
+    pub bytes: u64,
+    /// `ACCEPT`, `MASQUERADE`, `SNAT` or `DNAT`.
+    pub target: String,
+    /// The new address, and the new port if there is one.
+    pub to: Option<String>,
+    /// The protocol.
+    pub protocol: Option<String>,
+    /// Where the packet came from: a network or an uplink.
+    #[serde(rename = "in")]
+    pub input: Option<String>,
+    /// Where it goes.
+    #[serde(rename = "out")]
+    pub output: Option<String>,
+    /// Source addresses.
+    pub source: Option<String>,
+    /// Destination addresses.
+    pub destination: Option<String>,
+    /// Source ports.
+    pub source_ports: Option<String>,
+    /// Destination ports.
+    pub destination_ports: Option<String>,
+}
+
+/// A DHCP lease.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct Lease {
+    /// The network.
+    pub network: String,
+    /// The address.
+    pub address: String,
+    /// Whose it is.
+    pub mac: String,
+    /// What the client calls itself.
+    pub host_name: Option<String>,
+    /// Milliseconds until it ends.
+    pub expires_in_ms: u64,
+}
+
+/// Frames dropped for one reason at one place.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct Drop {
+    /// The network; null: frames of the switch itself.
+    pub network: Option<String>,
+    /// The port; null: frames of the switch itself.
+    pub port: Option<String>,
+    /// The reason's name.
+    pub reason: String,
+    /// What it means.
+    pub meaning: String,
+    /// How many.
+    pub frames: u64,
+}
+
+/// Counters of the whole switch.
+#[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
+pub struct Stats {
+    /// Networks, uplinks included.
+    pub networks: u64,
+    /// Ports.
+    pub ports: u64,
+    /// Bursts processed.
+    pub bursts: u64,
+    /// Frames processed.
+    pub frames: u64,
+    /// Frames that went to the slow path.
+    pub punted: u64,
+    /// Frames that the switch itself sent.
+    pub injected: u64,
+    /// Flows in the table.
+    pub flows: u64,
+    /// Flows that it has room for.
+    pub flow_limit: u64,
+    /// Flows ever admitted.
+    pub flows_admitted: u64,
+    /// Flows that timed out.
+    pub flows_expired: u64,
+}
+
+/// What a reload did.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
+pub struct Reloaded {
+    /// Ports opened.
+    pub opened: u64,
+    /// Ports closed.
+    pub closed: u64,
+    /// Ports that stay, with other settings.
+    pub reconfigured: u64,
+}
+
+/// To `show ports`.
+pub fn ports(reports: &[PortReport], plan: &Plan) -> Answer {
+    Answer::Ports(reports.iter().map(|report| port(report, plan)).collect())
+}
+
+fn port(report: &PortReport, plan: &Plan) -> Port {
+    let devices = &plan.devices;
+    let index = devices.binary_search_by_key(&report.id, |(id, _)| *id);
+    let tap = index.map_or_else(|_| TapConfig::default(), |index| devices[index].1.clone());
+    let counters = &report.counters;
+    Port {
+        id: report.id.get(),
+        network: plan.network_name(report.network).to_owned(),
+        name: plan.port_name(report.id).to_owned(),
+        device: tap.device,
+        netns: tap.netns.map(|netns| netns.to_string()),
+        mtu: tap.mtu,
+        learned: report.learned,
+        rx_frames: counters.rx_frames,
+        rx_bytes: counters.rx_bytes,
+        tx_frames: counters.tx_frames,
+        tx_bytes: counters.tx_bytes,
+        flooded: counters.flooded,
+        learn_refused: counters.learn_refused,
+        drops: counters.drops.nonzero().map(|(reason, count)| (reason.name().to_owned(), count)).collect(),
+    }
+}
+
+/// To `show fdb`: at most `limit` of `reports`.
+pub fn fdb(reports: &[FdbReport], limit: usize, plan: &Plan) -> Answer {
+    let entry = |report: &FdbReport| FdbEntry {
+        network: plan.network_name(report.network).to_owned(),
+        vid: report.vid.get(),
+        mac: report.mac.to_string(),
+        port: plan.port_name(report.port).to_owned(),
+        idle_ms: report.idle.map(|idle| idle.get()),
+    };
+    Answer::Fdb(Listed {
+        total: reports.len() as u64,
+        entries: reports.iter().take(limit).map(entry).collect(),
+    })
+}
+
+/// To `show flows`: `reports`, of `total` that there are.
+pub fn flows(reports: &[FlowReport], total: u64) -> Answer {
+    let tuple = |source: &dyn ToString, destination: &dyn ToString, packets, bytes| Tuple {
+        source: source.to_string(),
+        destination: destination.to_string(),
+        packets,
+        bytes,
+    };
+    let flow = |report: &FlowReport| Flow {
+        protocol: report.protocol.to_string(),
+        state: report.state.to_owned(),
+        original: tuple(
+            &report.original_source,
+            &report.original_destination,
+            report.packets[0],
+            report.bytes[0],
+        ),
+        reply: tuple(&report.reply_source, &report.reply_destination, report.packets[1], report.bytes[1]),
+        expires_in_ms: report.expires_in.get(),
+    };
+    Answer::Flows(Listed { total, entries: reports.iter().map(flow).collect() })
+}
+
+/// To `show nat`: the rules of `plan`, with the counters of `reports` where there are any.
+pub fn nat(reports: &[RuleReport], plan: &Plan) -> Answer {
+    let rules = &plan.runtime.rules;
+    let chains = [
+        (Chain::Prerouting, "PREROUTING", &rules.prerouting),
+        (Chain::Postrouting, "POSTROUTING", &rules.postrouting),
+    ];
+    let counters: BTreeMap<(bool, usize), &RuleReport> =
+        reports.iter().map(|report| ((report.chain == Chain::Prerouting, report.index), report)).collect();
+    let mut answer = Vec::new();
+    for (chain, name, rules) in chains {
+        for (index, rule) in rules.iter().enumerate() {
+            let counter = counters.get(&(chain == Chain::Prerouting, index));
+            let (packets, bytes) = counter.map_or((0, 0), |counter| (counter.packets, counter.bytes));
+            answer.push(Rule { chain: name.to_owned(), packets, bytes, ..conditions(rule, plan) });
+        }
+    }
+    Answer::Nat(answer)
+}
+
+fn conditions(rule: &NatRule, plan: &Plan) -> Rule {
+    let (target, to) = match rule.target {
+        Target::Accept => ("ACCEPT", None),
+        Target::Masquerade => ("MASQUERADE", None),
+        Target::Snat(address) => ("SNAT", Some(address.to_string())),
+        Target::Dnat(address, None) => ("DNAT", Some(address.to_string())),
+        Target::Dnat(address, Some(port)) => ("DNAT", Some(format!("{address}:{port}"))),
+    };
+    let network = |id: &NetworkId| plan.network_name(*id).to_owned();
+    let Match { input, output, source, destination, protocol, source_ports, destination_ports } =
+        &rule.matches;
+    Rule {
+        target: target.to_owned(),
+        to,
+        protocol: condition(protocol, ToString::to_string),
+        input: condition(input, network),
+        output: condition(output, network),
+        source: condition(source, cidr),
+        destination: condition(destination, cidr),
+        source_ports: condition(source_ports, port_range),
+        destination_ports: condition(destination_ports, port_range),
+        ..Rule::default()
+    }
+}
+
+fn condition<T>(condition: &Option<Condition<T>>, text: impl Fn(&T) -> String) -> Option<String> {
+    let condition = condition.as_ref()?;
+    let not = if condition.negated { "!" } else { "" };
+    Some(format!("{not}{}", text(&condition.value)))
+}
+
+fn cidr(cidr: &Ipv4Cidr) -> String {
+    if cidr.prefix_len() == 32 { cidr.address().to_string() } else { cidr.to_string() }
+}
+
+fn port_range(&(first, last): &(u16, u16)) -> String {
+    if first == last { first.to_string() } else { format!("{first}:{last}") }
+}
+
+/// To `show leases`: at most `limit` of `reports`.
+pub fn leases(reports: &[LeaseReport], limit: usize, plan: &Plan) -> Answer {
+    let lease = |report: &LeaseReport| Lease {
+        network: plan.network_name(report.network).to_owned(),
+        address: report.address.to_string(),
+        mac: report.mac.to_string(),
+        host_name: report.host_name.clone(),
+        expires_in_ms: report.expires_in.get(),
+    };
+    Answer::Leases(Listed {
+        total: reports.len() as u64,
+        entries: reports.iter().take(limit).map(lease).collect(),
+    })
+}
+
+/// To `show drops`: what each port dropped, and what happened to the switch's own frames.
+pub fn drops(ports: &[PortReport], stats: &StatsReport, plan: &Plan) -> Answer {
+    let mut answer = Vec::new();
+    for port in ports {
+        let place = (plan.network_name(port.network), plan.port_name(port.id));
+        answer.extend(drops_at(Some(place), &port.counters.drops));
+    }
+    answer.extend(drops_at(None, &stats.own_drops));
+    Answer::Drops(answer)
+}
+
+fn drops_at(place: Option<(&str, &str)>, counters: &DropCounters) -> impl Iterator<Item = Drop> {
+    let drop = move |(reason, frames): (DropReason, u64)| Drop {
+        network: place.map(|(network, _)| network.to_owned()),
+        port: place.map(|(_, port)| port.to_owned()),
+        reason: reason.name().to_owned(),
+        meaning: reason.sentence().to_owned(),
+        frames,
+    };
+    counters.nonzero().map(drop)
+}
+
+/// To `show stats`.
+pub fn stats(report: &StatsReport, plan: &Plan) -> Answer {
+    let networks = plan.runtime.networks.iter().filter(|network| !network.name.is_empty());
+    Answer::Stats(Stats {
+        networks: networks.count() as u64,
+        ports: plan.runtime.ports.len() as u64,
+        bursts: report.bursts,
+        frames: report.frames,
+        punted: report.punted,
+        injected: report.injected,
+        flows: report.flows,
+        flow_limit: plan.runtime.flow_limit.into(),
+        flows_admitted: report.flows_admitted,
+        flows_expired: report.flows_expired,
+    })
+}
+
+/// To `reload`, which took these actions.
+pub fn reloaded(actions: &[Action]) -> Answer {
+    let mut answer = Reloaded::default();
+    for action in actions {
+        match action {
+            Action::Open(..) => answer.opened += 1,
+            Action::Close(_) => answer.closed += 1,
+            Action::Reconfigure(..) => answer.reconfigured += 1,
+        }
+    }
+    Answer::Reloaded(answer)
+}
