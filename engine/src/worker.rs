@@ -147,6 +147,11 @@ impl Worker {
         }
     }
 
+    /// Whether the device of `port` can send and receive, as far as known.
+    pub fn link(&self, port: PortId) -> bool {
+        self.links.get(port.index()).copied().unwrap_or(false)
+    }
+
     /// The running configuration.
     pub fn config(&self) -> &RuntimeConfig {
         &self.config

@@ -1,0 +1,185 @@
+//! A worker with ports whose sent frames are caught.
+#![allow(dead_code, reason = "each test file uses its part")]
+
+use std::collections::BTreeMap;
+use std::net::Ipv4Addr;
+
+use engine::{DhcpConfig, InterfaceConfig, NetworkConfig, PortConfig, Reach, RuntimeConfig, Worker};
+use nat_engine::{Condition, Match, NatRule, Target};
+use packet::{Burst, MacAddr, Millis, NetworkId, Offload, PortId, Protocol};
+
+pub const LAN: NetworkId = NetworkId::new(0);
+pub const WAN: NetworkId = NetworkId::new(1);
+pub const LAN_MAC: MacAddr = MacAddr::new([2, 0, 0, 0, 0xff, 0]);
+pub const WAN_MAC: MacAddr = MacAddr::new([2, 0, 0, 0, 0xff, 1]);
+pub const LAN_IP: Ipv4Addr = Ipv4Addr::new(192, 168, 122, 1);
+pub const WAN_IP: Ipv4Addr = Ipv4Addr::new(203, 0, 113, 5);
+/// The router and the server outside.
+pub const OUTSIDE: Ipv4Addr = Ipv4Addr::new(203, 0, 113, 1);
+pub const OUTSIDE_MAC: MacAddr = MacAddr::new([2, 0, 0, 0, 0xee, 1]);
+/// The uplink's port; ports 0 to 3 are guests'.
+pub const UPLINK: u16 = 4;
+
+pub fn port(id: u16) -> PortId {
+    PortId::new(id).unwrap()
+}
+
+pub fn guest_mac(n: u16) -> MacAddr {
+    MacAddr::local(0x10 + u64::from(n))
+}
+
+pub fn guest_ip(n: u16) -> Ipv4Addr {
+    Ipv4Addr::new(192, 168, 122, 10 + n as u8)
+}
+
+/// Four guests on a NAT network, and an uplink; port 8888 of the uplink is published to guest 1's port 8080.
+pub fn nat_config() -> RuntimeConfig {
+    let interface = |mac, address: &str| InterfaceConfig {
+        mac,
+        address: address.parse().unwrap(),
+        mtu: 1500,
+        dhcp: None,
+    };
+    let network = |id: NetworkId, name: &str, reach, interface| NetworkConfig {
+        id,
+        name: name.to_owned(),
+        reach,
+        interface: Some(interface),
+        ageing: Millis::from_secs(300),
+        fdb_capacity: 1024,
+        isolated: false,
+    };
+    let mut lan = interface(LAN_MAC, "192.168.122.1/24");
+    lan.dhcp = Some(DhcpConfig {
+        first: guest_ip(0),
+        last: guest_ip(100),
+        lease_time: Millis::from_secs(3600),
+        router: Some(LAN_IP),
+        dns: vec![],
+        domain: None,
+        reserved: vec![],
+    });
+    let mut config = RuntimeConfig {
+        networks: vec![
+            network(LAN, "lan", Reach::Translated(WAN), lan),
+            network(WAN, "wan", Reach::Uplink(Some(OUTSIDE)), interface(WAN_MAC, "203.0.113.5/24")),
+        ],
+        ports: (0..=UPLINK).map(|id| port_config(id, if id == UPLINK { WAN } else { LAN })).collect(),
+        flow_limit: 1 << 16,
+        ..RuntimeConfig::default()
+    };
+    let inside = "192.168.122.0/24".parse().unwrap();
+    config.rules.postrouting.push(NatRule {
+        matches: Match {
+            source: Some(Condition::is(inside)),
+            destination: Some(Condition::not(inside)),
+            output: Some(Condition::is(WAN)),
+            ..Match::default()
+        },
+        target: Target::Masquerade,
+    });
+    config.rules.prerouting.push(NatRule {
+        matches: Match {
+            destination: Some(Condition::is("203.0.113.5/32".parse().unwrap())),
+            protocol: Some(Condition::is(Protocol::TCP)),
+            destination_ports: Some(Condition::is((8888, 8888))),
+            ..Match::default()
+        },
+        target: Target::Dnat(guest_ip(1), Some(8080)),
+    });
+    config
+}
+
+pub fn port_config(id: u16, network: NetworkId) -> PortConfig {
+    PortConfig {
+        id: port(id),
+        name: format!("port{id}"),
+        network,
+        mtu: 1500,
+        learn_limit: 256,
+        static_macs: vec![],
+    }
+}
+
+/// What came out, by port.
+pub type Sent = BTreeMap<u16, Vec<Vec<u8>>>;
+
+/// A worker, a clock and a burst.
+pub struct Bench {
+    pub worker: Worker,
+    pub now: Millis,
+    burst: Burst,
+}
+
+impl Bench {
+    pub fn new(config: RuntimeConfig) -> Self {
+        let mut worker = Worker::new([1, 2]);
+        worker.install(config);
+        Self { worker, now: Millis::from_secs(1000), burst: Burst::new() }
+    }
+
+    /// The NAT network, where the guests and the router outside are known already.
+    pub fn nat() -> Self {
+        let mut bench = Self::new(nat_config());
+        for n in 0..4 {
+            bench.send(n, &[arp_request(guest_mac(n), guest_ip(n), LAN_IP)]);
+        }
+        bench.send(UPLINK, &[arp_request(OUTSIDE_MAC, OUTSIDE, WAN_IP)]);
+        bench
+    }
+
+    /// Frames come in on a port, in one burst; returns all that goes out.
+    pub fn send(&mut self, from: u16, frames: &[Vec<u8>]) -> Sent {
+        let frames: Vec<_> = frames.iter().map(|frame| (frame.clone(), Offload::NONE)).collect();
+        self.send_offloaded(from, &frames)
+    }
+
+    pub fn send_offloaded(&mut self, from: u16, frames: &[(Vec<u8>, Offload)]) -> Sent {
+        let network = self.worker.network_of(port(from)).unwrap();
+        self.burst.restart(Some(port(from)), network);
+        for (frame, offload) in frames {
+            assert!(self.burst.push(frame, *offload));
+        }
+        let mut sent = Sent::new();
+        let mut catch = |port: PortId, burst: &mut Burst, frames: &[u8]| {
+            let caught = frames.iter().map(|&index| burst.bytes(usize::from(index)).to_vec());
+            sent.entry(port.get()).or_default().extend(caught);
+        };
+        self.worker.process(&mut self.burst, self.now);
+        self.worker.transmit(&mut self.burst, |port, burst, frames, _| catch(port, burst, frames));
+        self.worker.service(&mut self.burst, self.now);
+        self.worker.transmit_own(|port, burst, frames, _| catch(port, burst, frames));
+        sent
+    }
+
+    /// Time passes; returns what the worker sends of its own accord.
+    pub fn wait(&mut self, time: Millis) -> Sent {
+        let until = self.now + time;
+        let mut sent = Sent::new();
+        while let Some(at) = self.worker.next_timeout().filter(|&at| at <= until) {
+            self.now = self.now.max(at);
+            self.worker.on_timeout(self.now);
+            self.worker.transmit_own(|port, burst, frames, _| {
+                let caught = frames.iter().map(|&index| burst.bytes(usize::from(index)).to_vec());
+                sent.entry(port.get()).or_default().extend(caught);
+            });
+        }
+        self.now = until;
+        sent
+    }
+
+    /// The drops of a port, by name.
+    pub fn drops(&self, of: u16) -> Vec<(&'static str, u64)> {
+        let ports = self.worker.ports(self.now);
+        let report = ports.iter().find(|report| report.id == port(of)).unwrap();
+        report.counters.drops.nonzero().map(|(reason, count)| (reason.name(), count)).collect()
+    }
+}
+
+pub fn arp_request(mac: MacAddr, ip: Ipv4Addr, target: Ipv4Addr) -> Vec<u8> {
+    packet::builder::eth().src(mac).dst(MacAddr::BROADCAST).arp(1, (mac, ip), (MacAddr::ZERO, target))
+}
+
+pub fn arp_reply(mac: MacAddr, ip: Ipv4Addr, to: (MacAddr, Ipv4Addr)) -> Vec<u8> {
+    packet::builder::eth().src(mac).dst(to.0).arp(2, (mac, ip), to)
+}
