@@ -11,7 +11,7 @@
 //! * While the device is down, reads find nothing and writes fail with EIO. When it is deleted, both fail with EBADFD.
 
 use std::io;
-use std::os::fd::{AsRawFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 
 use mio::event::Source;
 use mio::unix::SourceFd;
@@ -171,21 +171,16 @@ impl TapPort {
     pub(crate) fn rx_burst(&mut self, burst: &mut Burst) -> io::Result<Rx> {
         while let Some(mut slot) = burst.slot() {
             let buffer = &mut slot.buffer()[HEADROOM - VNET_HDR_LEN..];
-            let len = match rustix::io::read(&self.tun, &mut *buffer) {
-                Ok(len) => len,
+            let (len, offload) = match rustix::io::read(&self.tun, &mut *buffer) {
+                Ok(len) => (len.saturating_sub(VNET_HDR_LEN), decode(buffer, len)),
+                Err(Errno::AGAIN) => return Ok(Rx::Drained),
+                // The kernel had a super-frame of a kind that was not asked for, and has dropped it.
+                Err(Errno::INVAL) => (0, Err(DropReason::BadOffload)),
                 Err(error @ (Errno::BADFD | Errno::BADF)) => return Err(error.into()),
-                // AGAIN: the queue is empty. Others concern one frame or a link that is down, and so does what is behind
-                // them: the next event tells.
+                // The link is down or going down: there is an event when frames come again.
                 Err(_) => return Ok(Rx::Drained),
             };
-            let frame_len = len.saturating_sub(VNET_HDR_LEN);
-            let offload = match buffer.first_chunk() {
-                // A read that fills the buffer may have cut the frame.
-                _ if len == VNET_HDR_LEN + MAX_FRAME => Err(DropReason::FrameTooLong),
-                Some(header) if len >= VNET_HDR_LEN => Offload::decode(header, frame_len),
-                _ => Err(DropReason::FrameTooShort),
-            };
-            slot.commit(frame_len, offload.unwrap_or(Offload::NONE));
+            slot.commit(len, offload.unwrap_or(Offload::NONE));
             if let (Err(reason), Some(meta)) = (offload, burst.metas_mut().last_mut()) {
                 meta.drop(reason);
             }
@@ -218,6 +213,13 @@ impl TapPort {
     }
 }
 
+/// One frame per read(2) and write(2), behind its header: for who copies frames without looking at them.
+impl AsFd for TapPort {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.tun.as_fd()
+    }
+}
+
 impl Drop for TapPort {
     /// Gives a device that was there before back as it was. Errors are of no use here: then the device is gone.
     fn drop(&mut self) {
@@ -232,6 +234,17 @@ impl Drop for TapPort {
             up: Some(self.link.up),
         };
         let _ = self.links.change(self.link.index, &before);
+    }
+}
+
+/// The offload of the frame that a read of `len` bytes put into `buffer`.
+#[inline]
+fn decode(buffer: &[u8], len: usize) -> Result<Offload, DropReason> {
+    match buffer.first_chunk() {
+        // A read that fills the buffer may have cut the frame.
+        _ if len == VNET_HDR_LEN + MAX_FRAME => Err(DropReason::FrameTooLong),
+        Some(header) if len >= VNET_HDR_LEN => Offload::decode(header, len - VNET_HDR_LEN),
+        _ => Err(DropReason::FrameTooShort),
     }
 }
 

@@ -1,4 +1,5 @@
 //! Ports joined in memory.
+#![allow(clippy::unwrap_used, clippy::panic, reason = "these are tests")]
 
 use std::net::Ipv4Addr;
 use std::time::Duration;

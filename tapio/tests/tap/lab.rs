@@ -1,0 +1,116 @@
+//! What the tests share.
+
+use std::io;
+use std::process::Command;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+use mio::{Events, Poll, Token};
+use packet::{Burst, NetworkId, PortCounters, parse};
+use tapio::{Links, NetnsHandle, Port, Rx, TapConfig};
+
+/// A namespace without a name, for one test.
+pub struct Host(pub NetnsHandle);
+
+impl Host {
+    pub fn new() -> Self {
+        Self(NetnsHandle::anonymous().expect("tests run as root"))
+    }
+
+    /// A tap `t0` in this namespace.
+    pub fn tap(&self) -> TapConfig {
+        TapConfig { device: "t0".into(), netns: Some(self.0.netns()), ..TapConfig::default() }
+    }
+
+    pub fn links(&self) -> Links {
+        self.0.enter(Links::open).unwrap().unwrap()
+    }
+
+    /// Runs a command line in the namespace and returns what it prints; `Err` if it fails.
+    pub fn run(&self, line: &str) -> Result<String, String> {
+        let output = self.0.enter(|| Command::new("sh").args(["-c", line]).output()).unwrap().unwrap();
+        let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+        if output.status.success() { Ok(text(&output.stdout)) } else { Err(text(&output.stderr)) }
+    }
+}
+
+pub fn empty_burst() -> Burst {
+    let mut burst = Burst::new();
+    burst.restart(None, NetworkId::new(0));
+    burst
+}
+
+/// Receives until the queue is empty; the frames' bytes.
+pub fn drain(port: &mut Port) -> io::Result<Vec<Vec<u8>>> {
+    let mut frames = Vec::new();
+    loop {
+        let mut burst = empty_burst();
+        let rx = port.rx_burst(&mut burst)?;
+        frames.extend((0..burst.len()).map(|n| burst.bytes(n).to_vec()));
+        if rx == Rx::Drained {
+            return Ok(frames);
+        }
+    }
+}
+
+/// Sends one frame and returns what moved.
+pub fn send(port: &mut Port, frame: &[u8], offload: packet::Offload) -> PortCounters {
+    let (mut burst, mut counters) = (empty_burst(), PortCounters::default());
+    assert!(burst.push(frame, offload));
+    parse(&mut burst);
+    port.tx_burst(&mut burst, &[0], &mut counters);
+    counters
+}
+
+/// Two ports joined by a copy loop on a thread, until dropped.
+pub struct Cable {
+    stop: Arc<AtomicBool>,
+    thread: Option<JoinHandle<[PortCounters; 2]>>,
+}
+
+impl Cable {
+    pub fn between(ports: [Port; 2]) -> Self {
+        let stop = Arc::new(AtomicBool::new(false));
+        let stopped = stop.clone();
+        Self { stop, thread: Some(std::thread::spawn(move || copy(ports, &stopped))) }
+    }
+
+    /// Ends the loop; what each port has sent.
+    pub fn unplug(mut self) -> [PortCounters; 2] {
+        self.stop.store(true, Ordering::Relaxed);
+        self.thread.take().unwrap().join().unwrap()
+    }
+}
+
+impl Drop for Cable {
+    fn drop(&mut self) {
+        self.stop.store(true, Ordering::Relaxed);
+    }
+}
+
+fn copy(mut ports: [Port; 2], stop: &AtomicBool) -> [PortCounters; 2] {
+    let (mut poll, mut events) = (Poll::new().unwrap(), Events::with_capacity(4));
+    for (n, port) in ports.iter_mut().enumerate() {
+        port.register(poll.registry(), Token(n)).unwrap();
+    }
+    let mut counters = [PortCounters::default(), PortCounters::default()];
+    let mut burst = Burst::new();
+    while !stop.load(Ordering::Relaxed) {
+        poll.poll(&mut events, Some(Duration::from_millis(20))).unwrap();
+        for Token(from) in events.iter().map(|event| event.token()) {
+            let to = 1 - from;
+            let mut rx = Rx::More;
+            while rx == Rx::More {
+                burst.restart(None, NetworkId::new(0));
+                rx = ports[from].rx_burst(&mut burst).unwrap();
+                parse(&mut burst);
+                let frames: Vec<u8> =
+                    (0..burst.len() as u8).filter(|&n| !burst.metas()[usize::from(n)].is_dropped()).collect();
+                ports[to].tx_burst(&mut burst, &frames, &mut counters[to]);
+            }
+        }
+    }
+    counters
+}
