@@ -12,8 +12,8 @@ use rustix::thread::{UnshareFlags, unshare_unsafe};
 
 use crate::{LinkIndex, Links};
 
-/// Makes an ordinary user root in a user namespace and a network namespace of its own, where taps may be made. To be called
-/// before any thread is started. user_namespaces(7).
+/// Makes an ordinary user root in a user namespace and a network namespace of its own, where taps may be made. To be
+/// called before any thread is started. user_namespaces(7).
 ///
 /// # Errors
 /// The process has several threads, or the system forbids user namespaces to users.
@@ -57,7 +57,8 @@ impl PacketSocket {
     /// Sends `frame`.
     ///
     /// # Errors
-    /// The device is down or gone, its queue is full, or the frame is shorter than an Ethernet header or longer than the MTU.
+    /// The device is down or gone, its queue is full, or the frame is shorter than an Ethernet header or longer than
+    /// the MTU.
     pub fn send(&self, frame: &[u8]) -> io::Result<()> {
         Ok(rustix::net::send(&self.0, frame, SendFlags::empty()).map(drop)?)
     }
@@ -110,8 +111,8 @@ fn send_batch(socket: &OwnedFd, frame: &[u8], count: usize) -> io::Result<usize>
     message.msg_hdr.msg_iovlen = 1;
     let mut messages = [message; BATCH];
     let count = count.min(BATCH) as libc::c_uint;
-    // SAFETY: there are at least `count` messages; each points to `vector`, and that to `frame`, which the kernel only reads;
-    // both outlive the call.
+    // SAFETY: there are at least `count` messages; each points to `vector`, and that to `frame`, which the kernel
+    // only reads; both outlive the call.
     let result = unsafe { libc::sendmmsg(socket.as_raw_fd(), messages.as_mut_ptr(), count, 0) };
     checked(result)
 }
@@ -163,8 +164,8 @@ mod tests {
     fn in_a_user_namespace_one_is_root_and_may_make_taps() {
         let mut shell = Command::new("sh");
         shell.args(["-c", "id -u && ip tuntap add t0 mode tap && ip -o link show t0"]);
-        // SAFETY: the child has one thread, and what it runs before exec is system calls and one small allocation, which
-        // glibc allows after fork.
+        // SAFETY: the child has one thread, and what it runs before exec is system calls and one small allocation,
+        // which glibc allows after fork.
         unsafe { shell.pre_exec(enter_user_namespace) };
         let output = shell.output().unwrap();
         let text = String::from_utf8_lossy(&output.stdout);

@@ -1,14 +1,15 @@
 //! Every system call and every `unsafe` of tapswitch.
 //!
 //! ```text
-//!            Port::rx_burst ──▶ Burst ──▶ (worker, no I/O) ──▶ Port::tx_burst
-//!              │                                                 │
-//!    TapPort ──┤ one read(2) per frame          one write(2) per frame ├── TapPort ── /dev/net/tun ── netdev in a Netns
-//! MemoryPort ──┘ buffer: [virtio_net_hdr 12][frame …], contiguous      └── MemoryPort
+//!              network namespace │                        this process
+//!  kernel's stack ── netdev t0 ─┼─ /dev/net/tun ── TapPort ──┐
+//!                               │                 MemoryPort ├─ Port ── rx_burst ──▶ Burst ──▶ worker (no I/O)
+//!                               │                            ┘     ◀── tx_burst ◀── Burst + list of frames
 //! ```
 //!
-//! [`Port`] is what the driver sees: bursts in, lists of frames out, an event source for mio. [`Netns`] and [`Links`] put
-//! devices where the configuration wants them; [`host`] has what demo, tests and benchmarks need of the system beyond that.
+//! [`Port`] is what the driver sees: bursts in, lists of frames out, an event source for mio. [`Netns`] and [`Links`]
+//! put devices where the configuration wants them; [`host`] has what demo, tests and benchmarks need of the system
+//! beyond that.
 #![deny(unsafe_op_in_unsafe_fn)]
 #![deny(clippy::undocumented_unsafe_blocks, clippy::multiple_unsafe_ops_per_block)]
 

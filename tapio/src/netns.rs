@@ -1,7 +1,8 @@
 //! Network namespaces: named, found, entered. namespaces(7), setns(2).
 //!
-//! setns(2) moves one thread. [`NetnsHandle::enter`] gives it a thread of its own, so that nobody else's thread can be left
-//! in the wrong namespace. What is opened there (a tap, a socket) belongs to that namespace and works from anywhere.
+//! setns(2) moves one thread. [`NetnsHandle::enter`] gives it a thread of its own, so that nobody else's thread can
+//! be left in the wrong namespace. What is opened there (a tap, a socket) belongs to that namespace and works from
+//! anywhere.
 
 use std::convert::Infallible;
 use std::fmt;
@@ -105,8 +106,8 @@ impl NetnsHandle {
         })?
     }
 
-    /// How another part of this process, or another process of the same user, finds the namespace as long as this handle
-    /// lives.
+    /// How another part of this process, or another process of the same user, finds the namespace as long as this
+    /// handle lives.
     pub fn netns(&self) -> Netns {
         let (pid, fd) = (std::process::id(), self.0.as_raw_fd());
         Netns::Path(format!("/proc/{pid}/fd/{fd}").into())

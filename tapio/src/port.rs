@@ -33,8 +33,8 @@ impl Port {
         TapPort::open(config).map(Self::Tap)
     }
 
-    /// Appends received frames to `burst` until it is full or the queue is empty. A frame that the port itself finds bad is
-    /// in the burst too, dropped.
+    /// Appends received frames to `burst` until it is full or the queue is empty. A frame that the port itself finds
+    /// bad is in the burst too, dropped.
     ///
     /// # Errors
     /// The device is gone for good. A link that is down is not an error: there are just no frames.
@@ -45,8 +45,8 @@ impl Port {
         }
     }
 
-    /// Sends the frames of `burst` whose indices are in `frames`, in that order, and counts each as sent or as dropped. The
-    /// frames stay as they are; the headroom before them is overwritten.
+    /// Sends the frames of `burst` whose indices are in `frames`, in that order, and counts each as sent or as
+    /// dropped. The frames stay as they are; the headroom before them is overwritten.
     pub fn tx_burst(&mut self, burst: &mut Burst, frames: &[u8], counters: &mut PortCounters) {
         match self {
             Self::Tap(port) => port.tx_burst(burst, frames, counters),
@@ -84,7 +84,8 @@ impl Port {
         }
     }
 
-    /// Changes MAC, MTU, peer address and offloads of the live device to those of `config`. A memory port has none of them.
+    /// Changes MAC, MTU, peer address and offloads of the live device to those of `config`. A memory port has none of
+    /// them.
     ///
     /// # Errors
     /// The system refuses a value, or `config` is about another device.

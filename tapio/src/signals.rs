@@ -25,8 +25,8 @@ pub enum Signal {
 pub struct Signals(OwnedFd);
 
 impl Signals {
-    /// Takes the signals over. To be called before other threads are started: one that doesn't inherit the mask would still
-    /// be interrupted.
+    /// Takes the signals over. To be called before other threads are started: one that doesn't inherit the mask would
+    /// still be interrupted.
     ///
     /// # Errors
     /// The limit on open files is reached.

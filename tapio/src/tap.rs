@@ -4,11 +4,12 @@
 //! read(2), write(2):  [virtio_net_hdr 12][frame …]      one call per frame, header and frame contiguous
 //! ```
 //!
-//! * A call costs about 400 ns (read) or 600 ns (write) whatever the frame's size, so offloads, which make frames few and
-//!   large, are what makes a tap fast.
+//! * A call costs about 400 ns (read) or 600 ns (write) whatever the frame's size, so offloads, which make frames
+//!   few and large, are what makes a tap fast.
 //! * A device that this process creates goes with it. A persistent one that is there already stays and gets back the
 //!   address, MAC, MTU and state that it had.
-//! * While the device is down, reads find nothing and writes fail with EIO. When it is deleted, both fail with EBADFD.
+//! * While the device is down, reads find nothing and writes fail with EIO. When it is deleted, both fail with
+//!   EBADFD.
 
 use std::io;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
@@ -40,7 +41,8 @@ pub struct TapConfig {
     pub mtu: u16,
     /// An address for the network device.
     pub peer_address: Option<Ipv4Cidr>,
-    /// Super-frames and unfinished checksums in both directions. Without it, the port takes and gives ordinary frames only.
+    /// Super-frames and unfinished checksums in both directions. Without it, the port takes and gives ordinary frames
+    /// only.
     pub offload: bool,
 }
 
@@ -214,6 +216,13 @@ impl TapPort {
 }
 
 /// One frame per read(2) and write(2), behind its header: for who copies frames without looking at them.
+impl AsFd for TapPort {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.tun.as_fd()
+    }
+}
+
+/// The descriptor to read and write: frames behind a `virtio_net_hdr` of [`VNET_HDR_LEN`] bytes.
 impl AsFd for TapPort {
     fn as_fd(&self) -> BorrowedFd<'_> {
         self.tun.as_fd()

@@ -1,4 +1,5 @@
-//! The ioctls of /dev/net/tun. One system call, one function. Linux: Documentation/networking/tuntap.rst, <linux/if_tun.h>.
+//! The ioctls of /dev/net/tun. One system call, one function. Linux: Documentation/networking/tuntap.rst,
+//! <linux/if_tun.h>.
 
 use std::fs::File;
 use std::io;
