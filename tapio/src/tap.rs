@@ -215,13 +215,6 @@ impl TapPort {
     }
 }
 
-/// One frame per read(2) and write(2), behind its header: for who copies frames without looking at them.
-impl AsFd for TapPort {
-    fn as_fd(&self) -> BorrowedFd<'_> {
-        self.tun.as_fd()
-    }
-}
-
 impl Drop for TapPort {
     /// Gives a device that was there before back as it was. Errors are of no use here: then the device is gone.
     fn drop(&mut self) {
