@@ -215,6 +215,13 @@ impl TapPort {
     }
 }
 
+/// The descriptor to read and write: frames behind a `virtio_net_hdr` of [`VNET_HDR_LEN`] bytes.
+impl AsFd for TapPort {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.tun.as_fd()
+    }
+}
+
 impl Drop for TapPort {
     /// Gives a device that was there before back as it was. Errors are of no use here: then the device is gone.
     fn drop(&mut self) {
