@@ -5,6 +5,9 @@
 //! ```
 #![forbid(unsafe_code)]
 
+pub mod cli;
 pub mod config;
-pub mod demo;
 pub mod control;
+pub mod demo;
+pub mod driver;
+pub mod show;

@@ -1,0 +1,46 @@
+//! What the driver answers to the control socket.
+
+use std::sync::mpsc::Receiver;
+
+use tracing::info;
+
+use super::Driver;
+use crate::config::{Action, Config, Plan};
+use crate::control::{Command, Request, RequestError, What, report};
+
+impl Driver {
+    /// Answers all requests that wait, between two bursts.
+    pub(super) fn obey_commands(&mut self, commands: &Receiver<Command>) {
+        while let Ok(Command { request, reply }) = commands.try_recv() {
+            let response = match request {
+                Request::Show { what, limit } => Ok(self.show(what, limit)),
+                Request::Reload => self.reload().map(|actions| report::reloaded(&actions)),
+            };
+            // Whoever asked may have gone.
+            let _ = reply.try_send(response);
+        }
+    }
+
+    /// Reads the configuration again and becomes what it says, wholly or not at all.
+    pub(super) fn reload(&mut self) -> Result<Vec<Action>, RequestError> {
+        let config = Config::load(&self.config).map_err(RequestError::WrongConfig)?;
+        let plan = Plan::new(&config, Some(&self.plan));
+        let actions = Plan::diff(&self.plan, &plan);
+        self.apply(plan).map_err(|error| RequestError::Failed(Box::new(error)))?;
+        info!(changes = actions.len(), "configuration reloaded");
+        Ok(actions)
+    }
+
+    fn show(&self, what: What, limit: usize) -> report::Answer {
+        let (now, plan, worker) = (self.clock.now(), &self.plan, &self.worker);
+        match what {
+            What::Ports => report::ports(&worker.ports(now), plan),
+            What::Fdb => report::fdb(&worker.fdb(now), limit, plan),
+            What::Flows => report::flows(&worker.flows(limit, now), worker.stats().flows),
+            What::Nat => report::nat(&worker.rules(), plan),
+            What::Leases => report::leases(&worker.leases(now), limit, plan),
+            What::Drops => report::drops(&worker.ports(now), &worker.stats(), plan),
+            What::Stats => report::stats(&worker.stats(), plan),
+        }
+    }
+}

@@ -1,0 +1,305 @@
+//! The driver: the loop around the worker, and everything of the process that touches descriptors and the clock.
+//!
+//! ```text
+//! poll ─┬─ port readable ─▶ ready list ─▶ one burst per port and round: rx ─▶ worker ─▶ tx
+//!       ├─ time           ─▶ worker.on_timeout, ports that are down
+//!       ├─ waker          ─▶ control requests
+//!       └─ signal         ─▶ reload, or end
+//! ```
+//!
+//! Events are edge-triggered: a port stays on the ready list until its queue was seen empty.
+
+mod control;
+mod ports;
+
+use std::collections::VecDeque;
+use std::error::Error;
+use std::fmt;
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::mpsc::{Receiver, channel};
+use std::time::Duration;
+
+use engine::Worker;
+use mio::{Events, Poll, Token, Waker};
+use packet::{Burst, DropReason, Millis, PortCounters, PortId};
+use tapio::{Clock, Port, PortError, Rx, Signal, Signals, random_bytes};
+use tracing::{error, info, warn};
+
+use self::ports::Ports;
+use crate::config::Plan;
+use crate::control::{Command, Server};
+
+/// Runs the switch until SIGTERM or SIGINT. `plan` was made from the file `config`, which a reload reads again.
+///
+/// # Errors
+/// A port could not be opened, or the control socket; then nothing is left behind.
+pub fn run(config: &Path, plan: Plan, control: &Path) -> Result<(), RunError> {
+    let signals = Signals::new()?;
+    let mut driver = Driver::new(config, signals)?;
+    driver.apply(plan)?;
+    let (sender, commands) = channel();
+    let waker = Arc::new(Waker::new(driver.poll.registry(), CONTROL)?);
+    let _server = Server::listen(control, sender, waker)
+        .map_err(|error| RunError::Control { path: control.to_path_buf(), error })?;
+    // For whoever started the switch and waits: it doesn't depend on the log level.
+    eprintln!("tapswitch: ready, {} ports are up", driver.ports.len());
+    driver.run(&commands)
+}
+
+/// Why the switch did not start, or had to end.
+#[derive(Debug)]
+pub enum RunError {
+    /// A port can't be had.
+    Port(PortError),
+    /// The control socket can't be had.
+    Control {
+        /// Where it was to be.
+        path: PathBuf,
+        /// What was in the way.
+        error: io::Error,
+    },
+    /// A system call of the loop itself failed.
+    Io(io::Error),
+}
+
+impl fmt::Display for RunError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Port(error) => error.fmt(f),
+            Self::Control { path, error } => {
+                write!(f, "cannot listen for control requests at {}: {error}", path.display())
+            }
+            Self::Io(error) => write!(f, "the event loop failed: {error}"),
+        }
+    }
+}
+
+impl Error for RunError {}
+
+impl From<PortError> for RunError {
+    fn from(error: PortError) -> Self {
+        Self::Port(error)
+    }
+}
+
+impl From<io::Error> for RunError {
+    fn from(error: io::Error) -> Self {
+        Self::Io(error)
+    }
+}
+
+struct Driver {
+    config: PathBuf,
+    plan: Plan,
+    poll: Poll,
+    clock: Clock,
+    signals: Signals,
+    worker: Worker,
+    ports: Ports,
+    /// Ports whose queues may hold frames, each once.
+    ready: VecDeque<PortId>,
+    burst: Burst,
+    /// When ports that are down are looked at again; `None`: none is down.
+    recheck: Option<Millis>,
+}
+
+impl Driver {
+    fn new(config: &Path, signals: Signals) -> io::Result<Self> {
+        let poll = Poll::new()?;
+        signals.register(poll.registry(), SIGNALS)?;
+        let seed = random_bytes::<16>()?;
+        let (low, high) = seed.split_at(8);
+        let word = |bytes: &[u8]| bytes.iter().fold(0, |word, &byte| word << 8 | u64::from(byte));
+        Ok(Self {
+            config: config.to_path_buf(),
+            plan: Plan::default(),
+            poll,
+            clock: Clock::start(),
+            signals,
+            worker: Worker::new([word(low), word(high)]),
+            ports: Ports::default(),
+            ready: VecDeque::new(),
+            burst: Burst::new(),
+            recheck: None,
+        })
+    }
+
+    /// Goes over to another plan, wholly or not at all.
+    fn apply(&mut self, plan: Plan) -> Result<(), PortError> {
+        self.ports.apply(&self.plan, &plan, self.poll.registry())?;
+        self.worker.install(plan.runtime.clone());
+        self.plan = plan;
+        // An event may have come and gone before the port was in the worker's configuration.
+        self.ready = self.ports.ids().collect();
+        Ok(())
+    }
+
+    fn run(&mut self, commands: &Receiver<Command>) -> Result<(), RunError> {
+        let mut events = Events::with_capacity(EVENTS);
+        loop {
+            let timeout = self.timeout();
+            match self.poll.poll(&mut events, timeout) {
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
+                outcome => outcome?,
+            }
+            for event in &events {
+                match event.token() {
+                    SIGNALS => {
+                        if self.obey_signals() {
+                            return Ok(());
+                        }
+                    }
+                    CONTROL => self.obey_commands(commands),
+                    Token(port) => self.mark_ready(port),
+                }
+            }
+            let now = self.clock.now();
+            self.on_timeout(now);
+            for _ in 0..self.ready.len() {
+                self.serve_next(now);
+            }
+        }
+    }
+
+    fn timeout(&self) -> Option<Duration> {
+        if !self.ready.is_empty() {
+            return Some(Duration::ZERO);
+        }
+        let next = [self.worker.next_timeout(), self.recheck].into_iter().flatten().min()?;
+        Some(Duration::from_millis(next.since(self.clock.now()).get()))
+    }
+
+    fn mark_ready(&mut self, port: usize) {
+        if let Some(port) = u16::try_from(port).ok().and_then(PortId::new)
+            && !self.ready.contains(&port)
+        {
+            self.ready.push_back(port);
+        }
+    }
+
+    /// One burst of the port that has waited longest.
+    fn serve_next(&mut self, now: Millis) {
+        let Some(id) = self.ready.pop_front() else { return };
+        let Some(network) = self.worker.network_of(id) else { return };
+        let Some(port) = self.ports.get_mut(id) else { return };
+        self.burst.restart(Some(id), network);
+        match port.rx_burst(&mut self.burst) {
+            Ok(Rx::More) => self.ready.push_back(id),
+            Ok(Rx::Drained) => {}
+            Err(error) => return self.lose(id, &error, now),
+        }
+        if self.burst.is_empty() {
+            return;
+        }
+        self.worker.process(&mut self.burst, now);
+        let (ports, mut down) = (&mut self.ports, Vec::new());
+        self.worker.transmit(&mut self.burst, |id, burst, frames, counters| {
+            send(ports, id, burst, frames, counters, &mut down);
+        });
+        self.worker.service(&mut self.burst, now);
+        self.worker.transmit_own(|id, burst, frames, counters| {
+            send(ports, id, burst, frames, counters, &mut down);
+        });
+        self.note_down(&down, now);
+    }
+
+    fn on_timeout(&mut self, now: Millis) {
+        if self.recheck.is_some_and(|at| at <= now) {
+            self.recheck_ports(now);
+        }
+        if self.worker.next_timeout().is_some_and(|at| at <= now) {
+            self.worker.on_timeout(now);
+            let (ports, mut down) = (&mut self.ports, Vec::new());
+            self.worker.transmit_own(|id, burst, frames, counters| {
+                send(ports, id, burst, frames, counters, &mut down);
+            });
+            self.note_down(&down, now);
+        }
+    }
+
+    /// The device is gone: deleted, or its namespace was.
+    fn lose(&mut self, id: PortId, error: &io::Error, now: Millis) {
+        warn!(port = self.plan.port_name(id), %error, "the device is gone; waiting for it to come back");
+        self.ports.close(id, self.poll.registry());
+        self.worker.set_link(id, false);
+        self.recheck = Some(now + RECHECK);
+    }
+
+    /// The links of these ports went down.
+    fn note_down(&mut self, down: &[PortId], now: Millis) {
+        for &id in down {
+            info!(port = self.plan.port_name(id), "link down");
+            self.worker.set_link(id, false);
+            self.recheck = Some(now + RECHECK);
+        }
+    }
+
+    /// Ports that were down may be up again, and devices that were gone may be back.
+    fn recheck_ports(&mut self, now: Millis) {
+        let mut still_down = false;
+        for (id, config) in &self.plan.devices {
+            if self.worker.link(*id) {
+                continue;
+            }
+            let up = match self.ports.get_mut(*id) {
+                Some(port) => port.link_up(),
+                None => self.ports.open(*id, config, self.poll.registry()).is_ok(),
+            };
+            if up {
+                info!(port = self.plan.port_name(*id), "link up");
+                self.worker.set_link(*id, true);
+                self.ready.push_back(*id);
+            }
+            still_down |= !up;
+        }
+        self.recheck = still_down.then_some(now + RECHECK);
+    }
+
+    /// Whether to end.
+    fn obey_signals(&mut self) -> bool {
+        while let Some(signal) = self.signals.next() {
+            match signal {
+                Signal::Terminate | Signal::Interrupt => {
+                    info!(?signal, "ending");
+                    return true;
+                }
+                Signal::Hangup => {
+                    if let Err(error) = self.reload() {
+                        error!("{error}");
+                    }
+                }
+            }
+        }
+        false
+    }
+}
+
+/// Sends, and notes a port whose link turns out to be down.
+fn send(
+    ports: &mut Ports,
+    id: PortId,
+    burst: &mut Burst,
+    frames: &[u8],
+    counters: &mut PortCounters,
+    down: &mut Vec<PortId>,
+) {
+    const DOWN: DropReason = DropReason::TxLinkDown;
+    let before = counters.drops.of(DOWN);
+    match ports.get_mut(id) {
+        Some(port) => Port::tx_burst(port, burst, frames, counters),
+        None => frames.iter().for_each(|_| counters.drops.count(DOWN)),
+    }
+    if counters.drops.of(DOWN) != before {
+        down.push(id);
+    }
+}
+
+/// Tokens below are ports.
+const SIGNALS: Token = Token(usize::MAX - 1);
+const CONTROL: Token = Token(usize::MAX - 2);
+/// Events taken from the kernel at once.
+const EVENTS: usize = 256;
+/// How often ports that are down are looked at.
+const RECHECK: Millis = Millis::from_secs(1);

@@ -1,0 +1,121 @@
+//! The open ports, and how one set of them becomes another.
+
+use mio::{Registry, Token};
+use packet::PortId;
+use tapio::{Port, PortError, TapConfig};
+use tracing::warn;
+
+use crate::config::{Action, Plan};
+
+/// The open ports, by number.
+#[derive(Default)]
+pub(super) struct Ports(Vec<Option<Port>>);
+
+impl Ports {
+    /// How many are open.
+    pub(super) fn len(&self) -> usize {
+        self.0.iter().flatten().count()
+    }
+
+    /// The numbers of the open ports.
+    pub(super) fn ids(&self) -> impl Iterator<Item = PortId> + '_ {
+        (0..PortId::LIMIT as u16).zip(&self.0).filter_map(|(id, port)| port.as_ref().and(PortId::new(id)))
+    }
+
+    #[inline]
+    pub(super) fn get_mut(&mut self, id: PortId) -> Option<&mut Port> {
+        self.0.get_mut(id.index())?.as_mut()
+    }
+
+    /// Goes from the ports of `old` to those of `new`, wholly or not at all: what was done is taken back after a
+    /// failure. Devices that nothing has to be closed for are opened first, so that a failure there disturbs nobody.
+    pub(super) fn apply(&mut self, old: &Plan, new: &Plan, registry: &Registry) -> Result<(), PortError> {
+        let mut actions = Plan::diff(old, new);
+        let closing: Vec<(PortId, TapConfig)> = actions
+            .iter()
+            .filter_map(|action| match action {
+                Action::Close(id) => Some((*id, config_of(old, *id)?.clone())),
+                _ => None,
+            })
+            .collect();
+        actions.sort_by_key(|action| match action {
+            Action::Open(id, tap) => {
+                let waits = closing.iter().any(|(other, closed)| other == id || closed.device == tap.device);
+                if waits { 3 } else { 0 }
+            }
+            Action::Reconfigure(..) => 1,
+            Action::Close(_) => 2,
+        });
+        let mut undo = Vec::new();
+        for action in actions {
+            let inverse = inverse_of(&action, old);
+            if let Err(error) = self.perform(action, registry) {
+                self.take_back(undo, registry);
+                return Err(error);
+            }
+            undo.extend(inverse);
+        }
+        Ok(())
+    }
+
+    /// Opens a port and asks for its events.
+    pub(super) fn open(
+        &mut self,
+        id: PortId,
+        config: &TapConfig,
+        registry: &Registry,
+    ) -> Result<(), PortError> {
+        let mut port = Port::open_tap(config)?;
+        port.register(registry, Token(id.index()))
+            .map_err(|error| PortError::watch(&config.device, error))?;
+        if self.0.len() <= id.index() {
+            self.0.resize_with(id.index() + 1, || None);
+        }
+        self.0[id.index()] = Some(port);
+        Ok(())
+    }
+
+    /// Closes a port: a device that it made goes with it.
+    pub(super) fn close(&mut self, id: PortId, registry: &Registry) {
+        if let Some(mut port) = self.0.get_mut(id.index()).and_then(Option::take) {
+            // Fails only if the descriptor is dead, and then it isn't watched any more.
+            let _ = port.deregister(registry);
+        }
+    }
+
+    fn perform(&mut self, action: Action, registry: &Registry) -> Result<(), PortError> {
+        match action {
+            Action::Open(id, config) => self.open(id, &config, registry),
+            Action::Close(id) => {
+                self.close(id, registry);
+                Ok(())
+            }
+            // A port that is gone takes its settings when it comes back.
+            Action::Reconfigure(id, config) => {
+                self.get_mut(id).map_or(Ok(()), |port| port.reconfigure(&config))
+            }
+        }
+    }
+
+    fn take_back(&mut self, undo: Vec<Action>, registry: &Registry) {
+        for action in undo.into_iter().rev() {
+            if let Err(error) = self.perform(action, registry) {
+                warn!(%error, "after a failed reload, a port could not be had back");
+            }
+        }
+    }
+}
+
+/// What takes `action` back.
+fn inverse_of(action: &Action, old: &Plan) -> Option<Action> {
+    Some(match action {
+        Action::Open(id, _) => Action::Close(*id),
+        Action::Close(id) => Action::Open(*id, config_of(old, *id)?.clone()),
+        Action::Reconfigure(id, _) => Action::Reconfigure(*id, config_of(old, *id)?.clone()),
+    })
+}
+
+fn config_of(plan: &Plan, id: PortId) -> Option<&TapConfig> {
+    let index = plan.devices.binary_search_by_key(&id, |(id, _)| *id).ok()?;
+    Some(&plan.devices[index].1)
+}
