@@ -73,7 +73,9 @@ fn bridge_reserved_groups_are_not_forwarded_and_other_groups_flood() {
 #[test]
 fn vlans_keep_stations_apart_and_tags_pass_unharmed() {
     let mut bench = Bench::new(internal());
-    let tagged = |vid| eth().src(guest_mac(0)).dst(guest_mac(1)).vlan(vid).ether_type(EtherType::IPV4).payload(&[0xff]);
+    let tagged = |vid| {
+        eth().src(guest_mac(0)).dst(guest_mac(1)).vlan(vid).ether_type(EtherType::IPV4).payload(&[0xff])
+    };
     let answer = |vid| eth().src(guest_mac(1)).dst(guest_mac(0)).vlan(vid).payload(b"x");
     let sent = bench.send(0, &[tagged(7)]);
     assert_eq!(sent[&1], [tagged(7)]);
@@ -177,7 +179,11 @@ impl NaiveBridge {
         match self.fdb.get(&dst) {
             _ if dst.is_group() => others(),
             Some(&(port, seen)) if now.since(seen) < Millis::from_secs(300) => {
-                if port == from { vec![] } else { vec![port] }
+                if port == from {
+                    vec![]
+                } else {
+                    vec![port]
+                }
             }
             _ => others(),
         }

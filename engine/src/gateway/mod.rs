@@ -224,6 +224,10 @@ impl Gateway {
         }
         match self.nat.translate_known(packet, now) {
             Known::Miss => self.admit(packet, input, now),
+            // A large ping of a guest to its gateway.
+            Known::Drop(DropReason::FragmentWithoutFirst) if self.is_guests_own(packet.ip.dst, input) => {
+                Err(PuntReason::ToSelf.into())
+            }
             Known::Drop(reason) => Err(reason.into()),
             // It was addressed to the switch, and its way ends here.
             Known::Translated if packet.ip.ttl <= 1 => Err(DropReason::TtlExceeded.into()),
@@ -256,11 +260,19 @@ impl Gateway {
             return Err(if reachable { PuntReason::ToSelf } else { PuntReason::Prohibited }.into());
         }
         self.routes.lookup(input, destination, false).map_err(|reason| {
-            let from_outside = self.interface(input).is_some_and(|i| matches!(i.reach, Reach::Uplink(_)));
+            let from_outside =
+                self.interface(input).is_some_and(|interface| matches!(interface.reach, Reach::Uplink(_)));
             match reason {
                 DropReason::RouteProhibited if from_outside => DropReason::NatUnsolicited.into(),
                 _ => unroutable(reason),
             }
+        })
+    }
+
+    /// Whether `address` is the switch's own in the network `input`, and that is no uplink.
+    fn is_guests_own(&self, address: Ipv4Addr, input: NetworkId) -> bool {
+        self.interface(input).is_some_and(|interface| {
+            interface.address.address() == address && !matches!(interface.reach, Reach::Uplink(_))
         })
     }
 

@@ -1,0 +1,379 @@
+//! The worker as a gateway: ARP, ICMP, routing, NAT and DHCP, seen from the ports.
+
+mod common;
+
+use std::net::Ipv4Addr;
+
+use common::*;
+use engine::{NetworkConfig, PortConfig, Reach};
+use packet::builder::eth;
+use packet::checksum::Sum;
+use packet::wire::{ArpPacket, FromBytes, IcmpHeader, Ipv4Header, TcpHeader};
+use packet::{Gso, Ipv4Packet, L4, MacAddr, Millis, NetworkId, Offload, Protocol};
+
+const FAR: Ipv4Addr = Ipv4Addr::new(198, 51, 100, 9);
+
+/// From guest `n` to its gateway's MAC.
+fn from_guest(n: u16) -> packet::builder::FrameBuilder {
+    eth().src(guest_mac(n)).dst(LAN_MAC)
+}
+
+/// From the world to the uplink's MAC.
+fn from_outside() -> packet::builder::FrameBuilder {
+    eth().src(OUTSIDE_MAC).dst(WAN_MAC)
+}
+
+/// The only frame, sent by the only port that sent any.
+fn only(sent: Sent) -> (u16, Vec<u8>) {
+    let mut all: Vec<_> =
+        sent.into_iter().flat_map(|(port, frames)| frames.into_iter().map(move |f| (port, f))).collect();
+    assert_eq!(all.len(), 1, "{all:?}");
+    all.remove(0)
+}
+
+/// The IPv4 packet in a frame; its layer-4 checksum must be right.
+fn ip_of(frame: &[u8]) -> Ipv4Packet {
+    let ip = Ipv4Packet::parse(&frame[14..]).unwrap();
+    let l4 = &frame[14 + usize::from(ip.header_len)..14 + usize::from(ip.total_len)];
+    let pseudo = match ip.protocol {
+        Protocol::ICMP => Sum::ZERO,
+        protocol => Sum::pseudo_header_v4(ip.src, ip.dst, protocol.0, l4.len() as u16),
+    };
+    assert_eq!(pseudo.add(Sum::of(l4)).checksum(), 0, "layer-4 checksum of {ip:?}");
+    ip
+}
+
+fn icmp_of(frame: &[u8]) -> (u8, u8) {
+    assert_eq!(ip_of(frame).protocol, Protocol::ICMP);
+    let (icmp, _) = IcmpHeader::ref_from_prefix(&frame[34..]).unwrap();
+    (icmp.kind, icmp.code)
+}
+
+#[test]
+fn the_switch_answers_arp_for_its_own_address_and_floods_the_question() {
+    let mut bench = Bench::new(nat_config());
+    let question = arp_request(guest_mac(0), guest_ip(0), LAN_IP);
+    let sent = bench.send(0, &[question.clone()]);
+    assert_eq!(sent[&0], [arp_reply(LAN_MAC, LAN_IP, (guest_mac(0), guest_ip(0)))]);
+    assert_eq!(sent[&1], [question]);
+}
+
+#[test]
+fn arp_nonsense_is_counted_and_answered_to_nobody() {
+    let mut bench = Bench::nat();
+    let good = arp_request(guest_mac(0), guest_ip(0), LAN_IP);
+    let spoilt = |at: usize| {
+        let mut frame = good.clone();
+        frame[at] ^= 0x40;
+        frame
+    };
+    // Hardware type, protocol type, both lengths, operation, sender's MAC.
+    for at in [14, 16, 18, 19, 20, 27] {
+        assert!(!bench.send(0, &[spoilt(at)]).contains_key(&0), "{at}");
+    }
+    bench.send(0, &[good[..30].to_vec()]);
+    bench.send(0, &[arp_request(guest_mac(0), LAN_IP, LAN_IP)]);
+    assert_eq!(bench.drops(0), [("bad_arp", 8)]);
+}
+
+#[test]
+fn the_switch_answers_ping_also_in_fragments() {
+    let mut bench = Bench::nat();
+    let (port, reply) =
+        only(bench.send(0, &[from_guest(0).ipv4(guest_ip(0), LAN_IP).icmp_echo(7, 1).payload(b"hi")]));
+    assert_eq!(
+        (port, reply),
+        (
+            0,
+            eth()
+                .src(LAN_MAC)
+                .dst(guest_mac(0))
+                .ipv4(LAN_IP, guest_ip(0))
+                .icmp_echo_reply(7, 1)
+                .payload(b"hi")
+        )
+    );
+    let later = |ip: &mut Ipv4Header| (ip.protocol, ip.flags_fragment) = (1, 185.into());
+    let (_, back) =
+        only(bench.send(0, &[from_guest(0).ipv4(guest_ip(0), LAN_IP).ip(later).payload(&[7; 100])]));
+    assert_eq!(Ipv4Packet::parse_header(&back[14..]).unwrap().dst, guest_ip(0));
+}
+
+#[test]
+fn masquerade_out_and_back() {
+    let mut bench = Bench::nat();
+    let (port, out) =
+        only(bench.send(0, &[from_guest(0).ipv4(guest_ip(0), FAR).udp(5000, 53).payload(b"q")]));
+    let ip = ip_of(&out);
+    assert_eq!((port, ip.src, ip.dst, ip.ttl), (UPLINK, WAN_IP, FAR, 63));
+    assert_eq!(ip.l4, L4::Udp { src: 5000, dst: 53 });
+    assert_eq!((&out[..6], &out[6..12]), (&OUTSIDE_MAC.octets()[..], &WAN_MAC.octets()[..]));
+    let (port, back) =
+        only(bench.send(UPLINK, &[from_outside().ipv4(FAR, WAN_IP).udp(53, 5000).payload(b"a")]));
+    let ip = ip_of(&back);
+    assert_eq!((port, ip.src, ip.dst), (0, FAR, guest_ip(0)));
+    assert_eq!(ip.l4, L4::Udp { src: 53, dst: 5000 });
+    assert_eq!(bench.worker.stats().flows, 1);
+    assert!(bench.drops(0).is_empty() && bench.drops(UPLINK).is_empty());
+}
+
+#[test]
+fn ping_through_masquerade_keeps_its_id() {
+    let mut bench = Bench::nat();
+    let (_, out) =
+        only(bench.send(0, &[from_guest(0).ipv4(guest_ip(0), FAR).icmp_echo(77, 1).payload(b"x")]));
+    assert_eq!(ip_of(&out).l4, L4::IcmpEcho { request: true, id: 77 });
+    let (port, back) =
+        only(bench.send(UPLINK, &[from_outside().ipv4(FAR, WAN_IP).icmp_echo_reply(77, 1).payload(b"x")]));
+    assert_eq!((port, ip_of(&back).dst), (0, guest_ip(0)));
+}
+
+#[test]
+fn a_published_port_reaches_the_guest_with_the_clients_address() {
+    let mut bench = Bench::nat();
+    let syn = from_outside().ipv4(FAR, WAN_IP).tcp(40000, 8888, TcpHeader::SYN).payload(b"");
+    let (port, inside) = only(bench.send(UPLINK, &[syn]));
+    let ip = ip_of(&inside);
+    assert_eq!((port, ip.src, ip.dst), (1, FAR, guest_ip(1)));
+    let answer =
+        from_guest(1).ipv4(guest_ip(1), FAR).tcp(8080, 40000, TcpHeader::SYN | TcpHeader::ACK).payload(b"");
+    let (port, outside) = only(bench.send(1, &[answer]));
+    assert_eq!((port, ip_of(&outside).src), (UPLINK, WAN_IP));
+    assert!(matches!(ip_of(&outside).l4, L4::Tcp { src: 8888, dst: 40000, .. }));
+}
+
+#[test]
+fn a_guest_reaches_a_published_port_of_its_neighbour_and_the_reply_comes_back() {
+    let mut bench = Bench::nat();
+    let syn = from_guest(0).ipv4(guest_ip(0), WAN_IP).tcp(40000, 8888, TcpHeader::SYN).payload(b"");
+    let (port, seen) = only(bench.send(0, &[syn]));
+    let ip = ip_of(&seen);
+    assert_eq!((port, ip.src, ip.dst), (1, WAN_IP, guest_ip(1)));
+    let L4::Tcp { src, .. } = ip.l4 else { panic!("{ip:?}") };
+    let answer =
+        from_guest(1).ipv4(guest_ip(1), WAN_IP).tcp(8080, src, TcpHeader::SYN | TcpHeader::ACK).payload(b"");
+    let (port, back) = only(bench.send(1, &[answer]));
+    assert_eq!((port, ip_of(&back).src, ip_of(&back).dst), (0, WAN_IP, guest_ip(0)));
+    assert!(matches!(ip_of(&back).l4, L4::Tcp { src: 8888, dst: 40000, .. }));
+}
+
+#[test]
+fn what_nobody_asked_for_does_not_come_in() {
+    let mut bench = Bench::nat();
+    let udp = |dst| from_outside().ipv4(FAR, dst).udp(53, 5000).payload(b"x");
+    assert!(bench.send(UPLINK, &[udp(WAN_IP), udp(guest_ip(0))]).is_empty());
+    assert_eq!(bench.drops(UPLINK), [("nat_unsolicited", 2)]);
+}
+
+#[test]
+fn sources_that_cannot_be_are_dropped_by_name() {
+    let mut bench = Bench::nat();
+    let with = |src| from_guest(0).ipv4(src, FAR).udp(1, 2).payload(b"");
+    let frames = [
+        with(Ipv4Addr::new(10, 9, 9, 9)),
+        with(Ipv4Addr::BROADCAST),
+        with(LAN_IP),
+        with(Ipv4Addr::LOCALHOST),
+    ];
+    assert!(bench.send(0, &frames).is_empty());
+    assert_eq!(bench.drops(0), [("bad_ip_source", 3), ("source_not_on_link", 1)]);
+    let spoof = from_outside().ipv4(guest_ip(0), guest_ip(1)).udp(1, 2).payload(b"");
+    assert!(bench.send(UPLINK, &[spoof]).is_empty());
+    assert_eq!(bench.drops(UPLINK), [("source_not_on_link", 1)]);
+}
+
+#[test]
+fn destinations_that_are_never_forwarded_are_dropped_by_name() {
+    let mut bench = Bench::nat();
+    let to = |dst| from_guest(0).ipv4(guest_ip(0), dst).udp(1, 2).payload(b"");
+    let frames = [
+        to(Ipv4Addr::new(224, 0, 0, 251)),
+        to(Ipv4Addr::new(169, 254, 1, 1)),
+        to(Ipv4Addr::new(240, 0, 0, 1)),
+        to(Ipv4Addr::new(203, 0, 113, 255)),
+    ];
+    assert!(bench.send(0, &frames).is_empty());
+    assert_eq!(bench.drops(0), [("not_routable", 3), ("multicast_not_routed", 1)]);
+}
+
+#[test]
+fn a_ttl_that_runs_out_is_told_with_the_original_packet() {
+    let mut bench = Bench::nat();
+    let probe = from_guest(0).ipv4(guest_ip(0), FAR).ttl(1).udp(33434, 33434).payload(b"probe");
+    let (port, told) = only(bench.send(0, &[probe.clone()]));
+    assert_eq!((port, icmp_of(&told), ip_of(&told).src), (0, (11, 0), LAN_IP));
+    assert_eq!(told[42..], probe[14..]);
+    assert_eq!(bench.drops(0), [("ttl_exceeded", 1)]);
+    assert_eq!(bench.worker.stats().flows, 0);
+}
+
+#[test]
+fn a_closed_port_of_the_switch_is_told() {
+    let mut bench = Bench::nat();
+    let (_, told) = only(bench.send(0, &[from_guest(0).ipv4(guest_ip(0), LAN_IP).udp(1, 2).payload(b"")]));
+    assert_eq!(icmp_of(&told), (3, 3));
+    assert_eq!(bench.drops(0), [("no_service", 1)]);
+}
+
+#[test]
+fn an_icmp_error_about_a_flow_comes_back_to_the_guest() {
+    let mut bench = Bench::nat();
+    let (_, out) =
+        only(bench.send(0, &[from_guest(0).ipv4(guest_ip(0), FAR).udp(5000, 7).payload(b"hello")]));
+    let error = from_outside().ipv4(OUTSIDE, WAN_IP).icmp(3, 3, 0).payload(&out[14..]);
+    let (port, back) = only(bench.send(UPLINK, &[error]));
+    assert_eq!((port, icmp_of(&back), ip_of(&back).dst), (0, (3, 3), guest_ip(0)));
+    let quoted = Ipv4Packet::parse(&back[42..]).unwrap();
+    assert_eq!((quoted.src, quoted.l4), (guest_ip(0), L4::Udp { src: 5000, dst: 7 }));
+    let stranger = eth().ipv4(WAN_IP, FAR).udp(9, 9).payload(b"");
+    let error = from_outside().ipv4(OUTSIDE, WAN_IP).icmp(3, 3, 0).payload(&stranger[14..]);
+    assert!(bench.send(UPLINK, &[error]).is_empty());
+    assert_eq!(bench.drops(UPLINK), [("icmp_error_unmatched", 1)]);
+}
+
+#[test]
+fn too_big_with_dont_fragment_is_told_in_the_senders_own_terms() {
+    let mut config = nat_config();
+    config.networks[1].interface.as_mut().unwrap().mtu = 1000;
+    let mut bench = Bench::new(config);
+    for (from, frame) in [
+        (0, arp_request(guest_mac(0), guest_ip(0), LAN_IP)),
+        (UPLINK, arp_request(OUTSIDE_MAC, OUTSIDE, WAN_IP)),
+    ] {
+        bench.send(from, &[frame]);
+    }
+    let big = from_guest(0).ipv4(guest_ip(0), FAR).udp(5000, 7).payload(&[1; 1200]);
+    let (port, told) = only(bench.send(0, &[big]));
+    assert_eq!((port, icmp_of(&told), ip_of(&told).dst), (0, (3, 4), guest_ip(0)));
+    assert_eq!(u16::from_be_bytes([told[40], told[41]]), 1000);
+    assert_eq!(Ipv4Packet::parse_header(&told[42..]).map(|ip| ip.src), Err(packet::DropReason::BadIpHeader));
+    let quoted = Ipv4Header::ref_from_prefix(&told[42..]).unwrap().0;
+    assert_eq!((quoted.source(), quoted.destination()), (guest_ip(0), FAR));
+    assert_eq!(bench.drops(0), [("fragmentation_needed", 1)]);
+
+    let may = |ip: &mut Ipv4Header| ip.flags_fragment = 0.into();
+    let big = from_guest(0).ipv4(guest_ip(0), FAR).ip(may).udp(5000, 7).payload(&[1; 1200]);
+    let sent = bench.send(0, &[big]);
+    assert_eq!(sent[&UPLINK].iter().map(Vec::len).collect::<Vec<_>>(), [14 + 996, 14 + 20 + 1208 - 976]);
+}
+
+#[test]
+fn an_unknown_next_hop_is_asked_for_and_the_frame_follows() {
+    let mut bench = Bench::new(nat_config());
+    bench.send(0, &[arp_request(guest_mac(0), guest_ip(0), LAN_IP)]);
+    assert!(bench.send(0, &[from_guest(0).ipv4(guest_ip(0), FAR).udp(1, 2).payload(b"x")]).is_empty());
+    let (port, question) = only(bench.wait(Millis::ZERO));
+    let (arp, _) = ArpPacket::ref_from_prefix(&question[14..]).unwrap();
+    assert_eq!((port, Ipv4Addr::from(arp.target_ip), arp.operation.get()), (UPLINK, OUTSIDE, 1));
+    let (port, frame) = only(bench.send(UPLINK, &[arp_reply(OUTSIDE_MAC, OUTSIDE, (WAN_MAC, WAN_IP))]));
+    assert_eq!((port, ip_of(&frame).src), (UPLINK, WAN_IP));
+}
+
+#[test]
+fn a_next_hop_that_never_answers_is_told_to_the_guest() {
+    let mut bench = Bench::new(nat_config());
+    bench.send(0, &[arp_request(guest_mac(0), guest_ip(0), LAN_IP)]);
+    bench.send(0, &[from_guest(0).ipv4(guest_ip(0), FAR).udp(1, 2).payload(b"x")]);
+    let sent = bench.wait(Millis::from_secs(4));
+    assert_eq!(sent[&UPLINK].len(), 3);
+    assert_eq!(icmp_of(&sent[&0][0]), (3, 1));
+    assert_eq!(bench.worker.next_timeout().is_some_and(|at| at < bench.now), false);
+}
+
+#[test]
+fn two_routed_networks_reach_each_other_without_flows() {
+    let mut config = nat_config();
+    config.networks[0].reach = Reach::Routed(None);
+    let second = NetworkId::new(2);
+    let mut interface = config.networks[0].interface.clone().unwrap();
+    (interface.mac, interface.address, interface.dhcp) =
+        (MacAddr::local(99), "10.10.20.1/24".parse().unwrap(), None);
+    config.networks.push(NetworkConfig {
+        id: second,
+        name: "second".into(),
+        interface: Some(interface),
+        ..config.networks[0].clone()
+    });
+    config.ports.push(PortConfig { ..port_config(5, second) });
+    let mut bench = Bench::new(config);
+    let peer = Ipv4Addr::new(10, 10, 20, 9);
+    bench.send(0, &[arp_request(guest_mac(0), guest_ip(0), LAN_IP)]);
+    bench.send(5, &[arp_request(guest_mac(5), peer, Ipv4Addr::new(10, 10, 20, 1))]);
+    let (port, frame) =
+        only(bench.send(0, &[from_guest(0).ipv4(guest_ip(0), peer).icmp_echo(1, 1).payload(b"")]));
+    assert_eq!((port, ip_of(&frame).ttl, ip_of(&frame).src), (5, 63, guest_ip(0)));
+    assert_eq!(bench.worker.stats().flows, 0);
+    // A connection from before the switch was there goes on.
+    let data = from_guest(0).ipv4(guest_ip(0), peer).tcp(1, 2, TcpHeader::ACK).payload(b"data");
+    assert_eq!(only(bench.send(0, &[data])).0, 5);
+}
+
+#[test]
+fn host_only_guests_reach_the_switch_and_nothing_else() {
+    let mut config = nat_config();
+    config.networks[0].reach = Reach::Closed;
+    let mut bench = Bench::new(config);
+    bench.send(0, &[arp_request(guest_mac(0), guest_ip(0), LAN_IP)]);
+    let (_, told) = only(bench.send(0, &[from_guest(0).ipv4(guest_ip(0), FAR).udp(1, 2).payload(b"")]));
+    assert_eq!(icmp_of(&told), (3, 13));
+    assert_eq!(bench.drops(0), [("route_prohibited", 1)]);
+    assert_eq!(
+        bench.send(0, &[from_guest(0).ipv4(guest_ip(0), LAN_IP).icmp_echo(1, 1).payload(b"")]).len(),
+        1
+    );
+}
+
+#[test]
+fn an_offloaded_frame_stays_offloaded_through_nat() {
+    let mut bench = Bench::nat();
+    bench.send(0, &[from_guest(0).ipv4(guest_ip(0), FAR).tcp(4000, 80, TcpHeader::SYN).payload(b"")]);
+    let mut frame = from_guest(0).ipv4(guest_ip(0), FAR).tcp(4000, 80, TcpHeader::ACK).payload(&[5; 8000]);
+    let pseudo = Sum::pseudo_header_v4(guest_ip(0), FAR, 6, (frame.len() - 34) as u16).fold();
+    frame[50..52].copy_from_slice(&pseudo.to_be_bytes());
+    let offload = Offload {
+        needs_checksum: true,
+        csum_start: 34,
+        csum_offset: 16,
+        gso: Gso::Tcp4,
+        gso_size: 1448,
+        ..Offload::NONE
+    };
+    let (port, out) = only(bench.send_offloaded(0, &[(frame.clone(), offload)]));
+    assert_eq!((port, out.len()), (UPLINK, frame.len()));
+    let expected = Sum::pseudo_header_v4(WAN_IP, FAR, 6, (frame.len() - 34) as u16).fold();
+    assert_eq!(u16::from_be_bytes([out[50], out[51]]), expected);
+}
+
+#[test]
+fn malformed_packets_are_dropped_by_name_and_the_next_one_passes() {
+    let mut bench = Bench::nat();
+    let good = from_guest(0).ipv4(guest_ip(0), FAR).udp(5000, 53).payload(b"q");
+    let with = |change: &dyn Fn(&mut Vec<u8>)| {
+        let mut frame = good.clone();
+        change(&mut frame);
+        frame
+    };
+    let frames = [
+        with(&|f| f.truncate(20)),
+        with(&|f| f[14] = 0x65),
+        with(&|f| f[14] = 0x44),
+        with(&|f| f[16] = 0xff),
+        with(&|f| f[24] ^= 1),
+        with(&|f| f[38..40].copy_from_slice(&[0xff, 0xff])),
+        eth().src(guest_mac(0)).dst(LAN_MAC).payload(b"what"),
+        eth().src(guest_mac(0)).dst(LAN_MAC).vlan(7).ipv4(guest_ip(0), FAR).udp(1, 2).payload(b""),
+        good.clone(),
+    ];
+    assert_eq!(bench.send(0, &frames)[&UPLINK].len(), 1);
+    let mut expected = [
+        ("bad_ip_header", 4),
+        ("bad_ip_checksum", 1),
+        ("bad_l4_header", 1),
+        ("not_for_gateway", 1),
+        ("tagged_for_gateway", 1),
+    ];
+    let mut drops = bench.drops(0);
+    drops.sort_unstable();
+    expected.sort_unstable();
+    assert_eq!(drops, expected);
+}
