@@ -64,6 +64,7 @@ impl PortError {
             (Operation::OpenTun, Some(Errno::NOENT | Errno::NODEV | Errno::NXIO)) => {
                 "the kernel module tun is missing: run `modprobe tun`"
             }
+            (Operation::OpenTun, Some(Errno::ACCESS)) => "run as root, or let this user open the file",
             (Operation::Attach, Some(Errno::BUSY)) => {
                 "another program has the device open; a tap serves one program at a time"
             }

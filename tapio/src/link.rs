@@ -52,6 +52,15 @@ pub struct LinkChange {
     pub up: Option<bool>,
 }
 
+impl LinkChange {
+    /// Whether `link` is like that already.
+    pub fn is_met_by(&self, link: &Link) -> bool {
+        self.mac.is_none_or(|mac| mac == link.mac)
+            && self.mtu.is_none_or(|mtu| mtu == link.mtu)
+            && self.up.is_none_or(|up| up == link.up)
+    }
+}
+
 /// The links of the namespace in which this was opened. Works from any thread.
 #[derive(Debug)]
 pub struct Links(Socket);

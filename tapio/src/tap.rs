@@ -128,10 +128,13 @@ impl TapPort {
         self.set_address(config.peer_address).map_err(PortError::when(Operation::SetAddress, &config.device))
     }
 
-    fn set_link(&self, change: &LinkChange) -> Result<(), PortError> {
-        self.links
-            .change(self.link.index, change)
-            .map_err(PortError::when(Operation::ConfigureLink, &self.config.device))
+    /// Changes what differs only: a user may open a tap of theirs that root has set up.
+    fn set_link(&self, wanted: &LinkChange) -> Result<(), PortError> {
+        let change = || {
+            let link = self.link()?;
+            if wanted.is_met_by(&link) { Ok(()) } else { self.links.change(link.index, wanted) }
+        };
+        change().map_err(PortError::when(Operation::ConfigureLink, &self.config.device))
     }
 
     /// Adds `address`, and removes the one that was added before.
@@ -235,7 +238,7 @@ impl Drop for TapPort {
             mtu: Some(self.link.mtu),
             up: Some(self.link.up),
         };
-        let _ = self.links.change(self.link.index, &before);
+        let _ = self.set_link(&before);
     }
 }
 

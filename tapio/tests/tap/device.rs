@@ -5,6 +5,7 @@ use std::time::{Duration, Instant};
 use mio::{Events, Poll, Token};
 use packet::builder::eth;
 use packet::{DropReason, MacAddr, Offload, OffloadSet};
+use rustix::thread::{CapabilitySet, CapabilitySets, set_capabilities};
 use tapio::host::PacketSocket;
 use tapio::{LinkChange, Netns, Port, Rx, TapConfig};
 
@@ -53,6 +54,29 @@ fn an_address_that_the_device_already_has_stays_with_it() {
     let config = TapConfig { peer_address: "192.0.2.1/24".parse().ok(), ..host.tap() };
     drop(Port::open_tap(&config).unwrap());
     assert!(host.run("ip -4 addr show t0").unwrap().contains("192.0.2.1/24"));
+}
+
+#[test]
+fn a_user_may_open_a_tap_of_theirs_that_root_has_set_up() {
+    const NO_CAPABILITIES: CapabilitySets = CapabilitySets {
+        effective: CapabilitySet::empty(),
+        permitted: CapabilitySet::empty(),
+        inheritable: CapabilitySet::empty(),
+    };
+    let host = Host::new();
+    host.run("ip tuntap add t0 mode tap user 0 && ip tuntap add t1 mode tap user 0").unwrap();
+    host.run("ip link set t0 up").unwrap();
+    let open = || {
+        // Capabilities are a thread's own; without them, root is a user like others.
+        set_capabilities(None, NO_CAPABILITIES).unwrap();
+        let open =
+            |device: &str| Port::open_tap(&TapConfig { device: device.into(), ..TapConfig::default() });
+        assert!(open("t0").unwrap().link_up());
+        open("t1").unwrap_err().to_string()
+    };
+    let down = host.0.enter(open).unwrap();
+    assert!(down.contains("t1") && down.contains("CAP_NET_ADMIN"), "{down}");
+    assert!(host.links().find("t0").unwrap().up);
 }
 
 #[test]
