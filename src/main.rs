@@ -1,2 +1,5 @@
 //! The `tapswitch` command.
-fn main() {}
+
+fn main() -> std::process::ExitCode {
+    tapswitch::cli::main()
+}

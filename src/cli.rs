@@ -1,0 +1,175 @@
+//! The command line.
+
+use std::fmt::Display;
+use std::io::{self, IsTerminal, Write};
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+
+use clap::{Args, Parser, Subcommand};
+use tracing_subscriber::EnvFilter;
+
+use crate::config::{self, Config, Plan};
+use crate::control::{self, ClientError, ErrorKind, Request, What};
+use crate::{driver, show};
+
+/// A userspace virtual switch and NAT gateway: one process in place of the kernel's bridge, iptables' nat table and
+/// dnsmasq, for virtual machines, containers and VPNs.
+#[derive(Parser, Debug)]
+#[command(name = "tapswitch", version, max_term_width = 100)]
+#[command(after_help = "Exit status: 0 success, 1 failure, 2 wrong configuration or usage.")]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand, Debug)]
+enum Command {
+    /// Be the switch, in the foreground, until SIGTERM or SIGINT; SIGHUP reloads
+    Run(Run),
+    /// Look for mistakes in a configuration
+    Check {
+        /// The configuration
+        #[arg(default_value = config::DEFAULT_PATH)]
+        file: PathBuf,
+    },
+    /// See what the switch does, between network namespaces that the demo makes
+    Demo,
+    /// Show the state of a running switch
+    Show(Show),
+    /// Have a running switch read its configuration again
+    #[command(after_help = "If the configuration is wrong or can't be brought about, nothing changes.")]
+    Reload(Control),
+}
+
+#[derive(Args, Debug)]
+struct Run {
+    /// The configuration
+    #[arg(long, value_name = "FILE", default_value = config::DEFAULT_PATH)]
+    config: PathBuf,
+    #[command(flatten)]
+    control: Control,
+    /// What to log to standard error: error, warn, info, debug or trace, also per module, such as
+    /// warn,tapswitch::driver=debug [default: info]
+    #[arg(long, value_name = "LEVEL", env = "TAPSWITCH_LOG", hide_env_values = true)]
+    log: Option<String>,
+}
+
+#[derive(Args, Debug)]
+struct Control {
+    /// The control socket
+    #[arg(long = "control", value_name = "PATH", default_value = control::DEFAULT_PATH)]
+    path: PathBuf,
+}
+
+#[derive(Args, Debug)]
+struct Show {
+    /// Which part of the state
+    #[arg(value_enum)]
+    what: What,
+    /// Print JSON, for programs
+    #[arg(long)]
+    json: bool,
+    /// Entries of a table at most
+    #[arg(long, value_name = "NUMBER", default_value_t = control::DEFAULT_LIMIT)]
+    limit: usize,
+    #[command(flatten)]
+    control: Control,
+}
+
+/// Does what the command line says.
+pub fn main() -> ExitCode {
+    let outcome = match Cli::parse().command {
+        Command::Run(run) => self::run(&run),
+        Command::Check { file } => check(&file),
+        Command::Demo => crate::demo::run().map_err(Failure::of),
+        Command::Show(show) => self::show(&show),
+        Command::Reload(control) => {
+            request(&control, Request::Reload).and_then(|answer| print(&show::text(&answer)))
+        }
+    };
+    match outcome {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(failure) => {
+            // Where nobody reads, the status still tells.
+            let _ = writeln!(io::stderr(), "{}", failure.message);
+            ExitCode::from(failure.status)
+        }
+    }
+}
+
+fn run(run: &Run) -> Result<(), Failure> {
+    let log = run.log.as_deref().unwrap_or("info");
+    let filter = EnvFilter::try_new(log).map_err(|error| Failure {
+        message: format!("error: --log {log}: {error}; write error, warn, info, debug or trace"),
+        status: WRONG,
+    })?;
+    let styled = io::stderr().is_terminal();
+    tracing_subscriber::fmt().with_env_filter(filter).with_writer(io::stderr).with_ansi(styled).init();
+    let config = load(&run.config)?;
+    let plan = Plan::new(&config, None);
+    driver::run(&run.config, plan, &run.control.path).map_err(Failure::of)
+}
+
+fn check(file: &Path) -> Result<(), Failure> {
+    let config = load(file)?;
+    let count = |number: usize, what: &str| format!("{number} {what}{}", if number == 1 { "" } else { "s" });
+    let networks = count(config.network_count(), "network");
+    print(&format!("{}: ok: {networks}, {}\n", file.display(), count(config.port_count(), "port")))
+}
+
+fn load(file: &Path) -> Result<Config, Failure> {
+    Config::load(file)
+        .map_err(|error| Failure { message: error.render(io::stderr().is_terminal()), status: WRONG })
+}
+
+fn show(show: &Show) -> Result<(), Failure> {
+    let answer = request(&show.control, Request::Show { what: show.what, limit: show.limit })?;
+    if show.json {
+        print(&format!("{}\n", serde_json::to_string(&answer).map_err(Failure::of)?))
+    } else {
+        print(&show::text(&answer))
+    }
+}
+
+fn request(control: &Control, request: Request) -> Result<control::Answer, Failure> {
+    control::request(&control.path, request).map_err(|error| match error {
+        ClientError::Refused { kind: ErrorKind::Config, error } => Failure { message: error, status: WRONG },
+        other => Failure::of(other),
+    })
+}
+
+/// To standard output; that its reader has seen enough is no failure.
+fn print(text: &str) -> Result<(), Failure> {
+    let mut stdout = io::stdout().lock();
+    match stdout.write_all(text.as_bytes()).and_then(|()| stdout.flush()) {
+        Err(error) if error.kind() != io::ErrorKind::BrokenPipe => Err(Failure::of(error)),
+        _ => Ok(()),
+    }
+}
+
+/// What to say, and the process's exit status.
+struct Failure {
+    message: String,
+    status: u8,
+}
+
+impl Failure {
+    fn of(error: impl Display) -> Self {
+        Self { message: format!("error: {error}"), status: FAILED }
+    }
+}
+
+const FAILED: u8 = 1;
+const WRONG: u8 = 2;
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory;
+
+    use super::*;
+
+    #[test]
+    fn the_command_line_is_consistent() {
+        Cli::command().debug_assert();
+    }
+}

@@ -1,0 +1,63 @@
+//! NAT rules in the shape of `iptables -t nat -L -nv`.
+
+use std::fmt::Write;
+
+use crate::control::report::Rule;
+
+/// Both chains with their rules.
+pub(super) fn text(rules: &[Rule]) -> String {
+    let mut text = String::new();
+    for (n, chain) in ["PREROUTING", "POSTROUTING"].into_iter().enumerate() {
+        let gap = if n == 0 { "" } else { "\n" };
+        text += &format!("{gap}Chain {chain} (policy ACCEPT)\n{HEADINGS}\n");
+        for rule in rules.iter().filter(|rule| rule.chain == chain) {
+            text += &line(rule);
+            text.push('\n');
+        }
+    }
+    text
+}
+
+/// One rule. The columns are iptables', wider where they have to be.
+fn line(rule: &Rule) -> String {
+    let or = |value: &Option<String>, otherwise: &str| value.clone().unwrap_or_else(|| otherwise.to_owned());
+    let mut line = format!(
+        "{:>5} {:>5} {:<10} {:<4} --  {:<6} {:<6} {:<20} {:<20}",
+        short(rule.packets),
+        short(rule.bytes),
+        rule.target,
+        or(&rule.protocol, "all"),
+        or(&rule.input, "*"),
+        or(&rule.output, "*"),
+        or(&rule.source, "0.0.0.0/0"),
+        or(&rule.destination, "0.0.0.0/0"),
+    );
+    let protocol = or(&rule.protocol, "all");
+    let ports = [("spt", &rule.source_ports), ("dpt", &rule.destination_ports)];
+    for (name, ports) in ports.iter().filter_map(|(name, ports)| Some((name, ports.as_ref()?))) {
+        // Writing to a string can't fail.
+        let _ = match (ports.strip_prefix('!'), ports.contains(':')) {
+            (Some(ports), true) => write!(line, " {protocol} {name}s:!{ports}"),
+            (Some(ports), false) => write!(line, " {protocol} {name}:!{ports}"),
+            (None, true) => write!(line, " {protocol} {name}s:{ports}"),
+            (None, false) => write!(line, " {protocol} {name}:{ports}"),
+        };
+    }
+    if let Some(to) = &rule.to {
+        line += &format!(" to:{to}");
+    }
+    line.truncate(line.trim_end().len());
+    line
+}
+
+/// A count in five places, as iptables has them: `99999`, then `100K`, `10M`, `10G`.
+fn short(count: u64) -> String {
+    match count {
+        0..100_000 => count.to_string(),
+        100_000..10_000_000 => format!("{}K", (count + 500) / 1000),
+        10_000_000..10_000_000_000 => format!("{}M", (count + 500_000) / 1_000_000),
+        _ => format!("{}G", (count.saturating_add(500_000_000)) / 1_000_000_000),
+    }
+}
+
+const HEADINGS: &str = " pkts bytes target     prot opt in     out    source               destination";
