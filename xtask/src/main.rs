@@ -1,4 +1,5 @@
 //! One entry point for people and CI: `cargo xtask test`, `cargo xtask bench tap`.
+#![forbid(unsafe_code)]
 
 use std::process::{Command, ExitCode};
 use std::{env, io};

@@ -1,0 +1,184 @@
+//! One Ethernet segment: guests, the host, and namespaces as ports of a learning bridge.
+
+use serde_json::Value;
+
+use crate::host::{DEVICE, Host};
+use crate::switch::{Switch, tap, wait_until};
+use crate::traffic::{TcpServer, udp, udp_exchange};
+
+/// A segment of guests at 10.1.0.1, 10.1.0.2 …; the ports are called p1, p2 ….
+fn segment(guests: &[&Host]) -> Switch {
+    let ports: String = (1..).zip(guests).map(|(n, guest)| tap("lan", &format!("p{n}"), guest)).collect();
+    let switch = Switch::start(&format!("[network.lan]\nmode = \"internal\"\n{ports}"));
+    for (n, guest) in (1..).zip(guests) {
+        guest.address(&format!("10.1.0.{n}/24"));
+    }
+    switch
+}
+
+/// The port behind which the FDB has `mac`.
+fn port_of(fdb: &Value, mac: &str) -> Option<String> {
+    let entry = fdb.as_array()?.iter().find(|entry| entry["mac"] == mac)?;
+    Some(entry["port"].as_str()?.to_owned())
+}
+
+#[test]
+fn s1_two_guests_on_one_bridge_ping_and_the_fdb_shows_both() {
+    let (a, b) = (Host::new(), Host::new());
+    let switch = segment(&[&a, &b]);
+    a.ping("10.1.0.2");
+    b.ping("10.1.0.1");
+    let fdb = switch.show("fdb");
+    assert_eq!(port_of(&fdb, &a.mac()).as_deref(), Some("p1"), "{fdb}");
+    assert_eq!(port_of(&fdb, &b.mac()).as_deref(), Some("p2"), "{fdb}");
+    switch.terminate();
+}
+
+#[test]
+fn s2_the_host_has_an_address_on_its_tap_and_pings_the_guest() {
+    let (host, guest) = (Host::new(), Host::new());
+    let config = format!(
+        "[network.lan]\nmode = \"internal\"\n{}\
+         [network.lan.port.tap1]\ntype = \"tap\"\npeer-address = \"192.168.1.1/24\"\n",
+        tap("lan", "guest", &guest)
+    );
+    let switch = Switch::start_on(&host, &config);
+    guest.address("192.168.1.2/24");
+    host.ping("192.168.1.2");
+    guest.ping("192.168.1.1");
+    switch.terminate();
+}
+
+#[test]
+fn s19_ports_are_placed_in_namespaces_by_name_by_path_and_by_process_id() {
+    let (by_id, by_path) = (Host::new(), Host::new());
+    let name = format!("tapswitch-test-{}", std::process::id());
+    let named = NamedNamespace::new(&name);
+    let switch = Switch::start(&format!(
+        "[network.lan]\nmode = \"internal\"\n{}\
+         [network.lan.port.p2]\ntype = \"tap\"\ndevice = \"{DEVICE}\"\nnetns = \"/proc/{by_path}/ns/net\"\n\
+         peer-address = \"10.1.0.2/24\"\n\
+         [network.lan.port.p3]\ntype = \"tap\"\ndevice = \"{DEVICE}\"\nnetns = \"{name}\"\n\
+         peer-address = \"10.1.0.3/24\"\n",
+        tap("lan", "p1", &by_id)
+    ));
+    by_id.address("10.1.0.1/24");
+    by_id.ping("10.1.0.2");
+    by_id.ping("10.1.0.3");
+    by_path.ping("10.1.0.3");
+    switch.terminate();
+    drop(named);
+}
+
+/// A namespace as `ip netns` makes it.
+struct NamedNamespace<'a>(&'a str);
+
+impl<'a> NamedNamespace<'a> {
+    fn new(name: &'a str) -> Self {
+        Self::ip(&["netns", "add", name]);
+        Self(name)
+    }
+
+    fn ip(args: &[&str]) {
+        let status = std::process::Command::new("ip").args(args).status().expect("ip runs");
+        assert!(status.success(), "ip {args:?}");
+    }
+}
+
+impl Drop for NamedNamespace<'_> {
+    fn drop(&mut self) {
+        Self::ip(&["netns", "delete", self.0]);
+    }
+}
+
+#[test]
+fn unknown_destinations_flood_and_known_ones_reach_only_their_port() {
+    let (a, b, c) = (Host::new(), Host::new(), Host::new());
+    let _switch = segment(&[&a, &b, &c]);
+    a.ping("10.1.0.2");
+    // ARP's question went to all.
+    assert!(c.statistic("rx_packets") >= 1);
+    // The answer of the ping above has made both known; entries of ARP don't need refreshing within this second.
+    let before = c.statistic("rx_packets");
+    a.run("ping -n -q -c 50 -i 0.01 10.1.0.2");
+    let seen = c.statistic("rx_packets") - before;
+    assert!(seen <= 1, "{seen} frames of a conversation between others reached a third port");
+}
+
+#[test]
+fn transfers_between_guests_arrive_unharmed() {
+    let (a, b) = (Host::new(), Host::new());
+    let _switch = segment(&[&a, &b]);
+    let peer = TcpServer::listen(&b, "10.1.0.2:80").exchange(&a, "10.1.0.2:80", 64 << 20);
+    assert_eq!(peer.ip().to_string(), "10.1.0.1");
+    let (from, to) = (udp(&a, "10.1.0.1:5000"), udp(&b, "10.1.0.2:5001"));
+    for len in [0, 1, 1472, 1473, 9000, 65_507] {
+        udp_exchange(&from, &to, "10.1.0.2:5001", len);
+    }
+}
+
+#[test]
+fn ipv6_guests_find_each_other_by_multicast() {
+    let (a, b) = (Host::new(), Host::new());
+    let _switch = segment(&[&a, &b]);
+    for (host, address) in [(&a, "fd00:1::1/64"), (&b, "fd00:1::2/64")] {
+        host.run(&format!("sysctl -qw net.ipv6.conf.{DEVICE}.disable_ipv6=0"));
+        host.run(&format!("ip address add {address} dev {DEVICE} nodad"));
+    }
+    a.ping("fd00:1::2");
+}
+
+#[test]
+fn networks_of_one_process_do_not_hear_each_other() {
+    let (a, b) = (Host::new(), Host::new());
+    let _switch = Switch::start(&format!(
+        "[network.one]\nmode = \"internal\"\n[network.two]\nmode = \"internal\"\n{}{}",
+        tap("one", "p1", &a),
+        tap("two", "p2", &b)
+    ));
+    a.address("10.1.0.1/24");
+    b.address("10.1.0.2/24");
+    a.cannot_ping("10.1.0.2");
+    assert_eq!(b.statistic("rx_packets"), 0);
+}
+
+#[test]
+fn a_guest_whose_link_goes_down_is_forgotten_and_found_again_when_it_returns() {
+    let (a, b) = (Host::new(), Host::new());
+    let switch = segment(&[&a, &b]);
+    a.ping("10.1.0.2");
+    let mac = b.mac();
+    b.run(&format!("ip link set {DEVICE} down"));
+    wait_until("the FDB has forgotten", || port_of(&switch.show("fdb"), &mac).is_none());
+    a.cannot_ping("10.1.0.2");
+    b.run(&format!("ip link set {DEVICE} up"));
+    wait_until("the guest answers again", || a.try_run("ping -n -c 1 -W 1 10.1.0.2").is_ok());
+    assert_eq!(port_of(&switch.show("fdb"), &mac).as_deref(), Some("p2"));
+}
+
+#[test]
+fn an_address_that_moves_to_another_port_is_followed() {
+    let (a, b, c) = (Host::new(), Host::new(), Host::new());
+    let switch = segment(&[&a, &b, &c]);
+    a.ping("10.1.0.2");
+    let mac = b.mac();
+    b.run(&format!("ip address flush dev {DEVICE}"));
+    b.run(&format!("ip link set {DEVICE} address 02:00:00:00:00:99"));
+    c.run(&format!("ip link set {DEVICE} address {mac}"));
+    c.address("10.1.0.2/24");
+    c.ping("10.1.0.1");
+    a.ping("10.1.0.2");
+    assert_eq!(port_of(&switch.show("fdb"), &mac).as_deref(), Some("p3"));
+}
+
+#[test]
+fn a_namespace_that_disappears_takes_only_its_own_port_with_it() {
+    let (a, b, c) = (Host::new(), Host::new(), Host::new());
+    let switch = segment(&[&a, &b, &c]);
+    a.ping("10.1.0.3");
+    drop(c);
+    a.ping("10.1.0.2");
+    a.cannot_ping("10.1.0.3");
+    b.ping("10.1.0.1");
+    switch.terminate();
+}

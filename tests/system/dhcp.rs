@@ -1,0 +1,172 @@
+//! The DHCP server, asked by the clients that people use: busybox's udhcpc and ISC's dhclient.
+
+use std::collections::HashMap;
+use std::fs;
+use std::os::unix::fs::PermissionsExt;
+use std::path::PathBuf;
+
+use crate::host::{DEVICE, Host};
+use crate::switch::{Folder, Switch, tap};
+
+/// A network with a DHCP server that has the addresses .100 to .`last`, and what its clients need.
+struct Lab {
+    a: Host,
+    b: Host,
+    folder: Folder,
+    switch: Switch,
+}
+
+impl Lab {
+    fn new(last: u8) -> Self {
+        let (a, b) = (Host::new(), Host::new());
+        let switch = Switch::start(&format!(
+            "[network.default]\nmode = \"nat\"\naddress = \"192.168.122.1/24\"\nuplink = \"wan\"\n\
+             dhcp = \"192.168.122.100-192.168.122.{last}\"\ndns = [\"192.0.2.53\"]\n{}{}\
+             [uplink.wan]\ntype = \"tap\"\ndevice = \"wan0\"\naddress = \"10.180.13.2/24\"\n",
+            tap("default", "a", &a),
+            tap("default", "b", &b),
+        ));
+        Self { a, b, folder: Folder::new(), switch }
+    }
+
+    /// Runs udhcpc, which sets the address it gets, until it has a lease, and returns what it was told.
+    fn udhcpc(&self, host: &Host, options: &str) -> Result<Lease, String> {
+        let (script, told) = self.script(
+            host,
+            "case $1 in bound|renew) env >$TOLD; ip address replace $ip/$mask dev $interface;; esac",
+        );
+        let _ = fs::remove_file(&told);
+        let script = script.display();
+        host.try_run(&format!("busybox udhcpc -f -q -n -t 4 -T 2 -i {DEVICE} -s {script} {options}"))?;
+        Ok(Lease::read(&told))
+    }
+
+    /// Runs dhclient until it has a lease. It keeps its leases in a file as it does from boot to boot.
+    fn dhclient(&self, host: &Host) -> Lease {
+        let (script, told) = self.script(host, "case $reason in BOUND|REBOOT) env >$TOLD;; esac");
+        let _ = fs::remove_file(&told);
+        let leases = self.folder.path().join(format!("leases-{host}"));
+        let (script, leases) = (script.display(), leases.display());
+        host.run(&format!(
+            "dhclient -1 -d -sf {script} -lf {leases} -pf /dev/null --no-pid {DEVICE} -cf /dev/null"
+        ));
+        Lease::read(&told)
+    }
+
+    fn script(&self, host: &Host, body: &str) -> (PathBuf, PathBuf) {
+        let script = self.folder.path().join(format!("script-{host}"));
+        let told = self.folder.path().join(format!("told-{host}"));
+        let text = format!("#!/bin/sh\nTOLD={}\n{body}\n", told.display());
+        fs::write(&script, text).expect("the folder exists");
+        fs::set_permissions(&script, fs::Permissions::from_mode(0o755)).expect("the file is ours");
+        (script, told)
+    }
+}
+
+/// What a client told its script, by the names it uses.
+struct Lease(HashMap<String, String>);
+
+impl Lease {
+    fn read(told: &PathBuf) -> Self {
+        let text = fs::read_to_string(told).expect("the client called its script with a lease");
+        Self(
+            text.lines().filter_map(|line| line.split_once('=')).map(|(k, v)| (k.into(), v.into())).collect(),
+        )
+    }
+
+    #[track_caller]
+    fn get(&self, name: &str) -> &str {
+        self.0.get(name).unwrap_or_else(|| panic!("no {name} in {:?}", self.0))
+    }
+
+    /// The last number of the address.
+    #[track_caller]
+    fn host_number(&self) -> u8 {
+        let address = self.0.get("ip").or(self.0.get("new_ip_address")).expect("an address");
+        let number = address.strip_prefix("192.168.122.").expect("an address of the network");
+        number.parse().expect("a number")
+    }
+}
+
+#[test]
+fn udhcpc_gets_an_address_router_and_dns_and_is_connected() {
+    let lab = Lab::new(110);
+    let lease = lab.udhcpc(&lab.a, "").expect("there are addresses");
+    assert!((100..=110).contains(&lease.host_number()));
+    assert_eq!(lease.get("subnet"), "255.255.255.0");
+    assert_eq!(lease.get("router"), "192.168.122.1");
+    assert_eq!(lease.get("dns"), "192.0.2.53");
+    assert_eq!(lease.get("serverid"), "192.168.122.1");
+    lab.a.ping("192.168.122.1");
+}
+
+#[test]
+fn dhclient_gets_an_address_and_the_same_one_after_a_reboot() {
+    let lab = Lab::new(110);
+    let first = lab.dhclient(&lab.a);
+    assert!((100..=110).contains(&first.host_number()));
+    assert_eq!(first.get("reason"), "BOUND");
+    assert_eq!(first.get("new_routers"), "192.168.122.1");
+    assert_eq!(first.get("new_domain_name_servers"), "192.0.2.53");
+    let second = lab.dhclient(&lab.a);
+    assert_eq!(second.get("reason"), "REBOOT", "it asked for its old address");
+    assert_eq!(second.host_number(), first.host_number());
+}
+
+#[test]
+fn two_clients_get_different_addresses_and_both_leases_are_shown() {
+    let lab = Lab::new(110);
+    let a = lab.udhcpc(&lab.a, "-x hostname:alice").expect("there are addresses");
+    let b = lab.udhcpc(&lab.b, "-x hostname:bob").expect("there are addresses");
+    assert_ne!(a.host_number(), b.host_number());
+    lab.a.ping(b.get("ip"));
+    let leases = lab.switch.show("leases");
+    for (host, lease, name) in [(&lab.a, &a, "alice"), (&lab.b, &b, "bob")] {
+        let shown =
+            leases.as_array().expect("a list").iter().find(|shown| shown["address"] == lease.get("ip"));
+        let shown = shown.unwrap_or_else(|| panic!("{} isn't in {leases}", lease.get("ip")));
+        assert_eq!(shown["mac"], host.mac());
+        assert_eq!(shown["host_name"], name);
+    }
+}
+
+#[test]
+fn a_client_that_asks_for_its_old_address_gets_it_even_from_a_server_that_was_killed() {
+    let mut lab = Lab::new(110);
+    let lease = lab.udhcpc(&lab.a, "-r 192.168.122.107").expect("there are addresses");
+    assert_eq!(lease.host_number(), 107);
+    lab.switch.kill_and_restart();
+    let lease = lab.udhcpc(&lab.a, "-r 192.168.122.107").expect("there are addresses");
+    assert_eq!(lease.host_number(), 107);
+}
+
+#[test]
+fn when_every_address_is_taken_the_next_client_gets_none_until_one_is_released() {
+    let lab = Lab::new(100);
+    let first = lab.udhcpc(&lab.a, "-R").expect("there is one address");
+    assert_eq!(first.host_number(), 100);
+    // `-R` gave it back at the end; without it the lease stays.
+    let second = lab.udhcpc(&lab.b, "").expect("the address was released");
+    assert_eq!(second.host_number(), 100);
+    lab.udhcpc(&lab.a, "").err().expect("the only address is taken");
+    let drops = lab.switch.show("drops").to_string();
+    assert!(drops.contains("dhcp_range_full"), "{drops}");
+}
+
+#[test]
+fn a_client_that_renews_keeps_its_address() {
+    let lab = Lab::new(110);
+    let first = lab.udhcpc(&lab.a, "").expect("there are addresses");
+    let (script, told) = lab.script(&lab.a, "[ $1 = renew ] && env >$TOLD");
+    fs::remove_file(&told).expect("it was written");
+    let address = first.get("ip");
+    let client = lab.a.start(&format!("busybox udhcpc -f -i {DEVICE} -r {address} -s {}", script.display()));
+    crate::switch::wait_until("the lease is renewed", || {
+        // SIGUSR1 makes udhcpc renew; before it has its lease, it makes it discover.
+        let pid = rustix::process::Pid::from_child(&client.0);
+        rustix::process::kill_process(pid, rustix::process::Signal::USR1).expect("it runs");
+        std::thread::sleep(std::time::Duration::from_millis(500));
+        told.exists()
+    });
+    assert_eq!(Lease::read(&told).host_number(), first.host_number());
+}

@@ -1,0 +1,17 @@
+//! Whole-system tests: the real process, real taps, real network namespaces, real clients.
+//!
+//! Each test makes the hosts it needs (`host.rs`), runs the switch between them (`switch.rs`) and sends traffic from
+//! one to the other (`traffic.rs`, or ping and friends). Nothing outside of those namespaces is touched, so tests run
+//! side by side. They need root, or a user namespace: `cargo xtask test` sees to it.
+
+mod bridge;
+mod demo;
+mod dhcp;
+mod host;
+mod junk;
+mod mtu_offload;
+mod nat;
+mod process;
+mod route;
+mod switch;
+mod traffic;

@@ -1,0 +1,210 @@
+//! Masquerade and published ports between guests and a host outside, which has no route to the guests.
+
+use std::io;
+use std::net::SocketAddr;
+
+use crate::host::Host;
+use crate::switch::{Switch, tap};
+use crate::traffic::{TcpServer, at, try_connect, udp, udp_exchange};
+
+/// Two guests behind an uplink, and a host outside.
+///
+/// ```text
+/// a 192.168.122.10 ┐
+///                  ├ 192.168.122.1 [switch] 10.180.13.2 ── 10.180.13.1 outside, also 203.0.113.1
+/// b 192.168.122.11 ┘
+/// ```
+struct Lab {
+    a: Host,
+    b: Host,
+    outside: Host,
+    switch: Switch,
+}
+
+impl Lab {
+    fn new() -> Self {
+        Self::with("nat", "")
+    }
+
+    /// With further keys of the network.
+    fn with(mode: &str, keys: &str) -> Self {
+        let (a, b, outside) = (Host::new(), Host::new(), Host::new());
+        let switch = Switch::start(&format!(
+            "[network.default]\nmode = \"{mode}\"\naddress = \"192.168.122.1/24\"\nuplink = \"wan\"\n{keys}\n{}{}\
+             [uplink.wan]\ntype = \"tap\"\ndevice = \"eth0\"\nnetns = \"{outside}\"\n\
+             address = \"10.180.13.2/24\"\ngateway = \"10.180.13.1\"\n",
+            tap("default", "a", &a),
+            tap("default", "b", &b),
+        ));
+        for (guest, address) in [(&a, "192.168.122.10/24"), (&b, "192.168.122.11/24")] {
+            guest.address(address);
+            guest.gateway("192.168.122.1");
+        }
+        outside.address("10.180.13.1/24");
+        outside.run("ip address add 203.0.113.1/32 dev lo");
+        Self { a, b, outside, switch }
+    }
+}
+
+#[test]
+fn s5_masquerade_shows_the_outside_only_the_uplinks_address() {
+    let lab = Lab::new();
+    lab.a.ping("10.180.13.1");
+    lab.a.ping("203.0.113.1");
+    let server = TcpServer::listen(&lab.outside, "203.0.113.1:80");
+    for guest in [&lab.a, &lab.b] {
+        let peer = server.exchange(guest, "203.0.113.1:80", 1 << 20);
+        assert_eq!(peer.ip().to_string(), "10.180.13.2");
+    }
+    let to = udp(&lab.outside, "203.0.113.1:53");
+    let from = udp(&lab.a, "192.168.122.10:5000");
+    let peer = udp_exchange(&from, &to, "203.0.113.1:53", 100);
+    assert_eq!(peer, SocketAddr::V4(at("10.180.13.2:5000")), "a free source port is kept");
+    lab.switch.terminate();
+}
+
+#[test]
+fn s5_pings_of_two_guests_with_one_identifier_keep_apart() {
+    let lab = Lab::new();
+    // `-e` sets the identifier of the echoes.
+    let ping = "ping -n -q -e 77 -c 20 -i 0.05 10.180.13.1";
+    std::thread::scope(|scope| {
+        let tasks = [&lab.a, &lab.b].map(|guest| scope.spawn(move || guest.run(ping)));
+        for task in tasks {
+            let printed = task.join().expect("pings are answered");
+            assert!(
+                printed.contains("20 received, 0% packet loss") && !printed.contains("duplicates"),
+                "{printed}"
+            );
+        }
+    });
+}
+
+#[test]
+fn two_guests_with_the_same_source_port_are_told_apart() {
+    let lab = Lab::new();
+    let to = udp(&lab.outside, "10.180.13.1:53");
+    let peers = [(&lab.a, "192.168.122.10:5000"), (&lab.b, "192.168.122.11:5000")].map(|(guest, address)| {
+        let from = udp(guest, address);
+        udp_exchange(&from, &to, "10.180.13.1:53", 64)
+    });
+    assert_ne!(peers[0], peers[1]);
+}
+
+#[test]
+fn s7_dnat_of_a_port_to_the_same_port_of_a_guest() {
+    let lab = Lab::with("nat", "publish = [\"80:192.168.122.10:80/tcp\"]");
+    let peer =
+        TcpServer::listen(&lab.a, "192.168.122.10:80").exchange(&lab.outside, "10.180.13.2:80", 1 << 20);
+    assert_eq!(peer.ip().to_string(), "10.180.13.1", "the guest sees who the client is");
+}
+
+#[test]
+fn s7_dnat_of_a_port_to_another_port_of_a_guest() {
+    let lab = Lab::with("nat", "publish = [\"80:192.168.122.10:10080/tcp\", \"81:192.168.122.11:80/tcp\"]");
+    TcpServer::listen(&lab.a, "192.168.122.10:10080").exchange(&lab.outside, "10.180.13.2:80", 1 << 20);
+    TcpServer::listen(&lab.b, "192.168.122.11:80").exchange(&lab.outside, "10.180.13.2:81", 1 << 20);
+    lab.a.ping("10.180.13.1");
+}
+
+#[test]
+fn s8_a_tcp_client_outside_is_served_by_a_guest_through_a_published_port() {
+    let lab =
+        Lab::with("nat", "publish = [\"8888:192.168.122.10:8080/tcp\", \"5353:192.168.122.11:53/udp\"]");
+    TcpServer::listen(&lab.a, "192.168.122.10:8080").exchange(&lab.outside, "10.180.13.2:8888", 8 << 20);
+    let (from, to) = (udp(&lab.outside, "10.180.13.1:4000"), udp(&lab.b, "192.168.122.11:53"));
+    udp_exchange(&from, &to, "10.180.13.2:5353", 512);
+}
+
+#[test]
+fn nobody_outside_reaches_a_guest_unasked() {
+    let lab = Lab::new();
+    lab.a.ping("10.180.13.1");
+    lab.outside.run("ip route add 192.168.122.0/24 via 10.180.13.2");
+    lab.outside.cannot_ping("192.168.122.10");
+    let _server = TcpServer::listen(&lab.a, "192.168.122.10:80");
+    try_connect(&lab.outside, "192.168.122.10:80").expect_err("the guest's own address isn't reachable");
+    try_connect(&lab.outside, "10.180.13.2:80").expect_err("nothing is published");
+    let drops = lab.switch.show("drops").to_string();
+    assert!(drops.contains("nat_unsolicited"), "{drops}");
+}
+
+#[test]
+fn a_closed_udp_port_outside_is_reported_to_the_guest() {
+    let lab = Lab::new();
+    let socket = udp(&lab.a, "192.168.122.10:5000");
+    socket.connect("203.0.113.1:9").expect("UDP connects to anything");
+    socket.send(b"anybody?").expect("the datagram leaves");
+    let error = socket.recv(&mut [0; 16]).expect_err("nobody is there");
+    assert_eq!(error.kind(), io::ErrorKind::ConnectionRefused);
+}
+
+#[test]
+fn a_closed_tcp_port_outside_is_reported_to_the_guest() {
+    let lab = Lab::new();
+    let error = try_connect(&lab.a, "203.0.113.1:9").expect_err("nobody is there");
+    assert_eq!(error.kind(), io::ErrorKind::ConnectionRefused);
+}
+
+#[test]
+fn a_packet_whose_time_to_live_ends_at_the_switch_is_reported_by_it() {
+    let lab = Lab::new();
+    let printed = lab.a.try_run("ping -n -c 1 -W 2 -t 1 203.0.113.1").expect_err("it can't arrive");
+    assert!(printed.contains("From 192.168.122.1") && printed.contains("Time to live exceeded"), "{printed}");
+}
+
+#[test]
+fn a_packet_whose_time_to_live_ends_beyond_the_switch_is_reported_to_the_guest() {
+    let lab = Lab::new();
+    // The outside host is a router now; what lies behind it doesn't matter, the packet ends there.
+    lab.outside.run("sysctl -qw net.ipv4.ip_forward=1");
+    lab.outside.run("ip link add far type dummy");
+    lab.outside.run("ip address add 198.51.100.1/24 dev far");
+    lab.outside.run("ip link set far up");
+    let printed = lab.a.try_run("ping -n -c 1 -W 2 -t 2 198.51.100.9").expect_err("it can't arrive");
+    assert!(printed.contains("From 10.180.13.1") && printed.contains("Time to live exceeded"), "{printed}");
+}
+
+#[test]
+fn large_transfers_through_masquerade_arrive_unharmed() {
+    let lab = Lab::new();
+    TcpServer::listen(&lab.outside, "10.180.13.1:80").exchange(&lab.a, "10.180.13.1:80", 128 << 20);
+}
+
+#[test]
+fn fragmented_datagrams_pass_masquerade_in_both_directions() {
+    let lab = Lab::new();
+    let (from, to) = (udp(&lab.a, "192.168.122.10:5000"), udp(&lab.outside, "10.180.13.1:53"));
+    for len in [1473, 4000, 9000, 65_507] {
+        udp_exchange(&from, &to, "10.180.13.1:53", len);
+    }
+    lab.a.run("ping -n -c 1 -W 3 -s 8000 10.180.13.1");
+}
+
+#[test]
+fn hundreds_of_connections_each_get_their_flow() {
+    let lab = Lab::new();
+    let server = TcpServer::listen(&lab.outside, "10.180.13.1:80");
+    for _ in 0..300 {
+        server.exchange(&lab.a, "10.180.13.1:80", 100);
+    }
+    let flows = lab.switch.show("flows");
+    let tcp = flows.as_array().expect("a list").iter().filter(|flow| flow["protocol"] == "tcp").count();
+    assert!((1..=300).contains(&tcp), "{tcp} flows");
+}
+
+#[test]
+fn guests_of_a_nat_network_reach_each_other_and_their_gateway() {
+    let lab = Lab::new();
+    lab.a.ping("192.168.122.11");
+    lab.a.ping("192.168.122.1");
+    lab.a.ping("10.180.13.2");
+}
+
+#[test]
+fn isolated_guests_reach_the_outside_but_not_each_other() {
+    let lab = Lab::with("nat-isolated", "");
+    lab.a.ping("10.180.13.1");
+    lab.b.ping("10.180.13.1");
+    lab.a.cannot_ping("192.168.122.11");
+}

@@ -1,0 +1,178 @@
+//! Traffic with content that is checked byte by byte.
+
+use std::io::{self, Read, Write};
+use std::net::{Shutdown, SocketAddr, SocketAddrV4, TcpListener, TcpStream, UdpSocket};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use crate::host::Host;
+
+/// How long a socket may stay silent.
+const SILENCE: Duration = Duration::from_secs(10);
+/// How long an exchange may take.
+const LIMIT: Duration = Duration::from_secs(60);
+
+/// A socket address from text.
+pub fn at(address: &str) -> SocketAddrV4 {
+    address.parse().expect("an address and port")
+}
+
+/// A server in `host`, and whoever it has served.
+pub struct TcpServer(TcpListener);
+
+impl TcpServer {
+    /// Listens on `address` of `host`.
+    #[track_caller]
+    pub fn listen(host: &Host, address: &str) -> Self {
+        let listener = host.enter(|| TcpListener::bind(address)).expect("the address is the host's");
+        listener.set_nonblocking(true).expect("a listener can");
+        Self(listener)
+    }
+
+    fn accept(&self) -> io::Result<(TcpStream, SocketAddr)> {
+        let start = Instant::now();
+        loop {
+            match self.0.accept() {
+                Ok((stream, peer)) => {
+                    stream.set_nonblocking(false)?;
+                    return Ok((stream, peer));
+                }
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock && start.elapsed() < SILENCE => {
+                    thread::sleep(Duration::from_millis(5));
+                }
+                Err(error) => return Err(error),
+            }
+        }
+    }
+
+    /// A client in `host` connects to `address`; both sides send `bytes` at once and check what they get.
+    /// Returns the client's address as the server saw it.
+    #[track_caller]
+    pub fn exchange(&self, host: &Host, address: &str, bytes: u64) -> SocketAddr {
+        let connect = || TcpStream::connect_timeout(&at(address).into(), SILENCE);
+        let client = host.enter(connect).unwrap_or_else(|error| panic!("connect to {address}: {error}"));
+        let (server, peer) = self.accept().expect("the client connected");
+        thread::scope(|scope| {
+            let tasks = [
+                scope.spawn(|| send(&client, 1, bytes)),
+                scope.spawn(|| receive(&client, 2, bytes)),
+                scope.spawn(|| send(&server, 2, bytes)),
+                scope.spawn(|| receive(&server, 1, bytes)),
+            ];
+            let names = ["client sends", "client receives", "server sends", "server receives"];
+            for (name, task) in names.into_iter().zip(tasks) {
+                let result = task.join().expect("tasks don't panic");
+                result.unwrap_or_else(|error| panic!("{name} (the server saw {peer}): {error}"));
+            }
+        });
+        peer
+    }
+}
+
+/// Whether a client in `host` can connect to `address`, and why not.
+pub fn try_connect(host: &Host, address: &str) -> io::Result<TcpStream> {
+    host.enter(|| TcpStream::connect_timeout(&at(address).into(), Duration::from_secs(2)))
+}
+
+fn send(mut stream: &TcpStream, seed: u64, bytes: u64) -> io::Result<()> {
+    stream.set_write_timeout(Some(SILENCE))?;
+    let mut content = Content::new(seed);
+    let start = Instant::now();
+    let mut left = bytes;
+    let mut buffer = [0; 1 << 16];
+    while left > 0 {
+        let chunk = &mut buffer[..left.min(1 << 16) as usize];
+        content.fill(chunk);
+        stream.write_all(chunk)?;
+        left -= chunk.len() as u64;
+        in_time(start)?;
+    }
+    stream.shutdown(Shutdown::Write)
+}
+
+fn receive(mut stream: &TcpStream, seed: u64, bytes: u64) -> io::Result<()> {
+    stream.set_read_timeout(Some(SILENCE))?;
+    let mut content = Content::new(seed);
+    let start = Instant::now();
+    let mut got = 0;
+    let (mut buffer, mut expected) = ([0; 1 << 16], [0; 1 << 16]);
+    loop {
+        let n = stream.read(&mut buffer)?;
+        if n == 0 {
+            break;
+        }
+        content.fill(&mut expected[..n]);
+        if let Some(place) = (0..n).find(|&i| buffer[i] != expected[i]) {
+            return Err(io::Error::other(format!("wrong content at byte {}", got + place as u64)));
+        }
+        got += n as u64;
+        in_time(start)?;
+    }
+    if got == bytes { Ok(()) } else { Err(io::Error::other(format!("{got} bytes of {bytes} came"))) }
+}
+
+fn in_time(start: Instant) -> io::Result<()> {
+    if start.elapsed() < LIMIT { Ok(()) } else { Err(io::ErrorKind::TimedOut.into()) }
+}
+
+/// A UDP socket in `host`, bound to `address`.
+#[track_caller]
+pub fn udp(host: &Host, address: &str) -> UdpSocket {
+    let socket = host.enter(|| UdpSocket::bind(address)).expect("the address is the host's");
+    socket.set_read_timeout(Some(Duration::from_secs(3))).expect("more than zero");
+    socket
+}
+
+/// `from` sends `len` bytes to `address`, `to` must receive them unharmed and answers; `from` must receive the
+/// answer, from where it had sent to. Returns `from`'s address as `to` saw it.
+#[track_caller]
+pub fn udp_exchange(from: &UdpSocket, to: &UdpSocket, address: &str, len: usize) -> SocketAddr {
+    let address = SocketAddr::V4(at(address));
+    let mut buffer = vec![0; 1 << 16];
+    let question = Content::bytes(len as u64, len);
+    from.send_to(&question, address).expect("the datagram leaves");
+    let (n, peer) =
+        to.recv_from(&mut buffer).unwrap_or_else(|error| panic!("{len} bytes to {address}: {error}"));
+    assert!(buffer[..n] == question, "{n} other bytes came than the {len} sent");
+    let answer = Content::bytes(!(len as u64), len);
+    to.send_to(&answer, peer).expect("the answer leaves");
+    let (n, source) =
+        from.recv_from(&mut buffer).unwrap_or_else(|error| panic!("answer of {len} bytes: {error}"));
+    assert_eq!(source, address, "the answer came from elsewhere");
+    assert!(buffer[..n] == answer, "{n} other bytes came than the {len} of the answer");
+    peer
+}
+
+/// A reproducible stream of bytes in which nothing repeats within reach, so that lost, doubled and swapped pieces show.
+struct Content {
+    state: u64,
+    word: [u8; 8],
+    used: usize,
+}
+
+impl Content {
+    fn new(seed: u64) -> Self {
+        Self { state: seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1, word: [0; 8], used: 8 }
+    }
+
+    fn bytes(seed: u64, len: usize) -> Vec<u8> {
+        let mut bytes = vec![0; len];
+        Self::new(seed).fill(&mut bytes);
+        bytes
+    }
+
+    fn fill(&mut self, bytes: &mut [u8]) {
+        for byte in bytes {
+            if self.used == self.word.len() {
+                // Marsaglia's xorshift64.
+                self.state ^= self.state << 13;
+                self.state ^= self.state >> 7;
+                self.state ^= self.state << 17;
+                self.word = self.state.to_le_bytes();
+                self.used = 0;
+            }
+            *byte = self.word[self.used];
+            self.used += 1;
+        }
+    }
+}
