@@ -20,7 +20,7 @@ use std::net::{Ipv4Addr, SocketAddrV4};
 use std::time::Duration;
 
 use packet::Ipv4Cidr;
-use tapio::NetnsHandle;
+use tapio::{NetnsHandle, Signals};
 
 use self::host::Host;
 use self::screen::Screen;
@@ -35,18 +35,17 @@ pub fn run() -> Result<(), DemoError> {
     become_root()?;
     let hosts = Hosts::new().map_err(DemoError::Namespaces)?;
     let config = hosts.config();
-    let mut screen = Screen::stdout();
-    screen.text(PICTURE)?;
-    screen.heading("The configuration")?;
-    screen.text(&config)?;
+    let mut stage = Stage { screen: Screen::stdout(), signals: Signals::new()? };
+    stage.screen.text(PICTURE)?;
+    stage.screen.heading("The configuration")?;
+    stage.screen.text(&config)?;
     let mut switch = Switch::start(&config)?;
-    let result = show_all(&mut screen, &hosts, &mut switch);
+    let result = show_all(&mut stage, &hosts, &mut switch);
     match &result {
-        Ok(()) => screen
-            .heading("Everything worked. Now write a configuration of your own: docs/configuration.md")?,
+        Ok(()) => stage.screen.heading(GOODBYE)?,
         Err(_) => {
-            screen.heading("The log of the switch")?;
-            screen.text(&switch.log())?;
+            stage.screen.heading("The log of the switch")?;
+            stage.screen.text(&switch.log())?;
         }
     }
     result
@@ -110,46 +109,63 @@ impl Hosts {
     }
 }
 
-type Out = Screen<io::Stdout>;
+/// Where the demo takes place.
+struct Stage {
+    screen: Screen<io::Stdout>,
+    /// Taken over, so that an interrupted demo leaves nothing behind either.
+    signals: Signals,
+}
 
-fn show_all(screen: &mut Out, hosts: &Hosts, switch: &mut Switch) -> Result<(), DemoError> {
-    screen.heading("What it does")?;
-    step(screen, "The switch starts", || {
+impl Stage {
+    /// Prints a line about what `see` has seen.
+    fn step(
+        &mut self,
+        what: &'static str,
+        see: impl FnOnce() -> io::Result<String>,
+    ) -> Result<(), DemoError> {
+        let seen = match self.signals.next() {
+            Some(_) => Err(io::ErrorKind::Interrupted.into()),
+            None => see(),
+        };
+        self.screen.step(what, &seen)?;
+        seen.map(drop).map_err(|source| DemoError::Step(what, source))
+    }
+}
+
+fn show_all(stage: &mut Stage, hosts: &Hosts, switch: &mut Switch) -> Result<(), DemoError> {
+    stage.screen.heading("What it does")?;
+    stage.step("The switch starts", || {
         switch.wait_until_ready()?;
         hosts.carol.configure(CAROL, None)?;
         Ok("one network, one uplink, three taps".to_owned())
     })?;
-    show_reachability(screen, hosts)?;
-    show_speed(screen, hosts)?;
-    for (what, title) in [
-        ("fdb", "The forwarding database: who is behind which port"),
-        ("flows", "The flows: connections through NAT"),
-        ("nat", "The NAT rules"),
-    ] {
+    show_reachability(stage, hosts)?;
+    show_speed(stage, hosts)?;
+    for (what, title) in TABLES {
         let table = switch.show(what)?;
-        screen.heading(title)?;
-        screen.text(&table)?;
+        stage.screen.heading(title)?;
+        stage.screen.text(&table)?;
     }
-    screen.heading("And the end")?;
-    step(screen, "The switch stops", || {
+    stage.screen.heading("And the end")?;
+    stage.step("The switch stops", || {
         switch.stop()?;
         hosts.alice.expect_no_device()?;
         Ok("its devices are gone".to_owned())
     })
 }
 
-fn show_reachability(screen: &mut Out, Hosts { alice, bob, carol }: &Hosts) -> Result<(), DemoError> {
-    step(screen, "Alice asks for an address by DHCP", || leased(alice, ALICE))?;
-    step(screen, "Bob does too", || leased(bob, BOB))?;
-    step(screen, "Alice pings bob", || alice.ping(BOB).map(round_trip))?;
-    step(screen, "Alice pings carol, through NAT", || alice.ping(CAROL.address()).map(round_trip))?;
-    step(screen, "Alice sends carol 256 MiB by TCP, through NAT", || {
+fn show_reachability(stage: &mut Stage, Hosts { alice, bob, carol }: &Hosts) -> Result<(), DemoError> {
+    stage.step("Alice asks for an address by DHCP", || leased(alice, ALICE))?;
+    stage.step("Bob does too", || leased(bob, BOB))?;
+    stage.step("Alice pings bob", || alice.ping(BOB).map(round_trip))?;
+    stage.step("Alice pings carol, through NAT", || alice.ping(CAROL.address()).map(round_trip))?;
+    stage.step("Alice sends carol 256 MiB by TCP, through NAT", || {
         let server = SocketAddrV4::new(CAROL.address(), 5000);
         let arrived = transfer(&carol.listen(server.port())?, &|| alice.connect(server), 256 << 20)?;
         expect_from(UPLINK, &arrived)?;
         Ok(format!("every byte right; carol saw {}, the uplink", arrived.from.ip()))
     })?;
-    step(screen, "Carol is served by bob, at the uplink's port 8080", || {
+    stage.step("Carol is served by bob at 203.0.113.1:8080", || {
         let server = SocketAddrV4::new(UPLINK, 8080);
         let arrived = transfer(&bob.listen(80)?, &|| carol.connect(server), 16 << 20)?;
         expect_from(CAROL.address(), &arrived)?;
@@ -157,26 +173,15 @@ fn show_reachability(screen: &mut Out, Hosts { alice, bob, carol }: &Hosts) -> R
     })
 }
 
-fn show_speed(screen: &mut Out, Hosts { alice, bob, carol }: &Hosts) -> Result<(), DemoError> {
+fn show_speed(stage: &mut Stage, Hosts { alice, bob, carol }: &Hosts) -> Result<(), DemoError> {
     let speed = |server: &Host, address| {
         let server_address = SocketAddrV4::new(address, 5001);
         let arrived =
             flood(&server.listen(5001)?, &|| alice.connect(server_address), Duration::from_secs(2))?;
         Ok(format!("{:.1} Gbit/s", arrived.gbit_per_second()))
     };
-    step(screen, "Alice to bob, one TCP stream", || speed(bob, BOB))?;
-    step(screen, "Alice to carol through NAT, one TCP stream", || speed(carol, CAROL.address()))
-}
-
-/// Prints a line about what `see` has seen.
-fn step(
-    screen: &mut Out,
-    what: &'static str,
-    see: impl FnOnce() -> io::Result<String>,
-) -> Result<(), DemoError> {
-    let seen = see();
-    screen.step(what, &seen)?;
-    seen.map(drop).map_err(|source| DemoError::Step(what, source))
+    stage.step("Alice to bob, one TCP stream", || speed(bob, BOB))?;
+    stage.step("Alice to carol through NAT, one TCP stream", || speed(carol, CAROL.address()))
 }
 
 fn leased(host: &Host, expected: Ipv4Addr) -> io::Result<String> {
@@ -217,6 +222,15 @@ const CAROL: Ipv4Cidr = match Ipv4Cidr::new(Ipv4Addr::new(203, 0, 113, 2), 24) {
 /// The first two addresses of the range in [`CONFIG`], which go to the first two clients.
 const ALICE: Ipv4Addr = Ipv4Addr::new(192, 168, 77, 10);
 const BOB: Ipv4Addr = Ipv4Addr::new(192, 168, 77, 11);
+
+/// What `tapswitch show` is asked for.
+const TABLES: [(&str, &str); 3] = [
+    ("fdb", "The forwarding database: who is behind which port (tapswitch show fdb)"),
+    ("flows", "The connections through NAT (tapswitch show flows)"),
+    ("nat", "The NAT rules (tapswitch show nat)"),
+];
+
+const GOODBYE: &str = "Everything worked. Next, a configuration of your own: docs/configuration.md";
 
 const PICTURE: &str = r#"
      alice            bob                        carol

@@ -33,7 +33,8 @@ impl<W: Write> Screen<W> {
     /// # Errors
     /// Nobody reads any more.
     pub fn text(&mut self, text: &str) -> io::Result<()> {
-        text.trim_matches('\n').lines().try_for_each(|line| writeln!(self.out, "   {line}"))
+        let mut lines = text.trim_matches('\n').lines();
+        lines.try_for_each(|line| writeln!(self.out, "{}", format!("   {line}").trim_end()))
     }
 
     /// A step's line: what was to be seen, and what was.

@@ -112,4 +112,4 @@ const CONFIG: &str = "tapswitch.toml";
 const CONTROL: &str = "control.sock";
 const LOG: &str = "log";
 /// What the switch logs when every port is up.
-const READY: &str = "ready";
+const READY: &str = "tapswitch: ready";

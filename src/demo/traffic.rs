@@ -80,7 +80,12 @@ fn exchange(
         (client.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic)), received)
     });
     // If both failed, the client knows better why.
-    sent.and(received)
+    sent.and(received).map_err(|error| match error.kind() {
+        io::ErrorKind::WouldBlock => {
+            io::Error::new(io::ErrorKind::TimedOut, format!("nothing moved for {} s", PATIENCE.as_secs()))
+        }
+        _ => error,
+    })
 }
 
 /// Reads so many blocks, and compares them with what they should be.
