@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! first fragment  ─▶ translated by its flow; (src, dst, protocol, id) ─▶ new addresses, for 30 s
-//! later fragment  ─▶ found: gets these addresses; not found: dropped
+//! later fragment  ─▶ found: gets these addresses; not found: a miss, and it can't start a flow
 //! ```
 //!
 //! The table has a fixed size; in a set of four, a new datagram takes the place of the oldest. So a flood of first
@@ -59,17 +59,16 @@ impl Fragments {
     /// Gives a later fragment the addresses that its first one got.
     #[cold]
     pub(crate) fn translate_later(&self, packet: &mut NatPacket<'_>, now: Millis) -> Known {
-        if is_unsafe(packet) {
-            return Known::Drop(DropReason::BadFragment);
-        }
         let key = key_of(&packet.ip);
         let set = &self.sets[set_of(&self.hash, key)];
-        match set.iter().flatten().find(|datagram| datagram.key == key && now < datagram.expires) {
+        let is_it = |datagram: &&Datagram| datagram.key == key && now < datagram.expires;
+        match set.iter().flatten().find(is_it) {
+            Some(_) if is_unsafe(packet) => Known::Drop(DropReason::BadFragment),
             Some(datagram) => {
                 packet.rewrite_addresses(datagram.src, datagram.dst);
                 Known::Translated
             }
-            None => Known::Drop(DropReason::FragmentWithoutFirst),
+            None => Known::Miss,
         }
     }
 }

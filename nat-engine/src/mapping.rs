@@ -93,9 +93,4 @@ impl Mappings {
             self.mappings.remove(id);
         }
     }
-
-    #[cfg(test)]
-    pub(crate) const fn len(&self) -> usize {
-        self.mappings.len()
-    }
 }

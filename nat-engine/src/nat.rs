@@ -202,7 +202,13 @@ impl Nat {
     fn translate_without_tuple(&mut self, packet: &mut NatPacket<'_>, now: Millis) -> Known {
         match packet.ip.l4 {
             L4::IcmpError => icmp::translate_error(packet, &self.flows),
-            L4::None => self.fragments.translate_later(packet, now),
+            L4::None => match self.fragments.translate_later(packet, now) {
+                // Sent to the outside address of some inside host: we can't tell which.
+                Known::Miss if self.config.addresses.contains(&Some(packet.ip.dst)) => {
+                    Known::Drop(DropReason::FragmentWithoutFirst)
+                }
+                known => known,
+            },
             _ => Known::Miss,
         }
     }

@@ -1,0 +1,105 @@
+//! Fragments: the first one has the ports, the later ones follow it.
+#![allow(clippy::unwrap_used)]
+
+mod world;
+
+use packet::builder::eth;
+use packet::wire::Ipv4Header;
+use packet::{DropReason, Protocol};
+use world::*;
+
+use std::net::Ipv4Addr;
+
+/// The fragments of a UDP datagram, 40 bytes of layer 4 each, as they'd be on the wire.
+fn fragments(src: Ipv4Addr, dst: Ipv4Addr, ports: (u16, u16), id: u16) -> Vec<Vec<u8>> {
+    let whole = eth().ipv4(src, dst).udp(ports.0, ports.1).payload(&[7; 100]);
+    let chunks: Vec<_> = whole[34..].chunks(40).collect();
+    let last = chunks.len() - 1;
+    let numbered = |(index, chunk): (usize, &&[u8])| {
+        let more = if index < last { Ipv4Header::MF } else { 0 };
+        raw(src, dst, Protocol::UDP, id, more | (index * 40 / 8) as u16, chunk)
+    };
+    chunks.iter().enumerate().map(numbered).collect()
+}
+
+#[test]
+fn rfc4787_req14_fragments_pass_in_both_directions() {
+    let mut world = World::new();
+    let sent = fragments(GUEST, REMOTE, (5000, 53), 9);
+    let left = fragments(PUBLIC, REMOTE, (5000, 53), 9);
+    for (sent, left) in sent.iter().zip(&left) {
+        assert_eq!(&world.guest_sends(sent).unwrap(), left);
+    }
+    let answer = fragments(REMOTE, PUBLIC, (53, 5000), 10);
+    let delivered = fragments(REMOTE, GUEST, (53, 5000), 10);
+    for (answer, delivered) in answer.iter().zip(&delivered) {
+        assert_eq!(&world.remote_sends(answer).unwrap(), delivered);
+    }
+    assert_eq!(world.counts(), (1, 1, 0));
+}
+
+#[test]
+fn later_fragments_may_come_in_any_order_after_the_first() {
+    let mut world = World::new();
+    let sent = fragments(GUEST, REMOTE, (5000, 53), 9);
+    let left = fragments(PUBLIC, REMOTE, (5000, 53), 9);
+    for index in [0, 2, 1, 1] {
+        assert_eq!(world.guest_sends(&sent[index]).as_ref(), Ok(&left[index]));
+    }
+}
+
+#[test]
+fn a_later_fragment_without_its_first_is_dropped() {
+    let mut world = World::new();
+    let [first, later, _] = &fragments(GUEST, REMOTE, (5000, 53), 9)[..] else { panic!() };
+    assert_eq!(world.guest_sends(later), Err(DropReason::FragmentWithoutFirst));
+    let inbound = &fragments(REMOTE, PUBLIC, (53, 5000), 9)[1];
+    assert_eq!(world.remote_sends(inbound), Err(DropReason::FragmentWithoutFirst));
+    world.guest_sends(first).unwrap();
+    assert!(world.guest_sends(later).is_ok());
+    let other = &fragments(GUEST, REMOTE, (5000, 53), 10)[1];
+    assert_eq!(world.guest_sends(other), Err(DropReason::FragmentWithoutFirst));
+}
+
+#[test]
+fn fragments_are_waited_for_half_a_minute() {
+    let mut world = World::new();
+    let sent = fragments(GUEST, REMOTE, (5000, 53), 9);
+    world.guest_sends(&sent[0]).unwrap();
+    world.wait(29_999);
+    assert!(world.guest_sends(&sent[1]).is_ok());
+    world.wait(1);
+    assert_eq!(world.guest_sends(&sent[2]), Err(DropReason::FragmentWithoutFirst));
+}
+
+#[test]
+fn rfc4787_req14a_a_flood_of_first_fragments_does_not_hurt_datagrams_in_order() {
+    let mut world = World::new();
+    for id in 0..20_000 {
+        world.guest_sends(&fragments(GUEST2, REMOTE, (6000, 53), id)[0]).unwrap();
+        if id % 100 == 0 {
+            for fragment in fragments(GUEST, REMOTE, (5000, 53), id) {
+                world.guest_sends(&fragment).unwrap();
+            }
+        }
+    }
+}
+
+#[test]
+fn a_fragment_that_makes_the_datagram_too_long_is_dropped() {
+    let mut world = World::new();
+    let sent = fragments(GUEST, REMOTE, (5000, 53), 9);
+    world.guest_sends(&sent[0]).unwrap();
+    let ping_of_death = raw(GUEST, REMOTE, Protocol::UDP, 9, 0x1fff, &[0; 100]);
+    assert_eq!(world.guest_sends(&ping_of_death), Err(DropReason::BadFragment));
+}
+
+#[test]
+fn a_fragment_that_overwrites_tcp_flags_is_dropped() {
+    let mut world = World::new();
+    let syn = eth().ipv4(GUEST, REMOTE).tcp(5000, 80, SYN).payload(&[0; 4]);
+    let part = |flags, chunk: &[u8]| raw(GUEST, REMOTE, Protocol::TCP, 9, flags, chunk);
+    world.guest_sends(&part(Ipv4Header::MF, &syn[34..])).unwrap();
+    assert_eq!(world.guest_sends(&part(1, &[0; 40])), Err(DropReason::BadFragment));
+    assert!(world.guest_sends(&part(3, &[0; 40])).is_ok());
+}
