@@ -190,6 +190,9 @@ impl Driver {
             Ok(Rx::Drained) => {}
             Err(error) => return self.lose(id, &error, now),
         }
+        if !self.worker.link(id) {
+            self.recheck_ports(now);
+        }
         if self.burst.is_empty() {
             return;
         }
