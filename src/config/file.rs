@@ -90,9 +90,11 @@ pub(super) struct EngineTable {
 pub(super) fn read(text: &str) -> Result<FileConfig, Vec<Mistake>> {
     let (document, errors) = DeTable::parse_recoverable(text);
     if !errors.is_empty() {
-        let end = text.len()..text.len();
-        let mistake =
-            |error: toml::de::Error| Mistake::new(error.span().unwrap_or(end.clone()), error.message(), "");
+        let mistake = |error: toml::de::Error| {
+            let place = error.span().unwrap_or(text.len()..text.len());
+            let help = if error.message() == "duplicate key" { "remove one of the two" } else { "" };
+            Mistake::new(place, error.message(), help)
+        };
         return Err(errors.into_iter().map(mistake).collect());
     }
     let mut mistakes = Vec::new();

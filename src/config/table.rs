@@ -91,8 +91,12 @@ impl<'d, 'm> Table<'d, 'm> {
         self.asked.push(key);
         let Some(value) = self.entries.get(key) else { return Vec::new() };
         let Some(entries) = value.get_ref().as_table() else {
-            let help = format!("write its keys below [{key}.NAME]");
-            self.mistakes.push(Mistake::new(value.span(), format!("`{key}` is a table of tables"), help));
+            let message = format!("this is {}, not sections named {key}.NAME", kind(value.get_ref()));
+            self.mistakes.push(Mistake::new(
+                value.span(),
+                message,
+                "write a section for each, and its keys below",
+            ));
             return Vec::new();
         };
         let named = |(name, value): (&Spanned<_>, &'d Spanned<DeValue<'d>>)| {
@@ -103,9 +107,13 @@ impl<'d, 'm> Table<'d, 'm> {
             match value.get_ref().as_table() {
                 Some(entries) => Some((name, entries)),
                 None => {
-                    let message = format!("`{}` is neither a key of `{key}` nor a table", name.get_ref());
-                    let help = format!("write [{key}.{}] and its keys below", name.get_ref());
-                    self.mistakes.push(Mistake::new(name.span(), message, help));
+                    let message = format!(
+                        "this is {}, not the section {key}.{}",
+                        kind(value.get_ref()),
+                        name.get_ref()
+                    );
+                    let help = "write a section with this name, and its keys below";
+                    self.mistakes.push(Mistake::new(value.span(), message, help));
                     None
                 }
             }
@@ -118,14 +126,17 @@ impl<'d, 'm> Table<'d, 'm> {
         self.asked.push(key);
         let (name, value) = self.entries.get_key_value(key)?;
         let table = value.get_ref().as_table().map(|entries| (name.span(), entries));
-        let wrong = || Wrong::new(format!("`{key}` is a table"), format!("write its keys below [{key}]"));
+        let wrong = || {
+            let message = format!("this is {}, not the section {key}", kind(value.get_ref()));
+            Wrong::new(message, "write a section with this name, and its keys below")
+        };
         self.keep(value.span(), table.ok_or_else(wrong)).map(Spanned::into_inner)
     }
 
     /// A key that a later version has: `why` says what this one has instead.
     pub(super) fn not_yet(&mut self, key: &'static str, why: &str) {
-        self.asked.push(key);
         if let Some((name, _)) = self.entries.get_key_value(key) {
+            self.asked.push(key);
             self.mistakes.push(Mistake::new(name.span(), format!("`{key}` is not supported yet"), why));
         }
     }
@@ -206,7 +217,7 @@ pub(super) fn kind(value: &DeValue<'_>) -> &'static str {
 }
 
 /// The one of `names` that is nearest to `wrong`, or all of them where none is near.
-fn suggestion(wrong: &str, names: &[&str]) -> String {
+pub(super) fn suggestion(wrong: &str, names: &[&str]) -> String {
     let near = |name: &&&str| edit_distance(wrong, name);
     match names.iter().min_by_key(near) {
         Some(name) if edit_distance(wrong, name) <= name.len().div_ceil(3) => format!("write `{name}`"),

@@ -127,7 +127,8 @@ pub(super) fn reservation(text: &str) -> Read<(MacAddr, Ipv4Addr)> {
 pub(super) fn publish(text: &str) -> Read<Publish> {
     let parse = || {
         let (ports, protocol) = match text.split_once('/') {
-            None | Some((_, "tcp")) => (text.trim_end_matches("/tcp"), Protocol::TCP),
+            None => (text, Protocol::TCP),
+            Some((ports, "tcp")) => (ports, Protocol::TCP),
             Some((ports, "udp")) => (ports, Protocol::UDP),
             Some(_) => return None,
         };

@@ -18,21 +18,20 @@ pub(super) fn text(rules: &[Rule]) -> String {
     text
 }
 
-/// One rule. The columns are iptables', wider where they have to be.
+/// One rule, in iptables' columns: the `!` of a condition stands left of its column.
 fn line(rule: &Rule) -> String {
-    let or = |value: &Option<String>, otherwise: &str| value.clone().unwrap_or_else(|| otherwise.to_owned());
     let mut line = format!(
-        "{:>5} {:>5} {:<10} {:<4} --  {:<6} {:<6} {:<20} {:<20}",
+        "{:>5} {:>5} {:<10} {:<4} -- {} {}  {} {}",
         short(rule.packets),
         short(rule.bytes),
         rule.target,
-        or(&rule.protocol, "all"),
-        or(&rule.input, "*"),
-        or(&rule.output, "*"),
-        or(&rule.source, "0.0.0.0/0"),
-        or(&rule.destination, "0.0.0.0/0"),
+        protocol(rule),
+        hanging(&rule.input, "*", 6),
+        hanging(&rule.output, "*", 6),
+        hanging(&rule.source, "0.0.0.0/0", 19),
+        hanging(&rule.destination, "0.0.0.0/0", 19),
     );
-    let protocol = or(&rule.protocol, "all");
+    let protocol = protocol(rule);
     let ports = [("spt", &rule.source_ports), ("dpt", &rule.destination_ports)];
     for (name, ports) in ports.iter().filter_map(|(name, ports)| Some((name, ports.as_ref()?))) {
         // Writing to a string can't fail.
@@ -48,6 +47,18 @@ fn line(rule: &Rule) -> String {
     }
     line.truncate(line.trim_end().len());
     line
+}
+
+fn protocol(rule: &Rule) -> &str {
+    rule.protocol.as_deref().unwrap_or("all")
+}
+
+fn hanging(condition: &Option<String>, otherwise: &str, width: usize) -> String {
+    let condition = condition.as_deref().unwrap_or(otherwise);
+    match condition.strip_prefix('!') {
+        Some(condition) => format!("!{condition:<width$}"),
+        None => format!(" {condition:<width$}"),
+    }
 }
 
 /// A count in five places, as iptables has them: `99999`, then `100K`, `10M`, `10G`.

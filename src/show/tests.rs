@@ -28,12 +28,12 @@ fn rules() -> Vec<Rule> {
 fn nat_rules_have_the_shape_that_iptables_gives_them() {
     let expected = "\
 Chain PREROUTING (policy ACCEPT)
- pkts bytes target     prot opt in     out    source               destination
-    0     0 DNAT       tcp  --  *      *      0.0.0.0/0            10.180.13.232        tcp dpt:8888 to:192.168.122.10:8080
+ pkts bytes target     prot opt in     out     source               destination
+    0     0 DNAT       tcp  --  *      *       0.0.0.0/0            10.180.13.232        tcp dpt:8888 to:192.168.122.10:8080
 
 Chain POSTROUTING (policy ACCEPT)
- pkts bytes target     prot opt in     out    source               destination
- 123K     7 MASQUERADE all  --  *      wan    192.168.122.0/24     !192.168.122.0/24
+ pkts bytes target     prot opt in     out     source               destination
+ 123K     7 MASQUERADE all  --  *      wan     192.168.122.0/24    !192.168.122.0/24
 ";
     assert_eq!(text(&Answer::Nat(rules())), expected);
 }

@@ -74,6 +74,12 @@ impl Check<'_> {
             self.wrong(place, format!("the range contains the switch's own address {}", own.address()), help);
         } else if let Some(what) = not_a_host(own, range.first).or(not_a_host(own, range.last)) {
             self.wrong(place, format!("the range contains the {what}"), help);
+        } else if range.last.to_bits() - range.first.to_bits() >= MAX_LEASES {
+            self.wrong(
+                place,
+                format!("the range has more than {MAX_LEASES} addresses"),
+                "write a smaller one",
+            );
         }
     }
 
@@ -208,6 +214,9 @@ fn example_range(own: Ipv4Cidr) -> String {
 /// One hour, in seconds. Leases are in memory only: the shorter they are, the sooner a restarted switch knows its guests
 /// again, and the addresses of guests that came and went are free. Hosts renew after half of it.
 const DEFAULT_LEASE_TIME: u32 = 3600;
+
+/// Each lease takes memory, and any guest can ask for all of them.
+const MAX_LEASES: u32 = 65_536;
 
 /// Fits the option, RFC 2132, 3.8, and every resolver's patience.
 const MAX_DNS: usize = 8;
