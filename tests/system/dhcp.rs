@@ -6,7 +6,7 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::PathBuf;
 
 use crate::host::{DEVICE, Host};
-use crate::switch::{Folder, Switch, tap};
+use crate::switch::{Folder, Switch, tap, wait_until};
 
 /// A network with a DHCP server that has the addresses .100 to .`last`, and what its clients need.
 struct Lab {
@@ -41,15 +41,17 @@ impl Lab {
         Ok(Lease::read(&told))
     }
 
-    /// Runs dhclient until it has a lease. It keeps its leases in a file as it does from boot to boot.
+    /// Runs dhclient until it has a lease. It keeps its leases in a file, as it does from boot to boot.
     fn dhclient(&self, host: &Host) -> Lease {
-        let (script, told) = self.script(host, "case $reason in BOUND|REBOOT) env >$TOLD;; esac");
+        let (script, told) =
+            self.script(host, "case $reason in BOUND|REBOOT) env >$TOLD.new; mv $TOLD.new $TOLD;; esac");
         let _ = fs::remove_file(&told);
         let leases = self.folder.path().join(format!("leases-{host}"));
         let (script, leases) = (script.display(), leases.display());
-        host.run(&format!(
-            "dhclient -1 -d -sf {script} -lf {leases} -pf /dev/null --no-pid {DEVICE} -cf /dev/null"
-        ));
+        let client =
+            host.start(&format!("dhclient -1 -d --no-pid -sf {script} -lf {leases} -cf /dev/null {DEVICE}"));
+        wait_until("dhclient has a lease", || told.exists());
+        drop(client);
         Lease::read(&told)
     }
 
@@ -141,32 +143,35 @@ fn a_client_that_asks_for_its_old_address_gets_it_even_from_a_server_that_was_ki
 }
 
 #[test]
-fn when_every_address_is_taken_the_next_client_gets_none_until_one_is_released() {
+fn when_every_address_is_taken_the_next_client_gets_none() {
     let lab = Lab::new(100);
-    let first = lab.udhcpc(&lab.a, "-R").expect("there is one address");
-    assert_eq!(first.host_number(), 100);
-    // `-R` gave it back at the end; without it the lease stays.
-    let second = lab.udhcpc(&lab.b, "").expect("the address was released");
-    assert_eq!(second.host_number(), 100);
-    lab.udhcpc(&lab.a, "").err().expect("the only address is taken");
+    let lease = lab.udhcpc(&lab.a, "").expect("there is one address");
+    assert_eq!(lease.host_number(), 100);
+    lab.udhcpc(&lab.b, "").err().expect("the only address is taken");
     let drops = lab.switch.show("drops").to_string();
     assert!(drops.contains("dhcp_range_full"), "{drops}");
 }
 
 #[test]
-fn a_client_that_renews_keeps_its_address() {
-    let lab = Lab::new(110);
-    let first = lab.udhcpc(&lab.a, "").expect("there are addresses");
-    let (script, told) = lab.script(&lab.a, "[ $1 = renew ] && env >$TOLD");
-    fs::remove_file(&told).expect("it was written");
-    let address = first.get("ip");
-    let client = lab.a.start(&format!("busybox udhcpc -f -i {DEVICE} -r {address} -s {}", script.display()));
-    crate::switch::wait_until("the lease is renewed", || {
-        // SIGUSR1 makes udhcpc renew; before it has its lease, it makes it discover.
+fn a_client_renews_its_lease_and_gives_it_back() {
+    let lab = Lab::new(100);
+    let (script, told) = lab
+        .script(&lab.a, "[ $1 = bound ] && ip address replace $ip/$mask dev $interface; echo $1 $ip >>$TOLD");
+    let was_told = |what: &str| {
+        let told = fs::read_to_string(&told).unwrap_or_default();
+        told.lines().any(|line| line == what)
+    };
+    let client = lab.a.start(&format!("busybox udhcpc -f -i {DEVICE} -s {}", script.display()));
+    let signal = |signal| {
         let pid = rustix::process::Pid::from_child(&client.0);
-        rustix::process::kill_process(pid, rustix::process::Signal::USR1).expect("it runs");
-        std::thread::sleep(std::time::Duration::from_millis(500));
-        told.exists()
-    });
-    assert_eq!(Lease::read(&told).host_number(), first.host_number());
+        rustix::process::kill_process(pid, signal).expect("it runs");
+    };
+    wait_until("the client has a lease", || was_told("bound 192.168.122.100"));
+    signal(rustix::process::Signal::USR1);
+    wait_until("the lease is renewed", || was_told("renew 192.168.122.100"));
+    assert_eq!(lab.switch.show("leases").as_array().map(Vec::len), Some(1));
+    signal(rustix::process::Signal::USR2);
+    wait_until("the lease is released", || lab.switch.show("leases").as_array().is_some_and(Vec::is_empty));
+    let other = lab.udhcpc(&lab.b, "").expect("the address is free again");
+    assert_eq!(other.host_number(), 100);
 }

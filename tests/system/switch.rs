@@ -71,12 +71,13 @@ impl Switch {
         tapswitch(&[args, &["--control", self.control().to_str().expect("ASCII")]].concat())
     }
 
-    /// `tapswitch show WHAT --json`.
+    /// What `tapswitch show WHAT --json` shows; of a table that may be shown in part, its entries.
     #[track_caller]
     pub fn show(&self, what: &str) -> Value {
         let output = self.command(&["show", what, "--json"]);
         assert!(output.status.success(), "show {what}: {}", String::from_utf8_lossy(&output.stderr));
-        serde_json::from_slice(&output.stdout).expect("show --json prints JSON")
+        let answer: Value = serde_json::from_slice(&output.stdout).expect("show --json prints JSON");
+        answer[what].get("entries").unwrap_or(&answer[what]).clone()
     }
 
     /// Writes another configuration and makes the switch load it.
