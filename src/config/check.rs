@@ -5,11 +5,12 @@ use std::ops::Range;
 
 use engine::InterfaceConfig;
 use packet::{Ipv4Cidr, MacAddr, Millis};
-use tapio::TapConfig;
+use tapio::{PortSpec, TapConfig};
 use toml::Spanned;
 
 use super::file::{FileConfig, Maybe, ModeName, NetworkTable, PortTable, TapTable, UplinkTable};
 use super::mistake::Mistake;
+use super::table::suggestion;
 use super::value;
 use super::{Config, Mode, Network, Port, Uplink};
 
@@ -100,17 +101,19 @@ impl Check<'_> {
                 self.file.uplinks.iter().map(|uplink| uplink.name.get_ref().as_str()).collect();
             let help = match names.as_slice() {
                 [] => format!("write a section [uplink.{}]", name.get_ref()),
-                names => format!("write one of: {}", names.join(", ")),
+                names => suggestion(name.get_ref(), names),
             };
             self.wrong(name.span(), format!("there is no uplink `{}`", name.get_ref()), help);
         }
         found
     }
 
-    fn port(&mut self, table: &PortTable, mtu: u16) -> Option<Port> {
+    fn port(&mut self, table: &PortTable, default_mtu: u16) -> Option<Port> {
+        let mtu = table.tap.mtu.as_ref().map_or(default_mtu, |_| mtu(&table.tap.mtu));
         Some(Port {
             name: table.name.get_ref().clone(),
             device: self.device(&table.name, &table.tap, table.mac.as_ref(), mtu)?,
+            mtu,
             learn_limit: setting(&table.tap.learn_limit, DEFAULT_LEARN_LIMIT),
             static_macs: table
                 .static_macs
@@ -126,19 +129,19 @@ impl Check<'_> {
         name: &Spanned<String>,
         tap: &TapTable,
         mac: Option<&Spanned<MacAddr>>,
-        default_mtu: u16,
-    ) -> Option<TapConfig> {
-        Some(TapConfig {
+        mtu: u16,
+    ) -> Option<PortSpec> {
+        Some(PortSpec::Tap(TapConfig {
             device: match &tap.device {
                 Some(device) => device.get_ref().clone(),
                 None => self.device_from_name(name)?,
             },
             netns: tap.netns.as_ref().map(|netns| netns.get_ref().clone()),
             mac: mac.map(|mac| *mac.get_ref()),
-            mtu: tap.mtu.as_ref().map_or(default_mtu, |_| mtu(&tap.mtu)),
+            mtu,
             peer_address: tap.peer_address.as_ref().map(|address| *address.get_ref()),
             offload: tap.offload.as_ref().is_none_or(|offload| *offload.get_ref()),
-        })
+        }))
     }
 
     fn device_from_name(&mut self, name: &Spanned<String>) -> Option<String> {
@@ -183,7 +186,7 @@ impl Check<'_> {
         };
         let learn_limit = setting(&table.tap.learn_limit, DEFAULT_LEARN_LIMIT);
         Some(Uplink {
-            port: Port { name: name.clone(), device: device?, learn_limit, static_macs: Vec::new() },
+            port: Port { name: name.clone(), device: device?, mtu, learn_limit, static_macs: Vec::new() },
             gateway: table.gateway.as_ref().map(|gateway| *gateway.get_ref()),
             interface,
         })

@@ -22,7 +22,7 @@ use std::path::Path;
 use engine::InterfaceConfig;
 use nat_engine::Timeouts;
 use packet::{MacAddr, Millis, Protocol};
-use tapio::TapConfig;
+use tapio::PortSpec;
 
 pub use mistake::{ConfigError, Mistake, Mistakes};
 pub use plan::{Action, Plan};
@@ -103,7 +103,8 @@ struct Publish {
 #[derive(Clone, PartialEq, Eq, Debug)]
 struct Port {
     name: String,
-    device: TapConfig,
+    device: PortSpec,
+    mtu: u16,
     learn_limit: u32,
     static_macs: Vec<MacAddr>,
 }

@@ -6,7 +6,7 @@ use std::net::Ipv4Addr;
 use engine::{NetworkConfig, PortConfig, Reach, RuntimeConfig};
 use nat_engine::{Condition, Match, NatRule, RuleSet, Target};
 use packet::{Ipv4Cidr, Millis, NetworkId, PortId};
-use tapio::TapConfig;
+use tapio::PortSpec;
 
 use super::{Config, Mode, Network, Port, Publish, Uplink};
 
@@ -16,7 +16,7 @@ pub struct Plan {
     /// What the worker runs. A network without a name is a gap that a removed one left.
     pub runtime: RuntimeConfig,
     /// What the ports are made of, in ascending order of the identifiers.
-    pub devices: Vec<(PortId, TapConfig)>,
+    pub devices: Vec<(PortId, PortSpec)>,
 }
 
 /// What has to be done with a port's device on the way from one plan to another.
@@ -25,9 +25,9 @@ pub enum Action {
     /// Close it.
     Close(PortId),
     /// Open it.
-    Open(PortId, TapConfig),
+    Open(PortId, PortSpec),
     /// It stays, with other settings.
-    Reconfigure(PortId, TapConfig),
+    Reconfigure(PortId, PortSpec),
 }
 
 impl Plan {
@@ -43,18 +43,18 @@ impl Plan {
     /// What to do to come from `old` to `new`: first what frees devices, last what takes them.
     /// A start is the way from the empty plan.
     pub fn diff(old: &Self, new: &Self) -> Vec<Action> {
-        let before: BTreeMap<PortId, &TapConfig> = old.devices.iter().map(|(id, tap)| (*id, tap)).collect();
-        let after: BTreeMap<PortId, &TapConfig> = new.devices.iter().map(|(id, tap)| (*id, tap)).collect();
+        let before: BTreeMap<PortId, &PortSpec> = old.devices.iter().map(|(id, spec)| (*id, spec)).collect();
+        let after: BTreeMap<PortId, &PortSpec> = new.devices.iter().map(|(id, spec)| (*id, spec)).collect();
         let stays =
-            |id: &PortId| matches!((before.get(id), after.get(id)), (Some(a), Some(b)) if same_device(a, b));
+            |id: &PortId| matches!((before.get(id), after.get(id)), (Some(a), Some(b)) if a.same_device(b));
         let (mut reconfigure, mut open) = (Vec::new(), Vec::new());
         let mut actions: Vec<Action> =
             before.keys().filter(|id| !stays(id)).map(|id| Action::Close(*id)).collect();
-        for (&id, &tap) in &after {
+        for (&id, &spec) in &after {
             if !stays(&id) {
-                open.push(Action::Open(id, tap.clone()));
-            } else if before.get(&id) != Some(&tap) {
-                reconfigure.push(Action::Reconfigure(id, tap.clone()));
+                open.push(Action::Open(id, spec.clone()));
+            } else if before.get(&id) != Some(&spec) {
+                reconfigure.push(Action::Reconfigure(id, spec.clone()));
             }
         }
         actions.append(&mut reconfigure);
@@ -69,13 +69,18 @@ impl Plan {
 
     /// The name of a port; empty if there is none.
     pub fn port_name(&self, id: PortId) -> &str {
-        let ports = &self.runtime.ports;
-        ports.binary_search_by_key(&id, |port| port.id).map_or("", |index| &ports[index].name)
+        self.port(id).map_or("", |port| &port.name)
     }
-}
 
-fn same_device(a: &TapConfig, b: &TapConfig) -> bool {
-    a.device == b.device && a.netns == b.netns
+    /// The MTU of a port; 0 if there is none.
+    pub fn port_mtu(&self, id: PortId) -> u16 {
+        self.port(id).map_or(0, |port| port.mtu)
+    }
+
+    fn port(&self, id: PortId) -> Option<&PortConfig> {
+        let ports = &self.runtime.ports;
+        ports.binary_search_by_key(&id, |port| port.id).ok().map(|index| &ports[index])
+    }
 }
 
 struct Builder<'a> {
@@ -155,7 +160,7 @@ impl<'a> Builder<'a> {
             id,
             name: port.name.clone(),
             network: self.network_id(network),
-            mtu: port.device.mtu,
+            mtu: port.mtu,
             learn_limit: port.learn_limit,
             static_macs: port.static_macs.clone(),
         });

@@ -8,7 +8,7 @@ use engine::report::{Chain, FdbReport, FlowReport, LeaseReport, PortReport, Rule
 use nat_engine::{Condition, Match, NatRule, Target};
 use packet::{DropCounters, DropReason, Ipv4Cidr, NetworkId};
 use serde::{Deserialize, Serialize};
-use tapio::TapConfig;
+use tapio::PortSpec;
 
 use crate::config::{Action, Plan};
 
@@ -224,15 +224,15 @@ pub fn ports(reports: &[PortReport], plan: &Plan) -> Answer {
 fn port(report: &PortReport, plan: &Plan) -> Port {
     let devices = &plan.devices;
     let index = devices.binary_search_by_key(&report.id, |(id, _)| *id);
-    let tap = index.map_or_else(|_| TapConfig::default(), |index| devices[index].1.clone());
+    let spec = index.ok().map(|index| &devices[index].1);
     let counters = &report.counters;
     Port {
         id: report.id.get(),
         network: plan.network_name(report.network).to_owned(),
         name: plan.port_name(report.id).to_owned(),
-        device: tap.device,
-        netns: tap.netns.map(|netns| netns.to_string()),
-        mtu: tap.mtu,
+        device: spec.map_or("", PortSpec::device).to_owned(),
+        netns: spec.and_then(PortSpec::netns).map(ToString::to_string),
+        mtu: plan.port_mtu(report.id),
         learned: report.learned,
         rx_frames: counters.rx_frames,
         rx_bytes: counters.rx_bytes,

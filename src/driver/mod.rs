@@ -242,13 +242,13 @@ impl Driver {
     /// Ports that were down may be up again, and devices that were gone may be back.
     fn recheck_ports(&mut self, now: Millis) {
         let mut still_down = false;
-        for (id, config) in &self.plan.devices {
+        for (id, spec) in &self.plan.devices {
             if self.worker.link(*id) {
                 continue;
             }
             let up = match self.ports.get_mut(*id) {
                 Some(port) => port.link_up(),
-                None => self.ports.open(*id, config, self.poll.registry()).is_ok(),
+                None => self.ports.open(*id, spec, self.poll.registry()).is_ok(),
             };
             if up {
                 info!(port = self.plan.port_name(*id), "link up");

@@ -2,7 +2,7 @@
 
 use mio::{Registry, Token};
 use packet::PortId;
-use tapio::{Port, PortError, TapConfig};
+use tapio::{Port, PortError, PortSpec};
 use tracing::warn;
 
 use crate::config::{Action, Plan};
@@ -31,16 +31,17 @@ impl Ports {
     /// failure. Devices that nothing has to be closed for are opened first, so that a failure there disturbs nobody.
     pub(super) fn apply(&mut self, old: &Plan, new: &Plan, registry: &Registry) -> Result<(), PortError> {
         let mut actions = Plan::diff(old, new);
-        let closing: Vec<(PortId, TapConfig)> = actions
+        let closing: Vec<(PortId, PortSpec)> = actions
             .iter()
             .filter_map(|action| match action {
-                Action::Close(id) => Some((*id, config_of(old, *id)?.clone())),
+                Action::Close(id) => Some((*id, spec_of(old, *id)?.clone())),
                 _ => None,
             })
             .collect();
         actions.sort_by_key(|action| match action {
-            Action::Open(id, tap) => {
-                let waits = closing.iter().any(|(other, closed)| other == id || closed.device == tap.device);
+            Action::Open(id, spec) => {
+                let waits =
+                    closing.iter().any(|(other, closed)| other == id || closed.device() == spec.device());
                 if waits { 3 } else { 0 }
             }
             Action::Reconfigure(..) => 1,
@@ -59,15 +60,9 @@ impl Ports {
     }
 
     /// Opens a port and asks for its events.
-    pub(super) fn open(
-        &mut self,
-        id: PortId,
-        config: &TapConfig,
-        registry: &Registry,
-    ) -> Result<(), PortError> {
-        let mut port = Port::open_tap(config)?;
-        port.register(registry, Token(id.index()))
-            .map_err(|error| PortError::watch(&config.device, error))?;
+    pub(super) fn open(&mut self, id: PortId, spec: &PortSpec, registry: &Registry) -> Result<(), PortError> {
+        let mut port = Port::open(spec)?;
+        port.register(registry, Token(id.index())).map_err(|error| PortError::watch(spec.device(), error))?;
         if self.0.len() <= id.index() {
             self.0.resize_with(id.index() + 1, || None);
         }
@@ -85,15 +80,13 @@ impl Ports {
 
     fn perform(&mut self, action: Action, registry: &Registry) -> Result<(), PortError> {
         match action {
-            Action::Open(id, config) => self.open(id, &config, registry),
+            Action::Open(id, spec) => self.open(id, &spec, registry),
             Action::Close(id) => {
                 self.close(id, registry);
                 Ok(())
             }
             // A port that is gone takes its settings when it comes back.
-            Action::Reconfigure(id, config) => {
-                self.get_mut(id).map_or(Ok(()), |port| port.reconfigure(&config))
-            }
+            Action::Reconfigure(id, spec) => self.get_mut(id).map_or(Ok(()), |port| port.reconfigure(&spec)),
         }
     }
 
@@ -110,12 +103,12 @@ impl Ports {
 fn inverse_of(action: &Action, old: &Plan) -> Option<Action> {
     Some(match action {
         Action::Open(id, _) => Action::Close(*id),
-        Action::Close(id) => Action::Open(*id, config_of(old, *id)?.clone()),
-        Action::Reconfigure(id, _) => Action::Reconfigure(*id, config_of(old, *id)?.clone()),
+        Action::Close(id) => Action::Open(*id, spec_of(old, *id)?.clone()),
+        Action::Reconfigure(id, _) => Action::Reconfigure(*id, spec_of(old, *id)?.clone()),
     })
 }
 
-fn config_of(plan: &Plan, id: PortId) -> Option<&TapConfig> {
+fn spec_of(plan: &Plan, id: PortId) -> Option<&PortSpec> {
     let index = plan.devices.binary_search_by_key(&id, |(id, _)| *id).ok()?;
     Some(&plan.devices[index].1)
 }

@@ -23,6 +23,7 @@ mod port;
 mod process;
 mod signals;
 mod software_offload;
+mod spec;
 mod tap;
 mod tap_ioctl;
 
@@ -33,4 +34,5 @@ pub use netns::{Netns, NetnsHandle};
 pub use port::{Port, Rx};
 pub use process::{Clock, random_bytes};
 pub use signals::{Signal, Signals};
+pub use spec::PortSpec;
 pub use tap::{TapConfig, TapPort};

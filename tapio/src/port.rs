@@ -4,7 +4,10 @@ use std::io;
 
 use packet::{Burst, DropReason, OffloadSet, PortCounters};
 
-use crate::{MemoryPort, PortError, TapConfig, TapPort};
+use rustix::io::Errno;
+
+use crate::error::Operation;
+use crate::{MemoryPort, PortError, PortSpec, TapPort};
 
 /// A port of the switch.
 #[derive(Debug)]
@@ -25,12 +28,14 @@ pub enum Rx {
 }
 
 impl Port {
-    /// Creates a tap, or attaches to a persistent one, and brings it up. See [`TapPort::open`].
+    /// Opens the port that `spec` describes. See [`TapPort::open`].
     ///
     /// # Errors
-    /// The device can't be had as configured; the error says what to do.
-    pub fn open_tap(config: &TapConfig) -> Result<Self, PortError> {
-        TapPort::open(config).map(Self::Tap)
+    /// It can't be had as configured; the error says what to do.
+    pub fn open(spec: &PortSpec) -> Result<Self, PortError> {
+        match spec {
+            PortSpec::Tap(config) => TapPort::open(config).map(Self::Tap),
+        }
     }
 
     /// Appends received frames to `burst` until it is full or the queue is empty. A frame that the port itself finds
@@ -84,15 +89,14 @@ impl Port {
         }
     }
 
-    /// Changes MAC, MTU, peer address and offloads of the live device to those of `config`. A memory port has none of
-    /// them.
+    /// Changes the settings of the live port to those of `spec`.
     ///
     /// # Errors
-    /// The system refuses a value, or `config` is about another device.
-    pub fn reconfigure(&mut self, config: &TapConfig) -> Result<(), PortError> {
-        match self {
-            Self::Tap(port) => port.reconfigure(config),
-            Self::Memory(_) => Ok(()),
+    /// The system refuses a value, or `spec` is about another device: see [`PortSpec::same_device`].
+    pub fn reconfigure(&mut self, spec: &PortSpec) -> Result<(), PortError> {
+        match (self, spec) {
+            (Self::Tap(port), PortSpec::Tap(config)) => port.reconfigure(config),
+            (Self::Memory(_), _) => Err(PortError::when(Operation::Move, spec.device())(Errno::INVAL)),
         }
     }
 

@@ -7,9 +7,9 @@ use packet::builder::eth;
 use packet::{DropReason, MacAddr, Offload, OffloadSet};
 use rustix::thread::{CapabilitySet, CapabilitySets, set_capabilities};
 use tapio::host::PacketSocket;
-use tapio::{LinkChange, Netns, Port, Rx, TapConfig};
+use tapio::{LinkChange, Netns, PortSpec, Rx, TapConfig};
 
-use crate::lab::{Host, drain, empty_burst, send};
+use crate::lab::{Host, drain, empty_burst, open, send};
 
 const MAC: MacAddr = MacAddr::local(0x77);
 
@@ -18,7 +18,7 @@ fn a_device_that_the_port_makes_is_as_configured_and_goes_with_the_port() {
     let host = Host::new();
     let peer_address = "192.0.2.1/24".parse().ok();
     let config = TapConfig { mac: Some(MAC), mtu: 9000, peer_address, ..host.tap() };
-    let port = Port::open_tap(&config).unwrap();
+    let port = open(&config).unwrap();
     let link = host.links().find("t0").unwrap();
     assert_eq!((link.mac, link.mtu, link.running), (MAC, 9000, true));
     assert!(port.link_up());
@@ -36,7 +36,7 @@ fn a_persistent_device_is_used_and_given_back_as_it_was() {
     let before = host.links().find("t0").unwrap();
     let peer_address = "192.0.2.1/24".parse().ok();
     let config = TapConfig { mac: Some(MAC), mtu: 9000, peer_address, ..host.tap() };
-    let port = Port::open_tap(&config).unwrap();
+    let port = open(&config).unwrap();
     assert!(port.link_up());
     assert_eq!(port.offloads(), OffloadSet::ALL);
     drop(port);
@@ -44,7 +44,7 @@ fn a_persistent_device_is_used_and_given_back_as_it_was() {
     assert_eq!((after.mac, after.mtu, after.up), (before.mac, 1400, false));
     let addresses = host.run("ip -4 addr show t0").unwrap();
     assert!(addresses.contains("192.0.2.9/24") && !addresses.contains("192.0.2.1/24"), "{addresses}");
-    drop(Port::open_tap(&config).unwrap());
+    drop(open(&config).unwrap());
 }
 
 #[test]
@@ -52,7 +52,7 @@ fn an_address_that_the_device_already_has_stays_with_it() {
     let host = Host::new();
     host.run("ip tuntap add t0 mode tap && ip addr add 192.0.2.1/24 dev t0").unwrap();
     let config = TapConfig { peer_address: "192.0.2.1/24".parse().ok(), ..host.tap() };
-    drop(Port::open_tap(&config).unwrap());
+    drop(open(&config).unwrap());
     assert!(host.run("ip -4 addr show t0").unwrap().contains("192.0.2.1/24"));
 }
 
@@ -69,8 +69,7 @@ fn a_user_may_open_a_tap_of_theirs_that_root_has_set_up() {
     let open = || {
         // Capabilities are a thread's own; without them, root is a user like others.
         set_capabilities(None, NO_CAPABILITIES).unwrap();
-        let open =
-            |device: &str| Port::open_tap(&TapConfig { device: device.into(), ..TapConfig::default() });
+        let open = |device: &str| open(&TapConfig { device: device.into(), ..TapConfig::default() });
         assert!(open("t0").unwrap().link_up());
         open("t1").unwrap_err().to_string()
     };
@@ -82,8 +81,8 @@ fn a_user_may_open_a_tap_of_theirs_that_root_has_set_up() {
 #[test]
 fn errors_name_the_device_and_say_what_to_do() {
     let host = Host::new();
-    let error = |config: &TapConfig| Port::open_tap(config).unwrap_err().to_string();
-    let _taken = Port::open_tap(&host.tap()).unwrap();
+    let error = |config: &TapConfig| open(config).unwrap_err().to_string();
+    let _taken = open(&host.tap()).unwrap();
     let busy = error(&host.tap());
     assert!(busy.contains("t0") && busy.contains("another program has the device open"), "{busy}");
     let no_tap = error(&TapConfig { device: "lo".into(), ..host.tap() });
@@ -106,24 +105,23 @@ fn errors_name_the_device_and_say_what_to_do() {
 #[test]
 fn a_live_device_takes_a_new_configuration() {
     let host = Host::new();
-    let mut port =
-        Port::open_tap(&TapConfig { peer_address: "192.0.2.1/24".parse().ok(), ..host.tap() }).unwrap();
+    let mut port = open(&TapConfig { peer_address: "192.0.2.1/24".parse().ok(), ..host.tap() }).unwrap();
     let peer_address = "198.51.100.1/24".parse().ok();
     let changed = TapConfig { mac: Some(MAC), mtu: 4000, peer_address, offload: false, ..host.tap() };
-    port.reconfigure(&changed).unwrap();
-    port.reconfigure(&changed).unwrap();
+    port.reconfigure(&PortSpec::Tap(changed.clone())).unwrap();
+    port.reconfigure(&PortSpec::Tap(changed.clone())).unwrap();
     let link = host.links().find("t0").unwrap();
     assert_eq!((link.mac, link.mtu, link.running), (MAC, 4000, true));
     assert_eq!(port.offloads(), OffloadSet::NONE);
     let addresses = host.run("ip -4 addr show t0").unwrap();
     assert!(addresses.contains("198.51.100.1/24") && !addresses.contains("192.0.2.1"), "{addresses}");
-    assert!(port.reconfigure(&TapConfig { device: "t1".into(), ..host.tap() }).is_err());
+    assert!(port.reconfigure(&PortSpec::Tap(TapConfig { device: "t1".into(), ..host.tap() })).is_err());
 }
 
 #[test]
 fn a_link_that_goes_down_and_up_again_is_survived() {
     let host = Host::new();
-    let mut port = Port::open_tap(&host.tap()).unwrap();
+    let mut port = open(&host.tap()).unwrap();
     let (mut poll, mut events) = (Poll::new().unwrap(), Events::with_capacity(4));
     port.register(poll.registry(), Token(0)).unwrap();
     let (links, link) = (host.links(), host.links().find("t0").unwrap().index);
@@ -152,7 +150,7 @@ fn a_link_that_goes_down_and_up_again_is_survived() {
 #[test]
 fn a_deleted_device_is_an_error_once_and_no_storm_of_events() {
     let host = Host::new();
-    let mut port = Port::open_tap(&host.tap()).unwrap();
+    let mut port = open(&host.tap()).unwrap();
     let (mut poll, mut events) = (Poll::new().unwrap(), Events::with_capacity(4));
     port.register(poll.registry(), Token(0)).unwrap();
     drain(&mut port).unwrap();
@@ -163,7 +161,7 @@ fn a_deleted_device_is_an_error_once_and_no_storm_of_events() {
     assert!(port.rx_burst(&mut empty_burst()).is_err());
     assert!(!port.link_up());
     assert_eq!(send(&mut port, &eth().payload(&[0; 46]), Offload::NONE).drops.total(), 1);
-    assert!(port.reconfigure(&host.tap()).is_err());
+    assert!(port.reconfigure(&PortSpec::Tap(host.tap())).is_err());
     let start = Instant::now();
     poll.poll(&mut events, Some(Duration::from_millis(50))).unwrap();
     assert!(events.is_empty() && start.elapsed() >= Duration::from_millis(50));
@@ -172,7 +170,7 @@ fn a_deleted_device_is_an_error_once_and_no_storm_of_events() {
 #[test]
 fn a_port_whose_namespace_has_lost_its_name_goes_on() {
     let host = Host::new();
-    let mut port = Port::open_tap(&host.tap()).unwrap();
+    let mut port = open(&host.tap()).unwrap();
     drop(host);
     assert!(port.link_up());
     assert_eq!(send(&mut port, &eth().payload(&[0; 46]), Offload::NONE).tx_frames, 1);
@@ -181,7 +179,7 @@ fn a_port_whose_namespace_has_lost_its_name_goes_on() {
 #[test]
 fn a_device_that_ends_with_the_namespace_it_was_moved_to_is_an_error() {
     let (host, other) = (Host::new(), Host::new());
-    let mut port = Port::open_tap(&host.tap()).unwrap();
+    let mut port = open(&host.tap()).unwrap();
     let mut sleep = other.0.enter(|| std::process::Command::new("sleep").arg("60").spawn()).unwrap().unwrap();
     host.run(&format!("ip link set t0 netns {}", sleep.id())).unwrap();
     assert!(!port.link_up());

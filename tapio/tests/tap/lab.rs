@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use mio::{Events, Poll, Token};
 use packet::{Burst, NetworkId, PortCounters, parse};
-use tapio::{Links, NetnsHandle, Port, Rx, TapConfig};
+use tapio::{Links, NetnsHandle, Port, PortError, PortSpec, Rx, TapConfig};
 
 /// A namespace without a name, for one test.
 pub struct Host(pub NetnsHandle);
@@ -34,6 +34,10 @@ impl Host {
         let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
         if output.status.success() { Ok(text(&output.stdout)) } else { Err(text(&output.stderr)) }
     }
+}
+
+pub fn open(config: &TapConfig) -> Result<Port, PortError> {
+    Port::open(&PortSpec::Tap(config.clone()))
 }
 
 pub fn empty_burst() -> Burst {

@@ -7,16 +7,16 @@ use packet::builder::eth;
 use packet::wire::TcpHeader;
 use packet::{Gso, Offload};
 use tapio::host::PacketSocket;
-use tapio::{Port, TapConfig};
+use tapio::TapConfig;
 
-use crate::lab::{Cable, Host, drain, send};
+use crate::lab::{Cable, Host, drain, open, send};
 
 /// Two hosts, joined by a cable, each with `offload` or not.
 fn two_hosts(mtu: u16, offload: [bool; 2]) -> (Host, Host, Cable) {
     let (a, b) = (Host::new(), Host::new());
     let open = |host: &Host, address: &str, offload| {
         let config = TapConfig { peer_address: address.parse().ok(), mtu, offload, ..host.tap() };
-        Port::open_tap(&config).unwrap()
+        open(&config).unwrap()
     };
     let ports = [open(&a, "10.9.0.1/24", offload[0]), open(&b, "10.9.0.2/24", offload[1])];
     let cable = Cable::between(ports);
@@ -80,7 +80,7 @@ fn the_largest_mtu_works() {
 #[test]
 fn the_longest_frame_arrives_whole() {
     let host = Host::new();
-    let mut port = Port::open_tap(&TapConfig { mtu: 65_521, ..host.tap() }).unwrap();
+    let mut port = open(&TapConfig { mtu: 65_521, ..host.tap() }).unwrap();
     let socket = host.0.enter(|| PacketSocket::open("t0")).unwrap().unwrap();
     let content: Vec<u8> = (0..65_521_u32).map(|n| (n % 251) as u8).collect();
     let frame = eth().payload(&content);
@@ -94,7 +94,7 @@ fn the_longest_frame_arrives_whole() {
 #[test]
 fn a_super_frame_to_a_device_without_offload_is_written_in_segments() {
     let host = Host::new();
-    let mut port = Port::open_tap(&TapConfig { offload: false, ..host.tap() }).unwrap();
+    let mut port = open(&TapConfig { offload: false, ..host.tap() }).unwrap();
     let (source, target) = (Ipv4Addr::new(10, 9, 0, 1), Ipv4Addr::new(10, 9, 0, 2));
     let frame = eth().ipv4(source, target).tcp(1, 2, TcpHeader::ACK).payload(&[7; 60_000]);
     let gso = Offload { gso: Gso::Tcp4, gso_size: 1448, needs_checksum: true, ..Offload::NONE };
@@ -106,7 +106,7 @@ fn a_super_frame_to_a_device_without_offload_is_written_in_segments() {
 
 #[test]
 fn a_frame_that_the_system_refuses_is_a_counted_drop() {
-    let mut port = Port::open_tap(&Host::new().tap()).unwrap();
+    let mut port = open(&Host::new().tap()).unwrap();
     let counters = send(&mut port, &[1; 10], Offload::NONE);
     assert_eq!(counters.drops.of(packet::DropReason::TxRefused), 1);
     assert_eq!(counters.tx_frames, 0);
