@@ -1,6 +1,9 @@
 //! One Ethernet segment: guests, the host, and namespaces as ports of a learning bridge.
 
+use packet::MacAddr;
+use packet::builder::eth;
 use serde_json::Value;
+use tapio::host::PacketSocket;
 
 use crate::host::{DEVICE, Host};
 use crate::switch::{Switch, tap, wait_until};
@@ -126,6 +129,36 @@ fn ipv6_guests_find_each_other_by_multicast() {
         host.run(&format!("ip address add {address} dev {DEVICE} nodad"));
     }
     a.ping("fd00:1::2");
+}
+
+#[test]
+fn tagged_frames_pass_whole() {
+    let (a, b) = (Host::new(), Host::new());
+    let _switch = segment(&[&a, &b]);
+    let socket = a.enter(|| PacketSocket::open(DEVICE)).expect("the device is up");
+    let before = (b.statistic("rx_packets"), b.statistic("rx_bytes"));
+    let frame = eth().vlan(100).vlan(7).dst(MacAddr::local(0x77)).payload(&[1; 100]);
+    socket.send(&frame).expect("the queue is empty");
+    wait_until("the frame arrives", || b.statistic("rx_packets") == before.0 + 1);
+    assert_eq!(b.statistic("rx_bytes") - before.1, frame.len() as u64);
+}
+
+#[test]
+fn a_network_of_mode_bridge_is_one_segment_with_its_uplink() {
+    let (a, b, outside) = (Host::new(), Host::new(), Host::new());
+    let _switch = Switch::start(&format!(
+        "[network.lan]\nmode = \"bridge\"\nuplink = \"wan\"\n{}{}\
+         [uplink.wan]\ntype = \"tap\"\ndevice = \"{DEVICE}\"\nnetns = \"{outside}\"\n",
+        tap("lan", "a", &a),
+        tap("lan", "b", &b)
+    ));
+    for (n, host) in (1..).zip([&a, &b, &outside]) {
+        host.address(&format!("10.1.0.{n}/24"));
+    }
+    a.ping("10.1.0.3");
+    outside.ping("10.1.0.2");
+    let printed = outside.run("ip neighbour show 10.1.0.2");
+    assert!(printed.contains(&b.mac()), "the outside sees the guest's own MAC: {printed}");
 }
 
 #[test]

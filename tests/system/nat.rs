@@ -4,7 +4,7 @@ use std::io;
 use std::net::SocketAddr;
 
 use crate::host::Host;
-use crate::switch::{Switch, tap};
+use crate::switch::{Switch, tap, wait_until};
 use crate::traffic::{TcpServer, at, try_connect, udp, udp_exchange};
 
 /// Two guests behind an uplink, and a host outside.
@@ -64,6 +64,18 @@ fn s5_masquerade_shows_the_outside_only_the_uplinks_address() {
 }
 
 #[test]
+fn s5_an_echo_keeps_its_identifier_where_it_is_free() {
+    let lab = Lab::new();
+    lab.a.run("ping -n -e 77 -c 1 -W 3 10.180.13.1");
+    let flows = lab.switch.show("flows");
+    let flow = flows.as_array().and_then(|flows| flows.iter().find(|flow| flow["protocol"] == "icmp"));
+    let flow = flow.unwrap_or_else(|| panic!("no flow of the ping in {flows}"));
+    assert_eq!(flow["original"]["source"], "192.168.122.10:77");
+    assert_eq!(flow["reply"]["destination"], "10.180.13.2:77");
+    assert_eq!([&flow["original"]["packets"], &flow["reply"]["packets"]], [1, 1]);
+}
+
+#[test]
 fn s5_pings_of_two_guests_with_one_identifier_keep_apart() {
     let lab = Lab::new();
     // `-e` sets the identifier of the echoes.
@@ -97,6 +109,9 @@ fn s7_dnat_of_a_port_to_the_same_port_of_a_guest() {
     let peer =
         TcpServer::listen(&lab.a, "192.168.122.10:80").exchange(&lab.outside, "10.180.13.2:80", 1 << 20);
     assert_eq!(peer.ip().to_string(), "10.180.13.1", "the guest sees who the client is");
+    let rules = lab.switch.show("nat");
+    let dnat = rules.as_array().and_then(|rules| rules.iter().find(|rule| rule["target"] == "DNAT"));
+    assert_eq!(dnat.map(|rule| &rule["packets"]), Some(&1.into()), "one flow's first packet: {rules}");
 }
 
 #[test]
@@ -177,6 +192,16 @@ fn fragmented_datagrams_pass_masquerade_in_both_directions() {
         udp_exchange(&from, &to, "10.180.13.1:53", len);
     }
     lab.a.run("ping -n -c 1 -W 3 -s 8000 10.180.13.1");
+}
+
+#[test]
+fn iperf3_runs_in_both_directions_with_many_streams() {
+    let lab = Lab::new();
+    let _server = lab.outside.start("iperf3 --server --bind 10.180.13.1");
+    wait_until("iperf3 listens", || try_connect(&lab.a, "10.180.13.1:5201").is_ok());
+    for options in ["", "-R", "-P 8", "-u -b 50M", "-u -b 50M -R"] {
+        lab.a.run(&format!("iperf3 --client 10.180.13.1 --time 1 {options}"));
+    }
 }
 
 #[test]

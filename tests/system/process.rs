@@ -2,6 +2,7 @@
 
 use std::fs;
 use std::io::{Read, Write};
+use std::net::TcpListener;
 use std::os::unix::fs::PermissionsExt;
 use std::os::unix::net::UnixStream;
 use std::thread;
@@ -11,6 +12,7 @@ use rustix::process::Signal;
 
 use crate::host::{DEVICE, Host};
 use crate::switch::{Folder, Switch, tap, tapswitch, wait_until};
+use crate::traffic::{TcpServer, try_connect};
 
 fn two_guests() -> (Host, Host, Switch) {
     let (a, b) = (Host::new(), Host::new());
@@ -126,6 +128,44 @@ fn a_reload_that_fails_changes_nothing_and_says_why() {
     assert!(printed.contains(":3:1") && printed.contains("speed"), "{printed}");
     a.ping("10.1.0.2");
     assert_eq!(switch.show("ports").as_array().map(Vec::len), Some(2));
+}
+
+#[test]
+fn a_reload_that_publishes_a_port_leaves_connections_alone() {
+    let (guest, outside) = (Host::new(), Host::new());
+    let config = |publish: &str| {
+        format!(
+            "[network.lan]\nmode = \"nat\"\naddress = \"10.1.0.1/24\"\nuplink = \"wan\"\npublish = [{publish}]\n{}\
+             [uplink.wan]\ntype = \"tap\"\ndevice = \"{DEVICE}\"\nnetns = \"{outside}\"\naddress = \"10.2.0.1/24\"\n",
+            tap("lan", "guest", &guest)
+        )
+    };
+    let switch = Switch::start(&config(""));
+    guest.address("10.1.0.2/24");
+    guest.gateway("10.1.0.1");
+    outside.address("10.2.0.2/24");
+    let far = outside.enter(|| TcpListener::bind("10.2.0.2:80")).expect("the address is there");
+    let mut near = try_connect(&guest, "10.2.0.2:80").expect("masquerade works");
+    let (mut far, _) = far.accept().expect("it connected");
+    let output = switch.reload(&config("\"8080:10.1.0.2:80/tcp\""));
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    TcpServer::listen(&guest, "10.1.0.2:80").exchange(&outside, "10.2.0.1:8080", 1 << 16);
+    far.set_read_timeout(Some(Duration::from_secs(3))).expect("more than zero");
+    near.write_all(b"still there").expect("the connection lives");
+    let mut heard = [0; 11];
+    far.read_exact(&mut heard).expect("the connection lives");
+    assert_eq!(&heard, b"still there");
+}
+
+#[test]
+fn every_part_of_the_state_is_shown_to_people_and_to_programs() {
+    let (a, _b, switch) = two_guests();
+    a.ping("10.1.0.2");
+    for what in ["ports", "fdb", "flows", "nat", "leases", "drops", "stats"] {
+        assert!(!switch.show(what).is_null());
+        let output = switch.command(&["show", what]);
+        assert!(output.status.success() && !output.stdout.is_empty(), "show {what}: {output:?}");
+    }
 }
 
 #[test]

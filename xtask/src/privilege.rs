@@ -18,6 +18,9 @@ const UNSHARE: [&str; 3] = ["--user", "--map-root-user", "--net"];
 const SETUP: &str =
     "mount -t tmpfs tmpfs /run && mkdir /run/netns && ip link set lo up && exec \"$0\" \"$@\"";
 
+/// Where taps come from. What a user may do with a tap is a matter of the namespace it is in.
+const TUN: &str = "/dev/net/tun";
+
 /// Finds out which; the error says what would be needed.
 pub fn find() -> io::Result<Privilege> {
     if fs::metadata("/proc/self")?.uid() == 0 {
@@ -25,6 +28,10 @@ pub fn find() -> io::Result<Privilege> {
     }
     let tried = in_user_namespace("true").stdout(Stdio::null()).stderr(Stdio::null()).status();
     if tried.is_ok_and(|status| status.success()) {
+        if let Err(error) = fs::File::options().read(true).write(true).open(TUN) {
+            let advice = "run this as root, or let all users open it, as most systems do: chmod 666";
+            return Err(io::Error::new(error.kind(), format!("cannot open {TUN}: {error}; {advice} {TUN}")));
+        }
         println!("xtask: not root, using a user namespace");
         return Ok(Privilege::UserNamespace);
     }
