@@ -91,6 +91,8 @@ impl Mistake {
 impl Mistakes {
     pub(super) fn new(file: &str, text: &str, mut list: Vec<Mistake>) -> Self {
         list.sort_by_key(|mistake| (mistake.span.start, mistake.span.end));
+        // The parser may stumble over one thing twice.
+        list.dedup();
         Self { file: file.to_owned(), text: text.to_owned(), list }
     }
 

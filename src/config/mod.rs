@@ -14,6 +14,9 @@ mod plan;
 mod table;
 mod value;
 
+#[cfg(test)]
+mod tests;
+
 use std::fs::File;
 use std::io::Read;
 use std::net::Ipv4Addr;

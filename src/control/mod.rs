@@ -11,6 +11,9 @@ mod client;
 pub mod report;
 mod server;
 
+#[cfg(test)]
+mod tests;
+
 use std::error::Error;
 use std::fmt;
 use std::sync::mpsc::SyncSender;

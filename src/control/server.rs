@@ -229,7 +229,7 @@ const CLIENTS: usize = 16;
 /// What serving a client needs is on the heap.
 const STACK: usize = 128 * 1024;
 /// A client that says nothing for so long, or takes nothing, has lost its place to another.
-const CLIENT_TIME: Duration = Duration::from_secs(10);
+pub(super) const CLIENT_TIME: Duration = Duration::from_secs(if cfg!(test) { 1 } else { 10 });
 /// Thousands of devices are opened in less.
 const ANSWER_TIME: Duration = Duration::from_secs(60);
 /// Between two tries to accept.

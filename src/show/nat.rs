@@ -18,18 +18,18 @@ pub(super) fn text(rules: &[Rule]) -> String {
     text
 }
 
-/// One rule, in iptables' columns: the `!` of a condition stands left of its column.
+/// One rule, in iptables' columns.
 fn line(rule: &Rule) -> String {
     let mut line = format!(
-        "{:>5} {:>5} {:<10} {:<4} -- {} {}  {} {}",
+        "{:>5} {:>5} {:<10} {:<4} --  {:<6} {:<6} {} {} ",
         short(rule.packets),
         short(rule.bytes),
         rule.target,
         protocol(rule),
-        hanging(&rule.input, "*", 6),
-        hanging(&rule.output, "*", 6),
-        hanging(&rule.source, "0.0.0.0/0", 19),
-        hanging(&rule.destination, "0.0.0.0/0", 19),
+        rule.input.as_deref().unwrap_or("*"),
+        rule.output.as_deref().unwrap_or("*"),
+        hanging(&rule.source),
+        hanging(&rule.destination),
     );
     let protocol = protocol(rule);
     let ports = [("spt", &rule.source_ports), ("dpt", &rule.destination_ports)];
@@ -53,11 +53,12 @@ fn protocol(rule: &Rule) -> &str {
     rule.protocol.as_deref().unwrap_or("all")
 }
 
-fn hanging(condition: &Option<String>, otherwise: &str, width: usize) -> String {
-    let condition = condition.as_deref().unwrap_or(otherwise);
+/// An address in its column, with room for a `!` left of it.
+fn hanging(condition: &Option<String>) -> String {
+    let condition = condition.as_deref().unwrap_or("0.0.0.0/0");
     match condition.strip_prefix('!') {
-        Some(condition) => format!("!{condition:<width$}"),
-        None => format!(" {condition:<width$}"),
+        Some(condition) => format!("!{condition:<19}"),
+        None => format!(" {condition:<19}"),
     }
 }
 
@@ -71,4 +72,4 @@ fn short(count: u64) -> String {
     }
 }
 
-const HEADINGS: &str = " pkts bytes target     prot opt in     out    source               destination";
+const HEADINGS: &str = " pkts bytes target     prot opt in     out     source               destination";

@@ -1,13 +1,13 @@
 //! What several networks share: names, devices, the addresses of the switch, the ports of an uplink.
 
 use std::collections::{HashMap, HashSet};
-use std::ops::Range;
 
 use packet::{Ipv4Cidr, PortId};
 use tapio::Netns;
 use toml::Spanned;
 
-use super::super::file::{NetworkTable, TapTable};
+use super::super::file::TapTable;
+use super::super::mistake::Mistake;
 use super::Check;
 
 impl Check<'_> {
@@ -80,19 +80,15 @@ impl Check<'_> {
     }
 
     fn published_ports(&mut self) {
-        let file = self.file;
-        let published = |network: &'_ NetworkTable| -> Vec<(Range<usize>, (Option<String>, u16, u8))> {
-            let uplink = network.uplink.as_ref().map(|uplink| uplink.get_ref().clone());
-            let key = |p: &Spanned<super::super::Publish>| {
-                (p.span(), (uplink.clone(), p.get_ref().outside_port, p.get_ref().protocol.0))
-            };
-            network.publish.iter().flat_map(|list| list.get_ref()).map(key).collect()
-        };
         let mut seen = HashSet::new();
-        for (place, key) in file.networks.iter().flat_map(published) {
-            let message = format!("port {} of the uplink is published already", key.1);
-            if !seen.insert(key) {
-                self.wrong(place, message, "write another uplink port");
+        for network in &self.file.networks {
+            for publish in network.publish.iter().flat_map(|list| list.get_ref()) {
+                let uplink = network.uplink.as_ref().map(|uplink| uplink.get_ref().as_str());
+                let port = publish.get_ref().outside_port;
+                if !seen.insert((uplink, port, publish.get_ref().protocol)) {
+                    let message = format!("port {port} of the uplink is published already");
+                    self.mistakes.push(Mistake::new(publish.span(), message, "write another uplink port"));
+                }
             }
         }
     }

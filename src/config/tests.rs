@@ -1,0 +1,5 @@
+//! Tests of the way from the text to the plan.
+
+mod any_text;
+mod mistakes;
+mod plan;
