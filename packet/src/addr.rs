@@ -4,63 +4,62 @@ use std::fmt;
 use std::net::Ipv4Addr;
 use std::str::FromStr;
 
-/// An EUI-48 address, in transmission order. IEEE 802-2014, 8.2.
+/// An EUI-48 address. IEEE 802-2014, 8.2. A number inside, so that comparing and hashing take one instruction.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
-pub struct MacAddr([u8; 6]);
+pub struct MacAddr(u64);
 
 impl MacAddr {
     /// All stations.
-    pub const BROADCAST: Self = Self([0xff; 6]);
+    pub const BROADCAST: Self = Self(0xffff_ffff_ffff);
     /// No station; never valid on the wire.
-    pub const ZERO: Self = Self([0; 6]);
+    pub const ZERO: Self = Self(0);
 
     /// The address with these octets, in transmission order.
     pub const fn new(octets: [u8; 6]) -> Self {
-        Self(octets)
+        let [a, b, c, d, e, f] = octets;
+        Self(u64::from_be_bytes([0, 0, a, b, c, d, e, f]))
     }
 
     /// A unicast, locally administered address made of the low 46 bits of `seed`.
     pub const fn local(seed: u64) -> Self {
-        let [_, _, a, b, c, d, e, f] = seed.to_be_bytes();
-        Self([a & 0xfc | 0x02, b, c, d, e, f])
+        Self(seed & 0xfcff_ffff_ffff | 0x0200_0000_0000)
     }
 
     /// The octets in transmission order.
     pub const fn octets(self) -> [u8; 6] {
-        self.0
+        let [_, _, a, b, c, d, e, f] = self.0.to_be_bytes();
+        [a, b, c, d, e, f]
     }
 
     /// The address as a number, first octet highest; the upper 16 bits are zero.
     pub const fn to_u64(self) -> u64 {
-        let [a, b, c, d, e, f] = self.0;
-        u64::from_be_bytes([0, 0, a, b, c, d, e, f])
+        self.0
     }
 
     /// The inverse of [`to_u64`](Self::to_u64); the upper 16 bits are ignored.
     pub const fn from_u64(bits: u64) -> Self {
-        let [_, _, a, b, c, d, e, f] = bits.to_be_bytes();
-        Self([a, b, c, d, e, f])
+        Self(bits & 0xffff_ffff_ffff)
     }
 
     /// A group address: multicast or broadcast.
     pub const fn is_group(self) -> bool {
-        self.0[0] & 1 != 0
+        self.0 >> 40 & 1 != 0
     }
 
     /// 01:80:C2:00:00:00 to 0F, which no bridge forwards. IEEE 802.1Q, table 8-1.
     pub const fn is_bridge_reserved(self) -> bool {
-        self.to_u64() & !0xf == 0x0180_c200_0000
+        self.0 & !0xf == 0x0180_c200_0000
     }
 
     /// May be a frame's source: neither a group address nor all zero.
     pub const fn is_station(self) -> bool {
-        !self.is_group() && self.to_u64() != 0
+        !self.is_group() && self.0 != 0
     }
 }
 
 impl fmt::Display for MacAddr {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let [a, b, c, d, e, g] = self.0;
+        let [a, b, c, d, e, g] = self.octets();
         write!(f, "{a:02x}:{b:02x}:{c:02x}:{d:02x}:{e:02x}:{g:02x}")
     }
 }
@@ -101,7 +100,7 @@ impl FromStr for MacAddr {
             let part = parts.next().filter(|p| p.len() == 2).ok_or(ParseAddrError::Mac)?;
             *octet = u8::from_str_radix(part, 16).map_err(|_| ParseAddrError::Mac)?;
         }
-        if parts.next().is_some() { Err(ParseAddrError::Mac) } else { Ok(Self(octets)) }
+        if parts.next().is_some() { Err(ParseAddrError::Mac) } else { Ok(Self::new(octets)) }
     }
 }
 

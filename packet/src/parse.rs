@@ -20,10 +20,11 @@ fn parse_frame(frame: Frame<'_>) -> Result<(), Refused<'_>> {
     let Some((head, rest)) = bytes.split_first_chunk::<14>() else {
         return Err((DropReason::FrameTooShort, meta));
     };
-    let [d0, d1, d2, d3, d4, d5, s0, s1, s2, s3, s4, s5, t0, t1] = *head;
+    let [d0, d1, d2, d3, d4, d5, source_and_type @ ..] = *head;
+    let source_and_type = u64::from_be_bytes(source_and_type);
     meta.dst = MacAddr::new([d0, d1, d2, d3, d4, d5]);
-    meta.src = MacAddr::new([s0, s1, s2, s3, s4, s5]);
-    meta.ether_type = EtherType(u16::from_be_bytes([t0, t1]));
+    meta.src = MacAddr::from_u64(source_and_type >> 16);
+    meta.ether_type = EtherType(source_and_type as u16);
     meta.l3 = 14;
     if !meta.src.is_station() {
         return Err((DropReason::BadSourceMac, meta));

@@ -46,8 +46,18 @@ pub(crate) struct Gateway {
     /// Whether there is any rule at all.
     translates: bool,
     icmp_limit: RateLimit,
-    /// The hop of the frame before, in this burst: mostly it is the next one's too.
-    last_hop: Option<(Hop, MacAddr)>,
+    /// Where the frame before went, in this burst: mostly the next one goes there too.
+    last: Option<Adjacency>,
+}
+
+/// A resolved hop: what a frame needs to be sent there.
+#[derive(Clone, Copy, Debug)]
+struct Adjacency {
+    hop: Hop,
+    dst: MacAddr,
+    src: MacAddr,
+    /// Which port, as far as the bridge knows.
+    verdict: Verdict,
 }
 
 /// The switch's own address on one network.
@@ -70,7 +80,7 @@ impl Gateway {
             nat: Nat::new(NatConfig::default(), seed),
             translates: false,
             icmp_limit: RateLimit::new(),
-            last_hop: None,
+            last: None,
         }
     }
 
@@ -130,7 +140,7 @@ impl Gateway {
         let input = burst.network();
         let Some(interface) = self.interface(input) else { return };
         let serves_dhcp = interface.dhcp.is_some();
-        self.last_hop = None;
+        self.last = None;
         burst.for_each(|_, frame| match frame.meta.verdict {
             Verdict::Local => {
                 let Frame { meta, bytes } = frame;
@@ -167,20 +177,17 @@ impl Gateway {
         let hop = self.translate(&mut packet, input, now)?;
 
         let ip = packet.ip;
-        let packet_len = packet_len.min(usize::from(ip.total_len));
         meta.network = hop.network;
         meta.routed = true;
         decrement_ttl(packet.bytes);
-        let out = self.interface(hop.network).ok_or(DropReason::NoRoute)?;
-        let (mac, mtu) = (out.mac, usize::from(out.mtu));
-        if packet_len > mtu {
+        let mtu = self.interface(hop.network).map_or(0, |out| usize::from(out.mtu));
+        if packet_len.min(usize::from(ip.total_len)) > mtu {
             Err(if ip.dont_fragment { PuntReason::TooBig } else { PuntReason::Fragment })?;
         }
-        let next = self.next_mac(hop, now).ok_or(PuntReason::ResolveNeighbour)?;
-        ethernet[..6].copy_from_slice(&next.octets());
-        ethernet[6..12].copy_from_slice(&mac.octets());
-        (meta.dst, meta.src) = (next, mac);
-        meta.verdict = bridges[hop.network.index()].towards(next, now);
+        let next = self.adjacency(hop, bridges, now).ok_or(PuntReason::ResolveNeighbour)?;
+        ethernet[..6].copy_from_slice(&next.dst.octets());
+        ethernet[6..12].copy_from_slice(&next.src.octets());
+        (meta.dst, meta.src, meta.verdict) = (next.dst, next.src, next.verdict);
         Ok(())
     }
 
@@ -277,15 +284,17 @@ impl Gateway {
     }
 
     #[inline]
-    fn next_mac(&mut self, hop: Hop, now: Millis) -> Option<MacAddr> {
-        if let Some((last, mac)) = self.last_hop
-            && last == hop
-        {
-            return Some(mac);
+    fn adjacency(&mut self, hop: Hop, bridges: &[Bridge], now: Millis) -> Option<Adjacency> {
+        match self.last {
+            Some(last) if last.hop == hop => {}
+            _ => {
+                let dst = self.neighbours.mac(hop, now)?;
+                let src = self.interface(hop.network)?.mac;
+                let verdict = bridges[hop.network.index()].towards(dst, now);
+                self.last = Some(Adjacency { hop, dst, src, verdict });
+            }
         }
-        let mac = self.neighbours.mac(hop, now)?;
-        self.last_hop = Some((hop, mac));
-        Some(mac)
+        self.last
     }
 
     fn interface(&self, network: NetworkId) -> Option<&Interface> {
