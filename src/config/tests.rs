@@ -1,5 +1,6 @@
 //! Tests of the way from the text to the plan.
 
 mod any_text;
+mod docs;
 mod mistakes;
 mod plan;

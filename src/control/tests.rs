@@ -262,8 +262,8 @@ fn a_socket_that_took_its_place_is_not_removed() {
     drop(other);
 }
 
-#[test]
-fn answers_come_back_from_json_as_they_were() {
+/// One of each kind, with no list empty.
+fn answers_of_every_kind() -> [Answer; 8] {
     let tuple = Tuple { source: "a:1".into(), destination: "b:2".into(), packets: 1, bytes: 2 };
     let flow = Flow {
         protocol: "tcp".into(),
@@ -304,7 +304,7 @@ fn answers_come_back_from_json_as_they_were() {
         meaning: "No route to the destination.".into(),
         frames: 9,
     };
-    let answers = [
+    [
         Answer::Ports(vec![port]),
         Answer::Fdb(Listed { total: 7, entries: vec![fdb] }),
         Answer::Flows(Listed { total: 7, entries: vec![flow] }),
@@ -313,8 +313,12 @@ fn answers_come_back_from_json_as_they_were() {
         Answer::Drops(vec![drop]),
         Answer::Stats(Stats { frames: 1, ..Stats::default() }),
         Answer::Reloaded(Reloaded { opened: 1, closed: 2, reconfigured: 3 }),
-    ];
-    for answer in answers {
+    ]
+}
+
+#[test]
+fn answers_come_back_from_json_as_they_were() {
+    for answer in answers_of_every_kind() {
         let line = serde_json::to_string(&Reply::from(Ok(answer.clone()))).unwrap();
         match serde_json::from_str(&line).unwrap() {
             Reply::Answer(back) => assert_eq!(back, answer),
@@ -322,3 +326,26 @@ fn answers_come_back_from_json_as_they_were() {
         }
     }
 }
+
+#[test]
+fn every_field_is_in_the_documentation() {
+    fn check(value: &serde_json::Value) {
+        match value {
+            serde_json::Value::Array(list) => list.iter().for_each(check),
+            serde_json::Value::Object(members) => members.iter().for_each(|(name, value)| {
+                let known = ["`NAME`", "\"NAME\":"].map(|form| form.replace("NAME", name));
+                assert!(known.iter().any(|form| DOCUMENTATION.contains(form)), "{name}");
+                // Below `drops` of a port are reasons, not fields.
+                if !(name == "drops" && value.is_object()) {
+                    check(value);
+                }
+            }),
+            _ => {}
+        }
+    }
+    for answer in answers_of_every_kind() {
+        check(&serde_json::to_value(answer).unwrap());
+    }
+}
+
+const DOCUMENTATION: &str = include_str!("../../docs/control.md");
