@@ -186,10 +186,10 @@ impl Nat {
         if let Some(id) = mapping {
             self.mappings.acquire(id);
         }
-        let mut flow = Flow::new(original, reply(original, server, client), mapping);
+        let mut flow = Flow::new(original, reply(original, server, client));
         flow.note(Direction::Original, packet.ip.l4, packet.ip.total_len);
         let left = flow.translated(Direction::Original);
-        self.flows.insert(flow, now);
+        self.flows.insert(flow, mapping, now);
         self.admitted += 1;
         self.rewrite(packet, original, left, now);
     }

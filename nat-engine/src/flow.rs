@@ -1,9 +1,8 @@
 //! A flow: two tuples, where it is in its life, and what passed.
 
-use packet::{L4, Millis, Protocol};
+use packet::{L4, Protocol};
 
 use crate::Tuple;
-use crate::slab::Id;
 use crate::tcp::TcpState;
 use crate::timeouts::TimeoutClass;
 
@@ -27,70 +26,68 @@ impl Direction {
     }
 }
 
-/// What passed in one direction.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
-pub(crate) struct Counter {
-    pub(crate) packets: u64,
-    pub(crate) bytes: u64,
-}
-
-/// Neighbours in the list of the flow's timeout class.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
-pub(crate) struct Links {
-    pub(crate) previous: Option<Id>,
-    pub(crate) next: Option<Id>,
-}
-
-/// A flow.
+/// A flow, as far as each of its packets needs it: one cache line.
 ///
-/// Bytes: 2 × 16 tuples, 2 × 16 counters, 8 time, 8 links, 4 mapping, 2 state, 2 padding. Beside it, in the worst
-/// case just after the index has grown: 2 × 10 index, 4 free list.
+/// Beside it in the table: 12 bytes of list and mapping, 4 of free list, and in the worst case, just after the index has
+/// grown, 2 × 10 bytes of index.
 #[derive(Debug)]
+#[repr(align(64))]
 pub(crate) struct Flow {
-    /// What its packets look like when they arrive, by [`Direction`].
-    pub(crate) tuples: [Tuple; 2],
-    pub(crate) counters: [Counter; 2],
-    /// When it last moved to the end of its list.
-    pub(crate) refreshed: Millis,
-    pub(crate) links: Links,
-    /// The mapping its outside port is from, if its source is translated.
-    pub(crate) mapping: Option<Id>,
+    /// The [`Tuple`]s of its packets when they arrive, by [`Direction`]; the protocol is the same.
+    addresses: [u64; 2],
+    ports: [u32; 2],
+    protocol: Protocol,
     pub(crate) tcp: TcpState,
     /// The list it is in.
     pub(crate) class: TimeoutClass,
+    /// The second in which it last moved to the end of its list.
+    pub(crate) refreshed: u32,
+    /// What passed, by [`Direction`].
+    pub(crate) packets: [u64; 2],
+    pub(crate) bytes: [u64; 2],
 }
 
-const _: () = assert!(size_of::<Option<Flow>>() == 88);
+const _: () = assert!(size_of::<Option<Flow>>() == 64);
 
 impl Flow {
-    pub(crate) fn new(original: Tuple, reply: Tuple, mapping: Option<Id>) -> Self {
+    pub(crate) fn new(original: Tuple, reply: Tuple) -> Self {
         Self {
-            tuples: [original, reply],
-            counters: [Counter::default(); 2],
-            refreshed: Millis::ZERO,
-            links: Links::default(),
-            mapping,
+            addresses: [original.addresses, reply.addresses],
+            ports: [original.ports, reply.ports],
+            protocol: original.protocol,
             tcp: TcpState::default(),
-            class: match original.protocol() {
+            class: match original.protocol {
                 Protocol::TCP => TimeoutClass::TcpOpening,
                 Protocol::ICMP => TimeoutClass::Icmp,
                 _ => TimeoutClass::Udp,
             },
+            refreshed: 0,
+            packets: [0; 2],
+            bytes: [0; 2],
+        }
+    }
+
+    /// What a packet of `direction` looks like when it arrives.
+    #[inline]
+    pub(crate) const fn tuple(&self, direction: Direction) -> Tuple {
+        Tuple {
+            addresses: self.addresses[direction as usize],
+            ports: self.ports[direction as usize],
+            protocol: self.protocol,
         }
     }
 
     /// What a packet of `direction` looks like when it leaves.
     #[inline]
     pub(crate) const fn translated(&self, direction: Direction) -> Tuple {
-        self.tuples[direction.other() as usize].reversed()
+        self.tuple(direction.other()).reversed()
     }
 
     /// Takes note of a packet of `len` bytes and returns the class that the flow is now in.
     #[inline]
     pub(crate) fn note(&mut self, direction: Direction, l4: L4, len: u16) -> TimeoutClass {
-        let counter = &mut self.counters[direction as usize];
-        counter.packets += 1;
-        counter.bytes += u64::from(len);
+        self.packets[direction as usize] += 1;
+        self.bytes[direction as usize] += u64::from(len);
         match l4 {
             L4::Tcp { flags, .. } => {
                 self.tcp = self.tcp.after(direction, flags);
@@ -101,9 +98,9 @@ impl Flow {
     }
 
     pub(crate) const fn state_name(&self) -> &'static str {
-        match self.tuples[0].protocol() {
+        match self.protocol {
             Protocol::TCP => self.tcp.name(),
-            _ if self.counters[Direction::Reply as usize].packets > 0 => "replied",
+            _ if self.packets[Direction::Reply as usize] > 0 => "replied",
             _ => "unreplied",
         }
     }

@@ -3,7 +3,7 @@
 //! ```text
 //! tuple ──keyed hash──▶ index: [id:31 direction:1]  4 bytes and 1 of hash per direction
 //!                                  │
-//! slab:    [flow 1][flow 2][flow 3][flow 4] …
+//! flows:   [flow 1][flow 2][flow 3][flow 4] …          one cache line each
 //!              ▲ head                  ▲ tail
 //! lists:   udp 1 ⇄ 4     tcp_established 3 ⇄ 2     …   one per timeout class, next to expire first
 //! ```
@@ -15,18 +15,20 @@ use hashbrown::HashTable;
 use packet::Millis;
 
 use crate::Tuple;
-use crate::flow::{Direction, Flow, Links};
+use crate::flow::{Direction, Flow};
 use crate::keyed::{KeyedHash, Purpose};
 use crate::slab::{Id, Slab};
 use crate::timeouts::{TimeoutClass, Timeouts};
 
-/// A flow in use moves to the end of its list at most this often, which saves the list's writes on most packets. It is
-/// given back at the end: a flow expires this much after its idle time.
+/// A flow in use moves to the end of its list once in a second, not with each packet. So it may have been used this much
+/// later than the list says, and expires this much later.
 const REFRESH_INTERVAL: Millis = Millis::from_secs(1);
 
 #[derive(Debug)]
 pub(crate) struct FlowTable {
     flows: Slab<Flow>,
+    /// By [`Id::index`], like the flows: what is of use once a second at most.
+    places: Vec<Place>,
     index: HashTable<Entry>,
     hash: KeyedHash,
     lists: [List; TimeoutClass::ALL.len()],
@@ -35,6 +37,16 @@ pub(crate) struct FlowTable {
 /// A flow and the direction that the tuple is of.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 struct Entry(u32);
+
+/// Where a flow is in its list, and what else goes with it.
+#[derive(Clone, Copy, Debug, Default)]
+struct Place {
+    previous: Option<Id>,
+    next: Option<Id>,
+    mapping: Option<Id>,
+}
+
+const _: () = assert!(size_of::<Place>() == 12);
 
 #[derive(Clone, Copy, Debug, Default)]
 struct List {
@@ -46,10 +58,23 @@ impl FlowTable {
     pub(crate) fn new(seed: [u64; 2]) -> Self {
         Self {
             flows: Slab::new(),
+            places: Vec::new(),
             index: HashTable::new(),
             hash: KeyedHash::new(seed, Purpose::Flows),
             lists: [List::default(); TimeoutClass::ALL.len()],
         }
+    }
+
+    /// Makes room for `limit` flows, so that none of them has to wait while a table grows. The memory is not used before
+    /// there are flows, but for 2 to 4 bytes of index each.
+    pub(crate) fn reserve(&mut self, limit: usize) {
+        self.flows.reserve(limit);
+        let places = limit.saturating_sub(self.places.len());
+        let entries = (2 * limit).saturating_sub(self.index.len());
+        let Self { places: all, flows, index, hash, .. } = self;
+        // Where that much memory can't be promised, tables grow with the flows.
+        let _ = all.try_reserve_exact(places);
+        let _ = index.try_reserve(entries, |entry| entry.hash(flows, hash));
     }
 
     pub(crate) const fn len(&self) -> usize {
@@ -61,7 +86,7 @@ impl FlowTable {
     pub(crate) fn find(&self, tuple: Tuple) -> Option<(Id, Direction)> {
         let is_it = |entry: &Entry| {
             let (id, direction) = entry.get();
-            self.flows[id].tuples[direction as usize] == tuple
+            self.flows[id].tuple(direction) == tuple
         };
         self.index.find(self.hash.of(tuple.words()), is_it).map(|entry| entry.get())
     }
@@ -76,41 +101,42 @@ impl FlowTable {
         &mut self.flows[id]
     }
 
-    /// Adds a flow, neither of whose tuples may be in the table yet.
-    pub(crate) fn insert(&mut self, flow: Flow, now: Millis) -> Id {
-        let (class, tuples) = (flow.class, flow.tuples);
+    /// Adds a flow, neither of whose tuples may be in the table yet, and the mapping that its outside port is from.
+    pub(crate) fn insert(&mut self, flow: Flow, mapping: Option<Id>, now: Millis) -> Id {
+        let class = flow.class;
+        let tuples = BOTH.map(|direction| flow.tuple(direction));
         let id = self.flows.insert(flow);
+        if self.places.len() <= id.index() {
+            self.places.resize(id.index() + 1, Place::default());
+        }
+        self.places[id.index()].mapping = mapping;
         let Self { flows, index, hash, .. } = self;
-        let rehash = |entry: &Entry| {
-            let (id, direction) = entry.get();
-            hash.of(flows[id].tuples[direction as usize].words())
-        };
-        for direction in [Direction::Original, Direction::Reply] {
-            let key = hash.of(tuples[direction as usize].words());
-            index.insert_unique(key, Entry::new(id, direction), rehash);
+        for (direction, tuple) in BOTH.into_iter().zip(tuples) {
+            let key = hash.of(tuple.words());
+            index.insert_unique(key, Entry::new(id, direction), |entry| entry.hash(flows, hash));
         }
         self.append(id, class, now);
         id
     }
 
-    /// Forgets a flow.
-    pub(crate) fn remove(&mut self, id: Id) -> Option<Flow> {
+    /// Forgets a flow. Returns its mapping.
+    pub(crate) fn remove(&mut self, id: Id) -> Option<Id> {
         self.unlink(id);
         let flow = self.flows.remove(id)?;
-        for direction in [Direction::Original, Direction::Reply] {
-            let key = self.hash.of(flow.tuples[direction as usize].words());
+        for direction in BOTH {
+            let key = self.hash.of(flow.tuple(direction).words());
             if let Ok(entry) = self.index.find_entry(key, |&entry| entry == Entry::new(id, direction)) {
                 entry.remove();
             }
         }
-        Some(flow)
+        self.places[id.index()].mapping
     }
 
     /// Says that the flow was used and is in `class` now.
     #[inline]
     pub(crate) fn refresh(&mut self, id: Id, class: TimeoutClass, now: Millis) {
         let flow = &self.flows[id];
-        if flow.class != class || now.since(flow.refreshed) >= REFRESH_INTERVAL {
+        if flow.class != class || flow.refreshed != seconds(now) {
             self.unlink(id);
             self.append(id, class, now);
         }
@@ -125,8 +151,8 @@ impl FlowTable {
     /// All flows, those of a class in the order of their last use.
     pub(crate) fn iter(&self) -> impl Iterator<Item = &Flow> + '_ {
         self.lists.iter().flat_map(|list| {
-            let next = |flow: &&Flow| flow.links.next.map(|id| &self.flows[id]);
-            std::iter::successors(list.head.map(|id| &self.flows[id]), next)
+            let ids = std::iter::successors(list.head, |id| self.places[id.index()].next);
+            ids.map(|id| &self.flows[id])
         })
     }
 
@@ -134,32 +160,40 @@ impl FlowTable {
         let list = &mut self.lists[class as usize];
         let previous = list.tail.replace(id);
         match previous {
-            Some(previous) => self.flows[previous].links.next = Some(id),
+            Some(previous) => self.places[previous.index()].next = Some(id),
             None => list.head = Some(id),
         }
+        let place = &mut self.places[id.index()];
+        (place.previous, place.next) = (previous, None);
         let flow = &mut self.flows[id];
-        flow.links = Links { previous, next: None };
-        (flow.class, flow.refreshed) = (class, now);
+        (flow.class, flow.refreshed) = (class, seconds(now));
     }
 
     fn unlink(&mut self, id: Id) {
-        let flow = &self.flows[id];
-        let (class, Links { previous, next }) = (flow.class as usize, flow.links);
+        let Place { previous, next, .. } = self.places[id.index()];
+        let list = &mut self.lists[self.flows[id].class as usize];
         match previous {
-            Some(previous) => self.flows[previous].links.next = next,
-            None => self.lists[class].head = next,
+            Some(previous) => self.places[previous.index()].next = next,
+            None => list.head = next,
         }
         match next {
-            Some(next) => self.flows[next].links.previous = previous,
-            None => self.lists[class].tail = previous,
+            Some(next) => self.places[next.index()].previous = previous,
+            None => list.tail = previous,
         }
     }
 }
 
 /// When the flow expires unless it is used.
 pub(crate) fn deadline(flow: &Flow, timeouts: &Timeouts) -> Millis {
-    flow.refreshed + timeouts.of(flow.class) + REFRESH_INTERVAL
+    Millis::from_secs(u64::from(flow.refreshed)) + timeouts.of(flow.class) + REFRESH_INTERVAL
 }
+
+#[inline]
+fn seconds(now: Millis) -> u32 {
+    now.as_secs() as u32
+}
+
+const BOTH: [Direction; 2] = [Direction::Original, Direction::Reply];
 
 impl Entry {
     #[inline]
@@ -172,6 +206,11 @@ impl Entry {
         let direction = if self.0 & 1 == 0 { Direction::Original } else { Direction::Reply };
         (Id::new(self.0 >> 1), direction)
     }
+
+    fn hash(self, flows: &Slab<Flow>, hash: &KeyedHash) -> u64 {
+        let (id, direction) = self.get();
+        hash.of(flows[id].tuple(direction).words())
+    }
 }
 
 #[cfg(test)]
@@ -183,25 +222,25 @@ mod tests {
     fn flow(port: u16) -> Flow {
         let at = |last, port| SocketAddrV4::new(Ipv4Addr::new(10, 0, 0, last), port);
         let original = Tuple::new(Protocol::UDP, at(1, port), at(2, 53));
-        Flow::new(original, original.reversed(), None)
+        Flow::new(original, original.reversed())
     }
 
     fn ports(table: &FlowTable) -> Vec<u16> {
-        table.iter().map(|flow| flow.tuples[0].source_port()).collect()
+        table.iter().map(|flow| flow.tuple(Direction::Original).source_port()).collect()
     }
 
     #[test]
     fn flows_are_found_by_both_tuples_until_removed() {
         let mut table = FlowTable::new([1, 2]);
-        let ids: Vec<_> = (0..1000).map(|port| table.insert(flow(port), Millis::ZERO)).collect();
+        let ids: Vec<_> = (0..1000).map(|port| table.insert(flow(port), None, Millis::ZERO)).collect();
+        let tuple = |port| flow(port as u16).tuple(Direction::Original);
         for (port, &id) in ids.iter().enumerate() {
-            let tuple = flow(port as u16).tuples[0];
-            assert_eq!(table.find(tuple), Some((id, Direction::Original)));
-            assert_eq!(table.find(tuple.reversed()), Some((id, Direction::Reply)));
+            assert_eq!(table.find(tuple(port)), Some((id, Direction::Original)));
+            assert_eq!(table.find(tuple(port).reversed()), Some((id, Direction::Reply)));
         }
-        for id in ids {
-            let tuple = table.remove(id).unwrap().tuples[0];
-            assert_eq!((table.find(tuple), table.find(tuple.reversed())), (None, None));
+        for (port, id) in ids.into_iter().enumerate() {
+            table.remove(id);
+            assert_eq!((table.find(tuple(port)), table.find(tuple(port).reversed())), (None, None));
         }
         assert_eq!((table.len(), table.iter().count(), table.index.len()), (0, 0, 0));
     }
@@ -209,7 +248,7 @@ mod tests {
     #[test]
     fn use_moves_a_flow_to_the_end_of_the_line_once_a_second() {
         let mut table = FlowTable::new([1, 2]);
-        let [a, b, c] = [1, 2, 3].map(|port| table.insert(flow(port), Millis::ZERO));
+        let [a, b, c] = [1, 2, 3].map(|port| table.insert(flow(port), None, Millis::ZERO));
         table.refresh(b, TimeoutClass::Udp, Millis::new(999));
         assert_eq!(ports(&table), [1, 2, 3]);
         table.refresh(b, TimeoutClass::Udp, Millis::new(1000));

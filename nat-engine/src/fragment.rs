@@ -45,15 +45,16 @@ impl Fragments {
         }
     }
 
-    /// A first fragment came as `arrived` and left as `left`: where later ones will go.
+    /// A first fragment came as `arrived` and leaves as `left`: where later ones will go.
     #[cold]
-    pub(crate) fn record(&mut self, arrived: &Ipv4Packet, left: &Ipv4Packet, now: Millis) {
+    pub(crate) fn record(&mut self, arrived: &Ipv4Packet, left: Tuple, now: Millis) {
         let key = key_of(arrived);
         let set = &mut self.sets[set_of(&self.hash, key)];
         let same = set.iter().position(|way| way.is_some_and(|datagram| datagram.key == key));
         let age = |&way: &usize| set[way].map_or(Millis::ZERO, |datagram| datagram.expires);
         let way = same.or_else(|| (0..WAYS).min_by_key(age)).unwrap_or_default();
-        set[way] = Some(Datagram { key, src: left.src, dst: left.dst, expires: now + LIFETIME });
+        let (src, dst) = (left.source_address(), left.destination_address());
+        set[way] = Some(Datagram { key, src, dst, expires: now + LIFETIME });
     }
 
     /// Gives a later fragment the addresses that its first one got.

@@ -22,7 +22,6 @@ use packet::{DropReason, Protocol};
 
 use crate::flow::Flow;
 use crate::flow_table::FlowTable;
-use crate::rewrite::{ICMP_CHECKSUM, ICMP_ID, TCP_CHECKSUM, UDP_CHECKSUM};
 use crate::{Known, NatPacket, Tuple};
 
 /// Translates an ICMP error, outer and quoted headers; a miss if it is about no flow.
@@ -39,10 +38,10 @@ pub(crate) fn translate_error(packet: &mut NatPacket<'_>, flows: &FlowTable) -> 
     let Some((id, direction)) = flows.find(quoted.tuple.reversed()) else { return Known::Miss };
     let flow: &Flow = flows.get(id);
     // What the quoted packet was when it came here: the other direction's tuple.
-    let sent = flow.tuples[direction.other() as usize];
+    let sent = flow.tuple(direction.other());
     quoted.rewrite(packet, sent);
     // Whoever reports hides behind the far side's translated address, if there is one: RFC 5508 REQ-5.
-    let far_side = flow.tuples[direction as usize].source_address();
+    let far_side = flow.tuple(direction).source_address();
     let known_as = sent.destination_address();
     let src = if known_as == far_side { packet.ip.src } else { known_as };
     packet.rewrite_addresses(src, sent.source_address());
@@ -153,6 +152,15 @@ fn ports_of(protocol: Protocol, l4: &[u8]) -> Option<(u16, u16)> {
         _ => Some((0, 0)),
     }
 }
+
+/// Offset of the checksum in a TCP header.
+const TCP_CHECKSUM: usize = 16;
+/// Offset of the checksum in a UDP header.
+const UDP_CHECKSUM: usize = 6;
+/// Offset of the checksum in an ICMP message.
+const ICMP_CHECKSUM: usize = 2;
+/// Offset of the identifier in an ICMP query.
+const ICMP_ID: usize = 4;
 
 /// Changes 16-bit words and adds up what that changes in a checksum over them. Words that aren't there stay away.
 struct Editor<'a> {

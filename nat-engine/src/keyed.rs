@@ -16,12 +16,14 @@ impl KeyedHash {
         Self(SipHasher13::new_with_keys(key(0), key(1)))
     }
 
+    /// The hash of two words, the second one below 2⁵⁶: SipHash puts the length into the last byte, and 16 whole bytes
+    /// would cost a round more (1.5 ns of 6).
     #[inline]
     pub(crate) fn of(&self, words: [u64; 2]) -> u64 {
         let mut bytes = [0; 16];
         bytes[..8].copy_from_slice(&words[0].to_le_bytes());
         bytes[8..].copy_from_slice(&words[1].to_le_bytes());
-        self.0.hash(&bytes)
+        self.0.hash(&bytes[..15])
     }
 }
 

@@ -54,6 +54,14 @@ impl Mappings {
         Self { mappings: Slab::new(), index: HashTable::new(), hash: KeyedHash::new(seed, Purpose::Mappings) }
     }
 
+    /// Makes room for `limit` mappings, as [`FlowTable::reserve`](crate::flow_table::FlowTable::reserve) does.
+    pub(crate) fn reserve(&mut self, limit: usize) {
+        self.mappings.reserve(limit);
+        let Self { mappings, hash, index } = self;
+        let missing = limit.saturating_sub(index.len());
+        let _ = index.try_reserve(missing, |&id| hash.of(mappings[id].key.0.words()));
+    }
+
     /// The mapping with this key, and its outside port.
     pub(crate) fn find(&self, key: MappingKey) -> Option<(Id, u16)> {
         let id = *self.index.find(self.hash.of(key.0.words()), |&id| self.mappings[id].key == key)?;

@@ -4,7 +4,7 @@ use std::net::Ipv4Addr;
 
 use packet::{DropReason, Fragment, L4, Millis};
 
-use crate::flow::Flow;
+use crate::flow::Direction;
 use crate::flow_table::{FlowTable, deadline};
 use crate::fragment::Fragments;
 use crate::icmp;
@@ -96,7 +96,7 @@ const EXPIRE_AT_ONCE: usize = 1024;
 impl Nat {
     /// A NAT without flows. `seed` keys the hashes and the choice of ports: it must be random and secret.
     pub fn new(config: NatConfig, seed: [u64; 2]) -> Self {
-        Self {
+        let mut nat = Self {
             prerouting_counters: vec![RuleCounter::default(); config.rules.prerouting.len()],
             postrouting_counters: vec![RuleCounter::default(); config.rules.postrouting.len()],
             config,
@@ -107,7 +107,9 @@ impl Nat {
             fragments: Fragments::new(seed),
             admitted: 0,
             expired: 0,
-        }
+        };
+        nat.reserve();
+        nat
     }
 
     /// Replaces rules, timeouts, limit and addresses. Flows that exist keep their translation; rules that stay keep
@@ -119,6 +121,7 @@ impl Nat {
             carry_over(&old.postrouting, &new.postrouting, &self.postrouting_counters);
         self.ports.republish(&Published { rules: &config.rules, addresses: &config.addresses });
         self.config = config;
+        self.reserve();
     }
 
     /// Rewrites a packet of a known flow in place, or an ICMP error about one: the hit path. Allocates nothing; budget
@@ -156,12 +159,12 @@ impl Nat {
     /// All flows. Walks the whole table.
     pub fn flows(&self, now: Millis) -> impl Iterator<Item = FlowView> + '_ {
         self.flows.iter().map(move |flow| FlowView {
-            original: flow.tuples[0],
-            reply: flow.tuples[1],
+            original: flow.tuple(Direction::Original),
+            reply: flow.tuple(Direction::Reply),
             state: flow.state_name(),
             expires_in: deadline(flow, &self.config.timeouts).since(now),
-            packets: flow.counters.map(|counter| counter.packets),
-            bytes: flow.counters.map(|counter| counter.bytes),
+            packets: flow.packets,
+            bytes: flow.bytes,
         })
     }
 
@@ -185,17 +188,22 @@ impl Nat {
         self.expired
     }
 
+    fn reserve(&mut self) {
+        let limit = self.flow_limit();
+        self.flows.reserve(limit);
+        self.mappings.reserve(limit);
+    }
+
     pub(crate) fn flow_limit(&self) -> usize {
         self.config.flow_limit.min(Id::LIMIT - 2) as usize
     }
 
     #[inline]
     pub(crate) fn rewrite(&mut self, packet: &mut NatPacket<'_>, arrived: Tuple, left: Tuple, now: Millis) {
-        let before = packet.ip;
-        packet.rewrite(arrived, left);
-        if before.fragment == Fragment::First {
-            self.fragments.record(&before, &packet.ip, now);
+        if packet.ip.fragment == Fragment::First {
+            self.fragments.record(&packet.ip, left, now);
         }
+        packet.rewrite(arrived, left);
     }
 
     #[cold]
@@ -214,7 +222,7 @@ impl Nat {
     }
 
     fn expire(&mut self, id: Id) {
-        if let Some(Flow { mapping: Some(mapping), .. }) = self.flows.remove(id) {
+        if let Some(mapping) = self.flows.remove(id) {
             self.mappings.release(mapping);
         }
         self.expired += 1;

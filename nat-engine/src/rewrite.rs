@@ -4,7 +4,7 @@ use std::net::Ipv4Addr;
 
 use packet::checksum::Delta;
 use packet::offload::update_checksum;
-use packet::wire::{FromBytes, Ipv4Header, U16};
+use packet::wire::{FromBytes, IcmpHeader, Ipv4Header, TcpHeader, U16, UdpHeader};
 use packet::{Fragment, Ipv4Packet, L4};
 
 use crate::Tuple;
@@ -34,29 +34,27 @@ impl NatPacket<'_> {
             .u16(from.destination_port(), to.destination_port());
         let Some((_, l4)) = self.bytes.split_at_mut_checked(usize::from(self.ip.header_len)) else { return };
         let (source, destination) = (to.source_port(), to.destination_port());
+        let partial = self.partial_checksum;
         match &mut self.ip.l4 {
             L4::Tcp { src, dst, .. } => {
                 (*src, *dst) = (source, destination);
-                put(l4, 0, source);
-                put(l4, 2, destination);
-                update(l4, TCP_CHECKSUM, |field| {
-                    update_checksum(field, self.partial_checksum, false, addresses, ports)
-                });
+                let Ok((tcp, _)) = TcpHeader::mut_from_prefix(l4) else { return };
+                (tcp.src_port, tcp.dst_port) = (U16::new(source), U16::new(destination));
+                update(&mut tcp.checksum, |field| update_checksum(field, partial, false, addresses, ports));
             }
             L4::Udp { src, dst } => {
                 (*src, *dst) = (source, destination);
-                put(l4, 0, source);
-                put(l4, 2, destination);
-                update(l4, UDP_CHECKSUM, |field| {
-                    update_checksum(field, self.partial_checksum, true, addresses, ports)
-                });
+                let Ok((udp, _)) = UdpHeader::mut_from_prefix(l4) else { return };
+                (udp.src_port, udp.dst_port) = (U16::new(source), U16::new(destination));
+                update(&mut udp.checksum, |field| update_checksum(field, partial, true, addresses, ports));
             }
             L4::IcmpEcho { request, id } => {
                 *id = if *request { source } else { destination };
-                put(l4, ICMP_ID, *id);
+                let Ok((icmp, _)) = IcmpHeader::mut_from_prefix(l4) else { return };
+                icmp.id = U16::new(*id);
                 // No pseudo-header: the addresses don't count.
-                update(l4, ICMP_CHECKSUM, |field| {
-                    update_checksum(field, self.partial_checksum, false, Delta::NONE, ports)
+                update(&mut icmp.checksum, |field| {
+                    update_checksum(field, partial, false, Delta::NONE, ports);
                 });
             }
             L4::IcmpError | L4::IcmpOther | L4::Other | L4::None => {}
@@ -86,26 +84,11 @@ impl NatPacket<'_> {
     }
 }
 
-/// Offset of the checksum in a TCP header.
-pub(crate) const TCP_CHECKSUM: usize = 16;
-/// Offset of the checksum in a UDP header.
-pub(crate) const UDP_CHECKSUM: usize = 6;
-/// Offset of the checksum in an ICMP message.
-pub(crate) const ICMP_CHECKSUM: usize = 2;
-/// Offset of the identifier in an ICMP query.
-pub(crate) const ICMP_ID: usize = 4;
-
-/// Writes a 16-bit word at `at`; parsing has checked that it is there.
 #[inline]
-fn put(bytes: &mut [u8], at: usize, value: u16) {
-    update(bytes, at, |field| *field = value.to_be_bytes());
-}
-
-#[inline]
-fn update(bytes: &mut [u8], at: usize, change: impl FnOnce(&mut [u8; 2])) {
-    if let Some(field) = bytes.get_mut(at..).and_then(|bytes| bytes.first_chunk_mut()) {
-        change(field);
-    }
+fn update(field: &mut U16, change: impl FnOnce(&mut [u8; 2])) {
+    let mut bytes = field.to_bytes();
+    change(&mut bytes);
+    *field = U16::from_bytes(bytes);
 }
 
 #[cfg(test)]

@@ -26,13 +26,14 @@ impl Id {
         }
     }
 
+    /// Counts from 0, for tables beside the slab.
     #[inline]
-    const fn index(self) -> usize {
+    pub(crate) const fn index(self) -> usize {
         self.0.get() as usize - 1
     }
 }
 
-/// The things and the free places. Grows on demand, never shrinks. `Option<T>` should be no larger than `T`.
+/// The things and the free places. Never shrinks. `Option<T>` should be no larger than `T`.
 #[derive(Debug)]
 pub(crate) struct Slab<T> {
     items: Vec<Option<T>>,
@@ -42,6 +43,13 @@ pub(crate) struct Slab<T> {
 impl<T> Slab<T> {
     pub(crate) const fn new() -> Self {
         Self { items: Vec::new(), free: Vec::new() }
+    }
+
+    /// Makes room for `limit` things, if that much memory can be promised.
+    pub(crate) fn reserve(&mut self, limit: usize) {
+        let missing = limit.saturating_sub(self.items.len());
+        let _ = self.items.try_reserve_exact(missing);
+        let _ = self.free.try_reserve_exact(limit.saturating_sub(self.free.len()));
     }
 
     pub(crate) const fn len(&self) -> usize {

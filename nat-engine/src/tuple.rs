@@ -15,12 +15,14 @@ use packet::{Ipv4Packet, L4, Protocol};
 /// Protocol, source and destination of a packet, ports in host byte order. An ICMP echo's identifier stands where its
 /// sender's (request) or receiver's (reply) port would.
 ///
-/// Two words, so that hashing and comparing don't gather fields:
-/// `src:32 dst:32` and `0:24 protocol:8 src_port:16 dst_port:16`.
+/// Packed so that hashing, comparing and reversing don't gather fields.
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
 pub struct Tuple {
-    addresses: u64,
-    ports: u64,
+    /// `source:32 destination:32`.
+    pub(crate) addresses: u64,
+    /// `source:16 destination:16`.
+    pub(crate) ports: u32,
+    pub(crate) protocol: Protocol,
 }
 
 const _: () = assert!(size_of::<Tuple>() == 16);
@@ -31,7 +33,8 @@ impl Tuple {
     pub const fn new(protocol: Protocol, source: SocketAddrV4, destination: SocketAddrV4) -> Self {
         Self {
             addresses: (source.ip().to_bits() as u64) << 32 | destination.ip().to_bits() as u64,
-            ports: (protocol.0 as u64) << 32 | (source.port() as u64) << 16 | destination.port() as u64,
+            ports: (source.port() as u32) << 16 | destination.port() as u32,
+            protocol,
         }
     }
 
@@ -59,17 +62,17 @@ impl Tuple {
     #[inline]
     #[must_use]
     pub const fn reversed(self) -> Self {
-        let (source_port, destination_port) = (self.source_port() as u64, self.destination_port() as u64);
         Self {
             addresses: self.addresses.rotate_left(32),
-            ports: self.ports & (0xff << 32) | destination_port << 16 | source_port,
+            ports: self.ports.rotate_left(16),
+            protocol: self.protocol,
         }
     }
 
     /// The protocol.
     #[inline]
     pub const fn protocol(self) -> Protocol {
-        Protocol((self.ports >> 32) as u8)
+        self.protocol
     }
 
     /// Address and port of the sender.
@@ -109,7 +112,7 @@ impl Tuple {
     /// What is hashed: all of it.
     #[inline]
     pub(crate) const fn words(self) -> [u64; 2] {
-        [self.addresses, self.ports]
+        [self.addresses, (self.protocol.0 as u64) << 32 | self.ports as u64]
     }
 }
 
