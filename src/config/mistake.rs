@@ -84,7 +84,9 @@ pub struct Mistake {
 
 impl Mistake {
     pub(super) fn new(span: Range<usize>, message: impl Into<String>, help: impl Into<String>) -> Self {
-        Self { span, message: message.into(), help: help.into() }
+        // Values are quoted in them, and a terminal must not obey them.
+        let printable = |text: String| text.replace(char::is_control, "\u{fffd}");
+        Self { span, message: printable(message.into()), help: printable(help.into()) }
     }
 }
 

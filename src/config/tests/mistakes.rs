@@ -84,6 +84,14 @@ fn a_file_of_nothing_but_mistakes_is_told_in_bounded_length() {
     assert!(mistakes.render(false).len() < 20_000);
 }
 
+#[test]
+fn a_quoted_value_cannot_control_the_terminal() {
+    let text = BASE.replace("'nat'", r#""\u001b[2J\n""#);
+    let mistakes = Config::parse("t", &text, &[]).unwrap_err();
+    assert!(!mistakes.render(false).contains('\u{1b}'));
+    assert_eq!(mistakes.to_string().lines().count(), 1);
+}
+
 /// What is seen of each value alone.
 #[rustfmt::skip]
 const VALUES: &[Case] = &[

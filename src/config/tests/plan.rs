@@ -26,9 +26,8 @@ fn ports(plan: &Plan) -> Vec<(&str, &str, u16)> {
     plan.runtime.ports.iter().map(|p| (plan.network_name(p.network), p.name.as_str(), p.id.get())).collect()
 }
 
-fn tap(plan: &Plan, id: u16) -> &TapConfig {
-    let PortSpec::Tap(tap) = &plan.devices.iter().find(|(port, _)| port.get() == id).unwrap().1;
-    tap
+fn spec(plan: &Plan, id: u16) -> &PortSpec {
+    &plan.devices.iter().find(|(port, _)| port.get() == id).unwrap().1
 }
 
 fn internal(ports: &[&str]) -> String {
@@ -172,7 +171,7 @@ netns = '/proc/1/ns/net'
 ";
     let plan = plan(text);
     let p = TapConfig { device: "p".into(), mtu: 9000, ..TapConfig::default() };
-    assert_eq!(*tap(&plan, 0), p);
+    assert_eq!(*spec(&plan, 0), PortSpec::Tap(p));
     let q = TapConfig {
         device: "q0".into(),
         netns: Some(Netns::Pid(77)),
@@ -181,9 +180,9 @@ netns = '/proc/1/ns/net'
         peer_address: "10.0.0.2/24".parse().ok(),
         offload: false,
     };
-    assert_eq!(*tap(&plan, 1), q);
-    assert_eq!(tap(&plan, 2).netns, Some(Netns::Name("r".into())));
-    assert_eq!(tap(&plan, 3).netns, Some(Netns::Path("/proc/1/ns/net".into())));
+    assert_eq!(*spec(&plan, 1), PortSpec::Tap(q));
+    assert_eq!(spec(&plan, 2).netns(), Some(&Netns::Name("r".into())));
+    assert_eq!(spec(&plan, 3).netns(), Some(&Netns::Path("/proc/1/ns/net".into())));
     let port = &plan.runtime.ports[1];
     assert_eq!((port.mtu, port.learn_limit, port.static_macs.len()), (1400, 3, 1));
 }
@@ -236,7 +235,7 @@ fn all_ports_can_be_replaced_at_once() {
 #[test]
 fn a_start_is_a_reload_from_nothing() {
     let plan = plan(&internal(&["a", "b"]));
-    let open = |n: u16| Action::Open(id(n), PortSpec::Tap(tap(&plan, n).clone()));
+    let open = |n: u16| Action::Open(id(n), spec(&plan, n).clone());
     assert_eq!(Plan::diff(&Plan::default(), &plan), [open(0), open(1)]);
     assert_eq!(Plan::diff(&plan, &plan), []);
     assert_eq!(Plan::diff(&plan, &Plan::default()), [Action::Close(id(0)), Action::Close(id(1))]);
@@ -253,10 +252,10 @@ fn devices_are_freed_before_they_are_taken() {
     let expected = [
         Action::Close(id(0)),
         Action::Close(id(2)),
-        Action::Reconfigure(id(1), PortSpec::Tap(tap(&new, 1).clone())),
-        Action::Open(id(2), PortSpec::Tap(tap(&new, 2).clone())),
-        Action::Open(id(3), PortSpec::Tap(tap(&new, 3).clone())),
+        Action::Reconfigure(id(1), spec(&new, 1).clone()),
+        Action::Open(id(2), spec(&new, 2).clone()),
+        Action::Open(id(3), spec(&new, 3).clone()),
     ];
     assert_eq!(Plan::diff(&old, &new), expected);
-    assert_eq!(tap(&new, 3).device, "a");
+    assert_eq!(spec(&new, 3).device(), "a");
 }
