@@ -86,6 +86,15 @@ pub(crate) fn answer_echo(bytes: &mut [u8], packet: &Ipv4Packet) -> Result<(), D
     Ok(())
 }
 
+/// Makes `source` the sender of the IPv4 packet at `packet`, an ICMP message: its own checksum doesn't cover that.
+pub(crate) fn set_source(packet: &mut [u8], source: Ipv4Addr) {
+    if let Ok((ip, _)) = Ipv4Header::mut_from_prefix(packet) {
+        let delta = Delta::NONE.u32(ip.source().to_bits(), source.to_bits());
+        ip.src = source.octets();
+        ip.checksum = delta.apply(ip.checksum.get()).into();
+    }
+}
+
 /// How many ICMP errors may be sent: a bucket that fills with time. RFC 1812, 4.3.2.8.
 #[derive(Debug)]
 pub(crate) struct RateLimit {

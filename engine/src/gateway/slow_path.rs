@@ -249,6 +249,9 @@ impl Gateway {
             return Err(reason);
         }
         let hop = self.routes.own_way(packet.ip.dst).ok_or(DropReason::NoRoute)?;
+        // The sender knows the switch by its address there: RFC 1812, 4.3.2.4.
+        let own = self.interface(hop.network).ok_or(DropReason::NoRoute)?.address.address();
+        icmp::set_source(packet.bytes, own);
         self.send(hop, frame, now, out)
     }
 
