@@ -5,7 +5,7 @@ use std::io::{self, IsTerminal, Write};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
-use clap::{Args, Parser, Subcommand};
+use clap::{Args, CommandFactory, Parser, Subcommand};
 use tracing_subscriber::EnvFilter;
 
 use crate::config::{self, Config, Plan};
@@ -36,6 +36,12 @@ enum Command {
     Demo,
     /// Show the state of a running switch
     Show(Show),
+    /// Write the man pages, tapswitch.1 and one for each command
+    #[command(hide = true)]
+    Man {
+        /// The folder to write them to
+        folder: PathBuf,
+    },
     /// Have a running switch read its configuration again
     #[command(after_help = "If the configuration is wrong or can't be brought about, nothing changes.")]
     Reload(Control),
@@ -83,6 +89,7 @@ pub fn main() -> ExitCode {
         Command::Check { file } => check(&file),
         Command::Demo => crate::demo::run().map_err(Failure::of),
         Command::Show(show) => self::show(&show),
+        Command::Man { folder } => clap_mangen::generate_to(Cli::command(), folder).map_err(Failure::of),
         Command::Reload(control) => {
             request(&control, Request::Reload).and_then(|answer| print(&show::text(&answer)))
         }
@@ -164,8 +171,6 @@ const WRONG: u8 = 2;
 
 #[cfg(test)]
 mod tests {
-    use clap::CommandFactory;
-
     use super::*;
 
     #[test]
