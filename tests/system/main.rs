@@ -3,6 +3,7 @@
 //! Each test makes the hosts it needs (`host.rs`), runs the switch between them (`switch.rs`) and sends traffic from
 //! one to the other (`traffic.rs`, or ping and friends). Nothing outside of those namespaces is touched, so tests run
 //! side by side. They need root, or a user namespace: `cargo xtask test` sees to it.
+#![allow(clippy::panic, reason = "that is how a test fails")]
 
 mod bridge;
 mod demo;
