@@ -114,9 +114,15 @@ impl Mistakes {
         rendered.join("\n\n")
     }
 
+    /// Only the lines that the mistake is in: rendering takes time for each line it is given.
     fn group<'a>(&'a self, mistake: &'a Mistake) -> Group<'a> {
-        let place = AnnotationKind::Primary.span(self.within_text(&mistake.span));
-        let snippet = Snippet::source(self.text.as_str()).path(self.file.as_str()).annotation(place);
+        let Range { start, end } = self.within_text(&mistake.span);
+        let first = self.text[..start].rfind('\n').map_or(0, |newline| newline + 1);
+        let last = self.text[end..].find('\n').map_or(self.text.len(), |newline| end + newline);
+        let snippet = Snippet::source(&self.text[first..last])
+            .path(self.file.as_str())
+            .line_start(self.line_and_column(first).0)
+            .annotation(AnnotationKind::Primary.span(start - first..end - first));
         let group = Level::ERROR.primary_title(mistake.message.as_str()).element(snippet);
         if mistake.help.is_empty() {
             group

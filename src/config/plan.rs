@@ -62,6 +62,12 @@ impl Plan {
         actions
     }
 
+    /// What the port is made of; `None` if there is none.
+    pub fn spec(&self, id: PortId) -> Option<&PortSpec> {
+        let index = self.devices.binary_search_by_key(&id, |(id, _)| *id).ok()?;
+        Some(&self.devices[index].1)
+    }
+
     /// The name of a network or uplink; empty if there is none.
     pub fn network_name(&self, id: NetworkId) -> &str {
         self.runtime.networks.get(id.index()).map_or("", |network| &network.name)

@@ -150,7 +150,6 @@ impl Drop for Place {
 
 /// Answers line by line until the client is done, too slow or too loud.
 fn serve(stream: &UnixStream, driver: &Driver) -> io::Result<()> {
-    stream.set_write_timeout(Some(CLIENT_TIME))?;
     let mut lines = Lines { stream, buffered: Vec::new() };
     loop {
         match lines.next() {
@@ -175,7 +174,25 @@ fn request(line: &[u8]) -> Result<Request, RequestError> {
 fn answer(mut stream: &UnixStream, response: Response) -> io::Result<()> {
     let mut line = serde_json::to_vec(&Reply::from(response))?;
     line.push(b'\n');
-    stream.write_all(&line)
+    let deadline = Instant::now() + CLIENT_TIME;
+    let mut rest = line.as_slice();
+    while !rest.is_empty() {
+        stream.set_write_timeout(Some(time_left(deadline)))?;
+        match stream.write(rest) {
+            Ok(written) => rest = &rest[written..],
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            Err(error) => return Err(error),
+        }
+        if Instant::now() >= deadline {
+            return Err(io::ErrorKind::TimedOut.into());
+        }
+    }
+    Ok(())
+}
+
+/// For a timeout, which must not be zero.
+fn time_left(deadline: Instant) -> Duration {
+    deadline.saturating_duration_since(Instant::now()).max(Duration::from_millis(1))
 }
 
 /// Reads lines of bounded length in bounded time.
@@ -206,10 +223,9 @@ impl Lines<'_> {
     }
 
     fn read_more(&mut self, deadline: Instant) -> Result<usize, RequestError> {
-        let left = deadline.saturating_duration_since(Instant::now()).max(Duration::from_millis(1));
         let mut chunk = [0; 4096];
-        let read =
-            self.stream.set_read_timeout(Some(left)).and_then(|()| (&mut &*self.stream).read(&mut chunk));
+        let timeout = Some(time_left(deadline));
+        let read = self.stream.set_read_timeout(timeout).and_then(|()| (&mut &*self.stream).read(&mut chunk));
         match read {
             Ok(len) if Instant::now() < deadline => {
                 self.buffered.extend_from_slice(&chunk[..len]);

@@ -78,6 +78,11 @@ fn respond(request: Request) -> Response {
         Request::Show { what: What::Stats, limit } => {
             Ok(Answer::Stats(Stats { flow_limit: limit as u64, ..Stats::default() }))
         }
+        Request::Show { what: What::Leases, limit } => {
+            let [_, _, _, _, Answer::Leases(leases), ..] = answers_of_every_kind() else { panic!() };
+            let entries = leases.entries.iter().cycle().take(limit).cloned().collect();
+            Ok(Answer::Leases(Listed { total: 7, entries }))
+        }
         Request::Show { .. } => Err(RequestError::Failed("not in this test".into())),
         Request::Reload => Err(RequestError::WrongConfig(
             crate::config::Config::parse("t", "x = 1", &[]).unwrap_err().into(),
@@ -204,6 +209,18 @@ fn clients_that_say_nothing_lose_their_place() {
     assert!(served.is_ok(), "{served:?}");
     assert!(seen.contains("did not end in time"), "{seen}");
     assert!(start.elapsed() < CLIENT_TIME * 20);
+}
+
+#[test]
+fn clients_that_take_no_answer_lose_their_place() {
+    let lab = Lab::new();
+    let deaf: Vec<UnixStream> = (0..20).map(|_| lab.connect()).collect();
+    for mut client in &deaf {
+        client.write_all(b"{\"request\":\"show\",\"what\":\"leases\",\"limit\":5000}\n").unwrap();
+    }
+    let start = Instant::now();
+    assert!(lab.stats().is_ok());
+    assert!(start.elapsed() < CLIENT_TIME * 10);
 }
 
 #[test]

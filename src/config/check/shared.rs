@@ -6,32 +6,30 @@ use packet::{Ipv4Cidr, PortId};
 use tapio::Netns;
 use toml::Spanned;
 
-use super::super::file::TapTable;
+use super::super::file::{FileConfig, TapTable};
 use super::super::mistake::Mistake;
 use super::Check;
 
 impl Check<'_> {
     pub(super) fn shared(&mut self) {
-        if self.numbers() {
-            self.names();
-            self.devices();
-            self.subnets();
-            self.published_ports();
-        }
+        self.names();
+        self.devices();
+        self.subnets();
+        self.published_ports();
     }
 
-    /// Whether there are few enough networks and ports for identifiers, and for comparing each with each.
-    fn numbers(&mut self) -> bool {
-        let segments = self.file.networks.len() + self.file.uplinks.len();
-        let ports = self.file.networks.iter().map(|network| network.ports.len()).sum::<usize>()
-            + self.file.uplinks.len();
+    /// There are few enough networks and ports for identifiers, and for comparing each with each.
+    pub(super) fn numbers(&self) -> Result<(), Vec<Mistake>> {
+        let FileConfig { networks, uplinks, .. } = self.file;
+        let segments = networks.len() + uplinks.len();
+        let ports = networks.iter().map(|network| network.ports.len()).sum::<usize>() + uplinks.len();
         for (count, what) in [(segments, "networks and uplinks"), (ports, "ports")] {
             if count > PortId::LIMIT {
                 let help = format!("write {} at most", PortId::LIMIT);
-                self.wrong(0..0, format!("{count} {what} are too many"), help);
+                return Err(vec![Mistake::new(0..0, format!("{count} {what} are too many"), help)]);
             }
         }
-        segments.max(ports) <= PortId::LIMIT
+        Ok(())
     }
 
     fn names(&mut self) {

@@ -85,6 +85,17 @@ fn a_file_of_nothing_but_mistakes_is_told_in_bounded_length() {
 }
 
 #[test]
+fn more_ports_than_there_are_numbers_are_refused() {
+    let ports = |count: usize| -> String {
+        (0..count).map(|n| format!("[network.lan.port.p{n}]\ntype = 'tap'\n")).collect()
+    };
+    let text = |count| format!("[network.lan]\nmode = 'internal'\n{}", ports(count));
+    assert!(Config::parse("t", &text(4096), &[]).is_ok());
+    let said = Config::parse("t", &text(4097), &[]).unwrap_err().to_string();
+    assert_eq!(said, "t:1:1: 4097 ports are too many; write 4096 at most");
+}
+
+#[test]
 fn a_quoted_value_cannot_control_the_terminal() {
     let text = BASE.replace("'nat'", r#""\u001b[2J\n""#);
     let mistakes = Config::parse("t", &text, &[]).unwrap_err();

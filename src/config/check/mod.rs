@@ -1,5 +1,8 @@
 //! How the values of a file fit together; what does becomes a [`Config`].
 
+mod interface;
+mod shared;
+
 use std::net::Ipv4Addr;
 use std::ops::Range;
 
@@ -14,12 +17,10 @@ use super::table::suggestion;
 use super::value;
 use super::{Config, Mode, Network, Port, Uplink};
 
-mod interface;
-mod shared;
-
 /// Checks what concerns more than one value. `name_servers` are offered where a network names none.
 pub(super) fn check(file: &FileConfig, name_servers: &[Ipv4Addr]) -> Result<Config, Vec<Mistake>> {
     let mut check = Check { file, name_servers, mistakes: Vec::new() };
+    check.numbers()?;
     let networks = file.networks.iter().filter_map(|table| check.network(table)).collect();
     let uplinks = file.uplinks.iter().filter_map(|table| check.uplink(table)).collect();
     check.shared();
