@@ -27,7 +27,7 @@ use packet::{Burst, DropReason, Millis, PortCounters, PortId};
 use tapio::{Clock, Port, PortError, Rx, Signal, Signals, random_bytes};
 use tracing::{error, info, warn};
 
-use self::ports::Ports;
+use self::ports::{LINKS, Ports};
 use crate::config::Plan;
 use crate::control::{Command, Server};
 
@@ -152,7 +152,8 @@ impl Driver {
                         }
                     }
                     CONTROL => self.obey_commands(commands),
-                    Token(port) => self.mark_ready(port),
+                    Token(port @ ..LINKS) => self.mark_ready(port),
+                    Token(link) => self.check_link(link - LINKS),
                 }
             }
             let now = self.clock.now();
@@ -179,6 +180,17 @@ impl Driver {
         }
     }
 
+    /// The device of a port may have gone down or come up.
+    fn check_link(&mut self, port: usize) {
+        let Some(id) = u16::try_from(port).ok().and_then(PortId::new) else { return };
+        let Some(port) = self.ports.get_mut(id).filter(|port| port.link_changed()) else { return };
+        match (self.worker.link(id), port.link_up()) {
+            (true, false) => self.note_down(&[id], self.clock.now()),
+            (false, true) => self.note_up(id),
+            _ => {}
+        }
+    }
+
     /// One burst of the port that has waited longest.
     fn serve_next(&mut self, now: Millis) {
         let Some(id) = self.ready.pop_front() else { return };
@@ -188,6 +200,10 @@ impl Driver {
         match port.rx_burst(&mut self.burst) {
             Ok(Rx::More) => self.ready.push_back(id),
             Ok(Rx::Drained) => {}
+            Ok(Rx::LinkDown(loss)) => {
+                info!(port = self.plan.port_name(id), %loss, "link lost");
+                self.note_down(&[id], now);
+            }
             Err(error) => return self.lose(id, &error, now),
         }
         if !self.worker.link(id) {
@@ -241,23 +257,30 @@ impl Driver {
 
     /// Ports that were down may be up again, and devices that were gone may be back.
     fn recheck_ports(&mut self, now: Millis) {
-        let mut still_down = false;
-        for (id, spec) in &self.plan.devices {
-            if self.worker.link(*id) {
-                continue;
-            }
-            let up = match self.ports.get_mut(*id) {
-                Some(port) => port.link_up(),
-                None => self.ports.open(*id, spec, self.poll.registry()).is_ok(),
-            };
-            if up {
-                info!(port = self.plan.port_name(*id), "link up");
-                self.worker.set_link(*id, true);
-                self.ready.push_back(*id);
-            }
-            still_down |= !up;
+        let down = |id: &PortId| !self.worker.link(*id);
+        let down: Vec<PortId> = self.plan.devices.iter().map(|(id, _)| *id).filter(down).collect();
+        let back: Vec<PortId> = down.iter().copied().filter(|&id| self.try_port(id)).collect();
+        back.iter().for_each(|&id| self.note_up(id));
+        self.recheck = (back.len() < down.len()).then_some(now + RECHECK);
+    }
+
+    /// Whether the port works, opened anew if its device was gone.
+    fn try_port(&mut self, id: PortId) -> bool {
+        if self.ports.get_mut(id).is_none()
+            && let Some(spec) = self.plan.spec(id)
+            && self.ports.open(id, spec, self.poll.registry()).is_err()
+        {
+            return false;
         }
-        self.recheck = still_down.then_some(now + RECHECK);
+        self.ports.get_mut(id).is_some_and(|port| port.link_up())
+    }
+
+    fn note_up(&mut self, id: PortId) {
+        info!(port = self.plan.port_name(id), "link up");
+        self.worker.set_link(id, true);
+        if !self.ready.contains(&id) {
+            self.ready.push_back(id);
+        }
     }
 
     /// Whether to end.

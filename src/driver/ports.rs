@@ -34,7 +34,7 @@ impl Ports {
         let closing: Vec<(PortId, PortSpec)> = actions
             .iter()
             .filter_map(|action| match action {
-                Action::Close(id) => Some((*id, spec_of(old, *id)?.clone())),
+                Action::Close(id) => Some((*id, old.spec(*id)?.clone())),
                 _ => None,
             })
             .collect();
@@ -62,7 +62,10 @@ impl Ports {
     /// Opens a port and asks for its events.
     pub(super) fn open(&mut self, id: PortId, spec: &PortSpec, registry: &Registry) -> Result<(), PortError> {
         let mut port = Port::open(spec)?;
-        port.register(registry, Token(id.index())).map_err(|error| PortError::watch(spec.device(), error))?;
+        let watched = port.register(registry, Token(id.index()));
+        watched
+            .and_then(|()| port.watch_link(registry, Token(LINKS + id.index())))
+            .map_err(|error| PortError::watch(&spec.device(), error))?;
         if self.0.len() <= id.index() {
             self.0.resize_with(id.index() + 1, || None);
         }
@@ -99,16 +102,14 @@ impl Ports {
     }
 }
 
+/// Tokens from here on, one per port, tell of links that change; those below, of frames.
+pub(super) const LINKS: usize = PortId::LIMIT;
+
 /// What takes `action` back.
 fn inverse_of(action: &Action, old: &Plan) -> Option<Action> {
     Some(match action {
         Action::Open(id, _) => Action::Close(*id),
-        Action::Close(id) => Action::Open(*id, spec_of(old, *id)?.clone()),
-        Action::Reconfigure(id, _) => Action::Reconfigure(*id, spec_of(old, *id)?.clone()),
+        Action::Close(id) => Action::Open(*id, old.spec(*id)?.clone()),
+        Action::Reconfigure(id, _) => Action::Reconfigure(*id, old.spec(*id)?.clone()),
     })
-}
-
-fn spec_of(plan: &Plan, id: PortId) -> Option<&PortSpec> {
-    let index = plan.devices.binary_search_by_key(&id, |(id, _)| *id).ok()?;
-    Some(&plan.devices[index].1)
 }

@@ -29,6 +29,7 @@ pub(crate) enum Operation {
     SetAddress,
     Move,
     Watch,
+    Listen,
 }
 
 impl PortError {
@@ -77,6 +78,14 @@ impl PortError {
             (Operation::ConfigureLink, Some(Errno::ADDRNOTAVAIL)) => {
                 "the MAC address must be a station's: not a group address and not zero"
             }
+            (Operation::Listen, Some(Errno::NAMETOOLONG)) => "a socket's path has 107 bytes at most",
+            (Operation::Listen, _) if self.kind() == io::ErrorKind::AlreadyExists => {
+                "something else than a socket is there: remove it, or write another path"
+            }
+            (Operation::Listen, _) if self.kind() == io::ErrorKind::AddrInUse => {
+                "another process has a socket there: end it, or write another path"
+            }
+            (Operation::Listen, _) if denied => "the process must be allowed to write into the folder",
             (Operation::Move, _) => "close the port and open it again",
             (_, Some(Errno::BADFD | Errno::NODEV)) => "the device is gone",
             _ if denied => "the process needs CAP_NET_ADMIN",
@@ -99,6 +108,7 @@ impl fmt::Display for PortError {
             Operation::SetOffload => write!(f, "cannot set the offloads of {device}")?,
             Operation::ConfigureLink => write!(f, "cannot set MAC, MTU or state of {device}")?,
             Operation::SetAddress => write!(f, "cannot change the address of {device}")?,
+            Operation::Listen => write!(f, "cannot make the socket {device}")?,
             Operation::Watch => write!(f, "cannot watch {device} for frames")?,
             Operation::Move => write!(f, "cannot turn the port into {device}")?,
         }

@@ -3,6 +3,7 @@
 //! ```text
 //!              network namespace │                        this process
 //!  kernel's stack ── netdev t0 ─┼─ /dev/net/tun ── TapPort ──┐
+//!           QEMU ── unix socket ┼── StreamPort, DgramPort ───┤
 //!                               │                 MemoryPort ├─ Port ── rx_burst ──▶ Burst ──▶ worker (no I/O)
 //!                               │                            ┘     ◀── tx_burst ◀── Burst + list of frames
 //! ```
@@ -13,9 +14,12 @@
 #![deny(unsafe_op_in_unsafe_fn)]
 #![deny(clippy::undocumented_unsafe_blocks, clippy::multiple_unsafe_ops_per_block)]
 
+mod dgram;
 mod error;
+mod framing;
 pub mod host;
 mod link;
+mod link_monitor;
 mod memory;
 mod netlink;
 mod netns;
@@ -24,15 +28,20 @@ mod process;
 mod signals;
 mod software_offload;
 mod spec;
+mod stream;
 mod tap;
 mod tap_ioctl;
+mod unix_socket;
+mod watch;
 
+pub use dgram::{DgramConfig, DgramPort};
 pub use error::PortError;
 pub use link::{Link, LinkChange, LinkIndex, Links};
 pub use memory::{MemoryPort, memory_pair};
 pub use netns::{Netns, NetnsHandle};
-pub use port::{Port, Rx};
+pub use port::{LinkLoss, Port, Rx};
 pub use process::{Clock, random_bytes};
 pub use signals::{Signal, Signals};
 pub use spec::PortSpec;
+pub use stream::{Role, StreamConfig, StreamPort};
 pub use tap::{TapConfig, TapPort};

@@ -1,5 +1,6 @@
 //! A port as the driver sees it. One match per burst; below it, each kind has its own loop.
 
+use std::fmt;
 use std::io;
 
 use packet::{Burst, DropReason, OffloadSet, PortCounters};
@@ -7,13 +8,17 @@ use packet::{Burst, DropReason, OffloadSet, PortCounters};
 use rustix::io::Errno;
 
 use crate::error::Operation;
-use crate::{MemoryPort, PortError, PortSpec, TapPort};
+use crate::{DgramPort, MemoryPort, PortError, PortSpec, StreamPort, TapPort};
 
 /// A port of the switch.
 #[derive(Debug)]
 pub enum Port {
     /// A tap device.
     Tap(TapPort),
+    /// Frames over a connected unix socket.
+    Stream(StreamPort),
+    /// Frames as datagrams between two unix sockets.
+    Dgram(DgramPort),
     /// One end of a pair in memory, for tests and benchmarks.
     Memory(MemoryPort),
 }
@@ -25,16 +30,53 @@ pub enum Rx {
     More,
     /// Nothing is left: an event comes with the next frame.
     Drained,
+    /// Nothing is left, and the link has gone down.
+    LinkDown(LinkLoss),
+}
+
+/// Why a link went down.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum LinkLoss {
+    /// The other side has closed the connection.
+    Closed,
+    /// The other side announced a frame of a length that no frame has, and the connection was closed.
+    BadLength(u32),
+    /// The connection broke.
+    Failed(io::ErrorKind),
+}
+
+impl LinkLoss {
+    /// Why the frame was dropped that made the port close the connection.
+    pub(crate) const fn drop_reason(self) -> DropReason {
+        match self {
+            Self::BadLength(0) => DropReason::FrameTooShort,
+            _ => DropReason::FrameTooLong,
+        }
+    }
+}
+
+impl fmt::Display for LinkLoss {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Closed => f.write_str("the other side closed the connection"),
+            Self::BadLength(len) => {
+                write!(f, "the other side announced a frame of {len} bytes, so the connection was closed")
+            }
+            Self::Failed(kind) => write!(f, "the connection failed: {kind}"),
+        }
+    }
 }
 
 impl Port {
-    /// Opens the port that `spec` describes. See [`TapPort::open`].
+    /// Opens the port that `spec` describes. Its link may still be down.
     ///
     /// # Errors
     /// It can't be had as configured; the error says what to do.
     pub fn open(spec: &PortSpec) -> Result<Self, PortError> {
         match spec {
             PortSpec::Tap(config) => TapPort::open(config).map(Self::Tap),
+            PortSpec::Stream(config) => StreamPort::open(config).map(Self::Stream),
+            PortSpec::Dgram(config) => DgramPort::open(config).map(Self::Dgram),
         }
     }
 
@@ -46,6 +88,8 @@ impl Port {
     pub fn rx_burst(&mut self, burst: &mut Burst) -> io::Result<Rx> {
         match self {
             Self::Tap(port) => port.rx_burst(burst),
+            Self::Stream(port) => Ok(port.rx_burst(burst)),
+            Self::Dgram(port) => Ok(port.rx_burst(burst)),
             Self::Memory(port) => Ok(port.rx_burst(burst)),
         }
     }
@@ -55,6 +99,8 @@ impl Port {
     pub fn tx_burst(&mut self, burst: &mut Burst, frames: &[u8], counters: &mut PortCounters) {
         match self {
             Self::Tap(port) => port.tx_burst(burst, frames, counters),
+            Self::Stream(port) => port.tx_burst(burst, frames, counters),
+            Self::Dgram(port) => port.tx_burst(burst, frames, counters),
             Self::Memory(port) => port.tx_burst(burst, frames, counters),
         }
     }
@@ -63,6 +109,7 @@ impl Port {
     pub fn offloads(&self) -> OffloadSet {
         match self {
             Self::Tap(port) => port.offloads(),
+            Self::Stream(_) | Self::Dgram(_) => OffloadSet::NONE,
             Self::Memory(port) => port.offloads(),
         }
     }
@@ -74,17 +121,40 @@ impl Port {
     pub fn register(&mut self, registry: &mio::Registry, token: mio::Token) -> io::Result<()> {
         match self {
             Self::Tap(port) => port.register(registry, token),
+            Self::Stream(port) => port.register(registry, token),
+            Self::Dgram(port) => port.register(registry, token),
             Self::Memory(port) => port.register(registry, token),
         }
     }
 
-    /// Takes [`register`](Self::register) back.
+    /// Asks for edge-triggered events under `token` when the state of the device may have changed.
+    ///
+    /// # Errors
+    /// As [`register`](Self::register).
+    pub fn watch_link(&self, registry: &mio::Registry, token: mio::Token) -> io::Result<()> {
+        match self {
+            Self::Tap(port) => port.watch_link(registry, token),
+            Self::Stream(_) | Self::Dgram(_) | Self::Memory(_) => Ok(()),
+        }
+    }
+
+    /// Whether the state of the device may have changed since the last call: see [`link_up`](Self::link_up).
+    pub fn link_changed(&self) -> bool {
+        match self {
+            Self::Tap(port) => port.link_changed(),
+            Self::Stream(_) | Self::Dgram(_) | Self::Memory(_) => false,
+        }
+    }
+
+    /// Takes [`register`](Self::register) and [`watch_link`](Self::watch_link) back.
     ///
     /// # Errors
     /// The port is not registered.
     pub fn deregister(&mut self, registry: &mio::Registry) -> io::Result<()> {
         match self {
             Self::Tap(port) => port.deregister(registry),
+            Self::Stream(port) => port.deregister(),
+            Self::Dgram(port) => port.deregister(),
             Self::Memory(port) => port.deregister(registry),
         }
     }
@@ -96,14 +166,17 @@ impl Port {
     pub fn reconfigure(&mut self, spec: &PortSpec) -> Result<(), PortError> {
         match (self, spec) {
             (Self::Tap(port), PortSpec::Tap(config)) => port.reconfigure(config),
-            (Self::Memory(_), _) => Err(PortError::when(Operation::Move, spec.device())(Errno::INVAL)),
+            (_, _) => Err(PortError::when(Operation::Move, &spec.device())(Errno::INVAL)),
         }
     }
 
-    /// Whether the device exists, is up and has a carrier. A system call or two: for `show`, not per frame.
-    pub fn link_up(&self) -> bool {
+    /// Whether frames can pass: the device exists, is up and has a carrier, or a peer is connected. A port that looks
+    /// for its other side itself does so now. A system call or two: not per frame.
+    pub fn link_up(&mut self) -> bool {
         match self {
             Self::Tap(port) => port.link_up(),
+            Self::Stream(port) => port.link_up(),
+            Self::Dgram(port) => port.link_up(),
             Self::Memory(_) => true,
         }
     }

@@ -1,12 +1,18 @@
 //! What a port is to be, one variant per kind.
 
-use crate::{Netns, TapConfig};
+use std::borrow::Cow;
+
+use crate::{DgramConfig, Netns, StreamConfig, TapConfig};
 
 /// What a port is to be.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum PortSpec {
     /// A tap device.
     Tap(TapConfig),
+    /// Frames over a connected unix socket.
+    Stream(StreamConfig),
+    /// Frames as datagrams between two unix sockets.
+    Dgram(DgramConfig),
 }
 
 impl PortSpec {
@@ -14,13 +20,17 @@ impl PortSpec {
     pub const fn kind(&self) -> &'static str {
         match self {
             Self::Tap(_) => "tap",
+            Self::Stream(_) => "stream",
+            Self::Dgram(_) => "dgram",
         }
     }
 
-    /// What messages and tables call it: the name of its device.
-    pub fn device(&self) -> &str {
+    /// What messages and tables call it: the name of its device, or the path of its socket.
+    pub fn device(&self) -> Cow<'_, str> {
         match self {
-            Self::Tap(config) => &config.device,
+            Self::Tap(config) => config.device.as_str().into(),
+            Self::Stream(config) => config.path.to_string_lossy(),
+            Self::Dgram(config) => config.path.to_string_lossy(),
         }
     }
 
@@ -28,6 +38,7 @@ impl PortSpec {
     pub const fn netns(&self) -> Option<&Netns> {
         match self {
             Self::Tap(config) => config.netns.as_ref(),
+            Self::Stream(_) | Self::Dgram(_) => None,
         }
     }
 
@@ -36,6 +47,9 @@ impl PortSpec {
     pub fn same_device(&self, other: &Self) -> bool {
         match (self, other) {
             (Self::Tap(a), Self::Tap(b)) => a.device == b.device && a.netns == b.netns,
+            // All that there is to them.
+            (Self::Stream(_) | Self::Dgram(_), _) => self == other,
+            (Self::Tap(_), _) => false,
         }
     }
 }

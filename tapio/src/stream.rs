@@ -1,0 +1,232 @@
+//! A stream port: frames over a connected unix socket, as QEMU's `-netdev stream` and `-netdev socket` speak.
+//!
+//! ```text
+//! recv(2) ─▶ Inbox ─▶ burst        many frames per call; one frame copied once more is nothing beside the call
+//! send(2) ◀─ Outbox ◀─ burst       what the peer doesn't take at once waits; when the box is full, frames are dropped
+//! ```
+//!
+//! | state | event | then |
+//! |---|---|---|
+//! | no peer | as server: a connection comes | it is the peer, the link is up |
+//! | no peer | as client: asked for the link's state | tries to connect |
+//! | peer | as server: another connection comes | it is closed |
+//! | peer | it closes, or sends a length that no frame has | no peer, the link is down |
+
+use std::io;
+use std::os::fd::OwnedFd;
+use std::path::PathBuf;
+
+use mio::{Registry, Token};
+use packet::{Burst, DropReason, HEADROOM, Offload, OffloadSet, PortCounters, VNET_HDR_LEN};
+use rustix::io::Errno;
+use rustix::net::{RecvFlags, SendFlags, SocketFlags, SocketType, accept_with, listen};
+
+use crate::PortError;
+use crate::error::Operation;
+use crate::framing::{Inbox, Outbox};
+use crate::port::{LinkLoss, Rx, count_tx};
+use crate::software_offload::Scratch;
+use crate::unix_socket::{BoundSocket, connect_to};
+use crate::watch::Watch;
+
+/// What a stream port is to be.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct StreamConfig {
+    /// Where the socket is.
+    pub path: PathBuf,
+    /// Who waits for whom.
+    pub role: Role,
+}
+
+/// Which end of a connection the switch is.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub enum Role {
+    /// It makes the socket and waits.
+    #[default]
+    Server,
+    /// It connects to the socket that the other side has made.
+    Client,
+}
+
+/// The switch's end of a stream.
+#[derive(Debug)]
+pub struct StreamPort {
+    config: StreamConfig,
+    /// As server only.
+    listener: Option<BoundSocket>,
+    peer: Option<OwnedFd>,
+    /// The peer has not taken everything: there will be an event when it does.
+    blocked: bool,
+    inbox: Inbox,
+    outbox: Outbox,
+    scratch: Scratch,
+    watch: Option<Watch>,
+}
+
+impl StreamPort {
+    /// As server, makes the socket; as client, tries to connect.
+    ///
+    /// # Errors
+    /// The socket can't be made. That there is no peer yet is none: the link is down.
+    pub fn open(config: &StreamConfig) -> Result<Self, PortError> {
+        let mut port = Self {
+            config: config.clone(),
+            listener: None,
+            peer: None,
+            blocked: false,
+            inbox: Inbox::new(),
+            outbox: Outbox::new(),
+            scratch: Scratch::new(),
+            watch: None,
+        };
+        if config.role == Role::Server {
+            let listener = listen_at(config)
+                .map_err(PortError::when(Operation::Listen, &config.path.to_string_lossy()))?;
+            port.listener = Some(listener);
+        }
+        Ok(port)
+    }
+
+    pub(crate) fn link_up(&mut self) -> bool {
+        self.peer.is_some() || self.connect()
+    }
+
+    pub(crate) fn rx_burst(&mut self, burst: &mut Burst) -> Rx {
+        if !self.link_up() {
+            return Rx::Drained;
+        }
+        match self.flush().and_then(|()| self.receive(burst)) {
+            Ok(Rx::Drained) => {
+                self.refuse_others();
+                Rx::Drained
+            }
+            Ok(rx) => rx,
+            Err(loss) => {
+                self.hang_up();
+                Rx::LinkDown(loss)
+            }
+        }
+    }
+
+    pub(crate) fn tx_burst(&mut self, burst: &Burst, frames: &[u8], counters: &mut PortCounters) {
+        for index in frames.iter().map(|&index| usize::from(index)) {
+            let (bytes, meta) = (burst.bytes(index), &burst.metas()[index]);
+            let outcome = if self.peer.is_none() {
+                Err(DropReason::TxLinkDown)
+            } else if meta.offload.fits(OffloadSet::NONE) {
+                self.outbox.push(bytes)
+            } else {
+                self.scratch.send(bytes, meta, |segment| self.outbox.push(&segment[VNET_HDR_LEN..]))
+            };
+            count_tx(counters, bytes.len(), outcome);
+        }
+        if self.flush().is_err() {
+            self.hang_up();
+        }
+    }
+
+    pub(crate) fn register(&mut self, registry: &Registry, token: Token) -> io::Result<()> {
+        let watch = Watch::new(registry, token)?;
+        if let Some(listener) = &self.listener {
+            watch.readable(listener)?;
+        }
+        if let Some(peer) = &self.peer {
+            watch.readable(peer)?;
+        }
+        self.watch = Some(watch);
+        Ok(())
+    }
+
+    pub(crate) fn deregister(&mut self) -> io::Result<()> {
+        let watch = self.watch.take().ok_or(io::ErrorKind::NotFound)?;
+        self.listener.as_ref().map_or(Ok(()), |listener| watch.remove(listener))?;
+        self.peer.as_ref().map_or(Ok(()), |peer| watch.remove(peer))
+    }
+
+    /// Finds a peer, if there is one.
+    fn connect(&mut self) -> bool {
+        let peer = match &self.listener {
+            Some(listener) => accept(listener).ok(),
+            None => connect_to(&self.config.path, SocketType::STREAM).ok(),
+        };
+        self.peer = peer.filter(|peer| self.watch.as_ref().is_none_or(|watch| watch.readable(peer).is_ok()));
+        self.peer.is_some()
+    }
+
+    /// Whoever connects while there is a peer learns at once that the place is taken.
+    fn refuse_others(&self) {
+        if let Some(listener) = &self.listener {
+            (0..BACKLOG).find(|_| accept(listener).is_err());
+        }
+    }
+
+    fn hang_up(&mut self) {
+        self.peer = None;
+        self.blocked = false;
+        self.inbox.clear();
+        self.outbox.clear();
+    }
+
+    fn receive(&mut self, burst: &mut Burst) -> Result<Rx, LinkLoss> {
+        let Some(peer) = &self.peer else { return Ok(Rx::Drained) };
+        loop {
+            let Some(mut slot) = burst.slot() else { return Ok(Rx::More) };
+            match self.inbox.next() {
+                Ok(Some(frame)) => {
+                    slot.buffer()[HEADROOM..HEADROOM + frame.len()].copy_from_slice(frame);
+                    slot.commit(frame.len(), Offload::NONE);
+                    continue;
+                }
+                Ok(None) => {}
+                Err(loss) => {
+                    slot.commit(0, Offload::NONE);
+                    if let Some(meta) = burst.metas_mut().last_mut() {
+                        meta.drop(loss.drop_reason());
+                    }
+                    return Err(loss);
+                }
+            }
+            match rustix::net::recv(peer, self.inbox.space(), RecvFlags::empty()) {
+                Ok((0, _)) => return Err(LinkLoss::Closed),
+                Ok((len, _)) => self.inbox.received(len),
+                Err(Errno::AGAIN) => return Ok(Rx::Drained),
+                Err(Errno::INTR) => {}
+                Err(error) => return Err(LinkLoss::Failed(io::Error::from(error).kind())),
+            }
+        }
+    }
+
+    /// Sends what waits, as far as the peer takes it.
+    fn flush(&mut self) -> Result<(), LinkLoss> {
+        let Some(peer) = &self.peer else { return Ok(()) };
+        let mut blocked = false;
+        while !self.outbox.unsent().is_empty() && !blocked {
+            match rustix::net::send(peer, self.outbox.unsent(), SendFlags::NOSIGNAL) {
+                Ok(len) => self.outbox.sent(len),
+                Err(Errno::AGAIN) => blocked = true,
+                Err(Errno::INTR) => {}
+                Err(error) => return Err(LinkLoss::Failed(io::Error::from(error).kind())),
+            }
+        }
+        if blocked != self.blocked
+            && let Some(watch) = &self.watch
+        {
+            watch.set_writable(peer, blocked).map_err(|error| LinkLoss::Failed(error.kind()))?;
+            self.blocked = blocked;
+        }
+        Ok(())
+    }
+}
+
+fn listen_at(config: &StreamConfig) -> io::Result<BoundSocket> {
+    let listener = BoundSocket::bind(&config.path, SocketType::STREAM)?;
+    listen(&listener, BACKLOG)?;
+    Ok(listener)
+}
+
+fn accept(listener: &BoundSocket) -> rustix::io::Result<OwnedFd> {
+    accept_with(listener, SocketFlags::NONBLOCK | SocketFlags::CLOEXEC)
+}
+
+/// Connections that wait to be taken, or refused.
+const BACKLOG: i32 = 8;
