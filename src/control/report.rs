@@ -230,7 +230,7 @@ fn port(report: &PortReport, plan: &Plan) -> Port {
         id: report.id.get(),
         network: plan.network_name(report.network).to_owned(),
         name: plan.port_name(report.id).to_owned(),
-        device: spec.map_or("", PortSpec::device).to_owned(),
+        device: spec.map(|spec| spec.device().into_owned()).unwrap_or_default(),
         netns: spec.and_then(PortSpec::netns).map(ToString::to_string),
         mtu: plan.port_mtu(report.id),
         learned: report.learned,

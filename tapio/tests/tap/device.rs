@@ -18,7 +18,7 @@ fn a_device_that_the_port_makes_is_as_configured_and_goes_with_the_port() {
     let host = Host::new();
     let peer_address = "192.0.2.1/24".parse().ok();
     let config = TapConfig { mac: Some(MAC), mtu: 9000, peer_address, ..host.tap() };
-    let port = open(&config).unwrap();
+    let mut port = open(&config).unwrap();
     let link = host.links().find("t0").unwrap();
     assert_eq!((link.mac, link.mtu, link.running), (MAC, 9000, true));
     assert!(port.link_up());
@@ -36,7 +36,7 @@ fn a_persistent_device_is_used_and_given_back_as_it_was() {
     let before = host.links().find("t0").unwrap();
     let peer_address = "192.0.2.1/24".parse().ok();
     let config = TapConfig { mac: Some(MAC), mtu: 9000, peer_address, ..host.tap() };
-    let port = open(&config).unwrap();
+    let mut port = open(&config).unwrap();
     assert!(port.link_up());
     assert_eq!(port.offloads(), OffloadSet::ALL);
     drop(port);

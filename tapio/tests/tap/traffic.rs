@@ -6,8 +6,8 @@ use std::net::{Ipv4Addr, Shutdown, TcpListener, TcpStream};
 use packet::builder::eth;
 use packet::wire::TcpHeader;
 use packet::{Gso, Offload};
-use tapio::host::PacketSocket;
 use tapio::TapConfig;
+use tapio::host::PacketSocket;
 
 use crate::lab::{Cable, Host, drain, open, send};
 
