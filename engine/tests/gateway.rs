@@ -346,6 +346,24 @@ fn an_offloaded_frame_stays_offloaded_through_nat() {
 }
 
 #[test]
+fn dhcp_with_a_wrong_checksum_is_not_answered() {
+    let mut bench = Bench::nat();
+    // DISCOVER from guest 3, the fixed fields and the message type.
+    let mut message = vec![0; 240];
+    (message[0], message[1], message[2]) = (1, 1, 6);
+    message[28..34].copy_from_slice(&guest_mac(3).octets());
+    message[236..240].copy_from_slice(&[0x63, 0x82, 0x53, 0x63]);
+    message.extend_from_slice(&[53, 1, 1, 255]);
+    let frame = eth().src(guest_mac(3)).dst(MacAddr::BROADCAST);
+    let frame = frame.ipv4(Ipv4Addr::UNSPECIFIED, Ipv4Addr::BROADCAST).udp(68, 67).payload(&message);
+    assert_eq!(bench.send(3, &[frame.clone()])[&3].len(), 1);
+    let mut broken = frame;
+    broken[100] ^= 1;
+    assert!(!bench.send(3, &[broken]).contains_key(&3));
+    assert_eq!(bench.drops(3), [("bad_udp", 1)]);
+}
+
+#[test]
 fn malformed_packets_are_dropped_by_name_and_the_next_one_passes() {
     let mut bench = Bench::nat();
     let good = from_guest(0).ipv4(guest_ip(0), FAR).udp(5000, 53).payload(b"q");

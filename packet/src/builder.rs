@@ -195,3 +195,27 @@ fn complete_l4(ip: &Ipv4Header, l4: &mut [u8]) {
     let checksum = pseudo.add(Sum::of(l4)).checksum();
     l4[at..at + 2].copy_from_slice(&checksum.to_be_bytes());
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use etherparse::{NetSlice, SlicedPacket, TransportSlice};
+
+    const A: Ipv4Addr = Ipv4Addr::new(10, 0, 0, 1);
+    const B: Ipv4Addr = Ipv4Addr::new(10, 0, 0, 2);
+
+    #[test]
+    fn another_decoder_reads_what_was_built() {
+        let frame = eth().vlan(7).ipv4(A, B).ttl(9).tcp(1000, 80, TcpHeader::SYN).payload(b"hello");
+        let packet = SlicedPacket::from_ethernet(&frame).unwrap();
+        assert_eq!(packet.vlan_ids()[0].value(), 7);
+        let Some(NetSlice::Ipv4(ip)) = &packet.net else { panic!("{packet:?}") };
+        assert_eq!((ip.header().source_addr(), ip.header().ttl()), (A, 9));
+        let Some(TransportSlice::Tcp(tcp)) = &packet.transport else { panic!("{packet:?}") };
+        assert_eq!(
+            (tcp.source_port(), tcp.destination_port(), tcp.syn(), tcp.payload()),
+            (1000, 80, true, &b"hello"[..])
+        );
+        assert_eq!(tcp.calc_checksum_ipv4(A.octets(), B.octets()), Ok(tcp.checksum()));
+    }
+}

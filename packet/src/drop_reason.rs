@@ -64,6 +64,8 @@ drop_reasons! {
     BadIpChecksum = "bad_ip_checksum",
     /// The TCP, UDP or ICMP header is cut short or contradicts itself.
     BadL4Header = "bad_l4_header",
+    /// The UDP length or checksum of a message for the switch itself is wrong.
+    BadUdp = "bad_udp",
     /// The ICMP checksum is wrong.
     BadIcmpChecksum = "bad_icmp_checksum",
     /// The IPv4 source cannot be a sender: unspecified, broadcast, multicast, loopback, or the switch's own.

@@ -4,6 +4,7 @@ use std::net::Ipv4Addr;
 
 use nat_engine::{Known, NatPacket};
 use packet::builder::eth;
+use packet::checksum::Sum;
 use packet::wire::{ArpPacket, EthernetHeader, FromBytes, UdpHeader};
 use packet::{
     DropReason, EtherType, FrameMeta, Gso, Ipv4Packet, L4, MacAddr, Millis, NetworkId, Offload, PuntReason,
@@ -33,7 +34,7 @@ impl Gateway {
     ) -> Result<(), DropReason> {
         match reason {
             PuntReason::Arp => self.arp(meta, bytes, input, now, out),
-            PuntReason::Dhcp => self.dhcp(bytes, input, now, out),
+            PuntReason::Dhcp => self.dhcp(meta, bytes, input, now, out),
             PuntReason::ToSelf => self.for_self(meta, bytes, input, now, out),
             PuntReason::ResolveNeighbour => self.resolve(meta, bytes, now),
             PuntReason::Fragment => self.fragment(meta, bytes, now, out),
@@ -123,6 +124,7 @@ impl Gateway {
 
     fn dhcp(
         &mut self,
+        meta: &FrameMeta,
         bytes: &[u8],
         input: NetworkId,
         now: Millis,
@@ -131,11 +133,7 @@ impl Gateway {
         let interface = self.interface_mut(input).ok_or(DropReason::DhcpNotForUs)?;
         let (own, own_mac) = (interface.address.address(), interface.mac);
         let server = interface.dhcp.as_mut().ok_or(DropReason::DhcpNotForUs)?;
-        let packet = &bytes[EthernetHeader::LEN..];
-        let ip = Ipv4Packet::parse(packet)?;
-        let message = &packet[usize::from(ip.header_len)..usize::from(ip.total_len)];
-        let message = message.get(UdpHeader::LEN..).ok_or(DropReason::BadDhcp)?;
-        if let Some(reply) = server.handle(message, now)? {
+        if let Some(reply) = server.handle(udp_payload(bytes, meta.offload)?, now)? {
             let frame = eth().src(own_mac).dst(reply.destination_mac).ipv4(own, reply.destination_ip);
             let frame = frame.udp(DHCP_SERVER_PORT, DHCP_CLIENT_PORT).payload(&reply.payload);
             out.push(input, &frame, Offload::NONE);
@@ -156,7 +154,7 @@ impl Gateway {
         let interface = self.interface(input).ok_or(DropReason::NoService)?;
         let from_outside = matches!(interface.reach, Reach::Uplink(_));
         match ip.l4 {
-            L4::Udp { dst: DHCP_SERVER_PORT, .. } if !from_outside => self.dhcp(bytes, input, now, out),
+            L4::Udp { dst: DHCP_SERVER_PORT, .. } if !from_outside => self.dhcp(meta, bytes, input, now, out),
             L4::IcmpEcho { request: true, .. } | L4::None => {
                 icmp::answer_echo(&mut bytes[EthernetHeader::LEN..], &ip)?;
                 address_frame(bytes, meta.src, interface.mac);
@@ -292,6 +290,21 @@ impl Gateway {
     fn interface_mut(&mut self, network: NetworkId) -> Option<&mut Interface> {
         self.interfaces.get_mut(network.index())?.as_mut()
     }
+}
+
+/// The payload of the UDP datagram in a frame for the switch, which has to be right as any host would check it.
+fn udp_payload(frame: &[u8], offload: Offload) -> Result<&[u8], DropReason> {
+    let packet = &frame[EthernetHeader::LEN..];
+    let ip = Ipv4Packet::parse(packet)?;
+    let datagram = &packet[usize::from(ip.header_len)..usize::from(ip.total_len)];
+    let (udp, _) = UdpHeader::ref_from_prefix(datagram).map_err(|_| DropReason::BadUdp)?;
+    let datagram = datagram.get(..usize::from(udp.len.get())).ok_or(DropReason::BadUdp)?;
+    let is_summed = udp.checksum.get() != 0 && !offload.needs_checksum && !offload.checksum_valid;
+    let pseudo = Sum::pseudo_header_v4(ip.src, ip.dst, ip.protocol.0, udp.len.get());
+    if is_summed && pseudo.add(Sum::of(datagram)).checksum() != 0 {
+        return Err(DropReason::BadUdp);
+    }
+    datagram.get(UdpHeader::LEN..).ok_or(DropReason::BadUdp)
 }
 
 fn send_waiting(mut frame: Waiting, hop: Hop, own_mac: MacAddr, mac: MacAddr, out: &mut Outgoing) {
