@@ -72,7 +72,9 @@ impl Bench {
         let arp = eth().src(mac).dst(MacAddr::BROADCAST).arp(1, (mac, ip), (MacAddr::ZERO, gateway));
         self.send(port, &mut burst_of([arp]));
         self.serve(port);
-        (0..3).for_each(|port| drop(self.receive(port)));
+        for port in 0..3 {
+            self.receive(port);
+        }
     }
 }
 

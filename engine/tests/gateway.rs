@@ -1,4 +1,5 @@
 //! The worker as a gateway: ARP, ICMP, routing, NAT and DHCP, seen from the ports.
+#![allow(clippy::unwrap_used, clippy::panic, reason = "that is how a test fails")]
 
 mod common;
 

@@ -1,6 +1,6 @@
 //! A worker with ports whose sent frames are caught.
 #![allow(dead_code, reason = "each test file uses its part")]
-#![allow(clippy::unwrap_used, reason = "these are tests")]
+#![allow(clippy::unwrap_used, reason = "that is how a test fails")]
 
 use std::collections::BTreeMap;
 use std::net::Ipv4Addr;
