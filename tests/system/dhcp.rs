@@ -46,11 +46,13 @@ impl Lab {
         let (script, told) =
             self.script(host, "case $reason in BOUND|REBOOT) env >$TOLD.new; mv $TOLD.new $TOLD;; esac");
         let _ = fs::remove_file(&told);
-        let leases = self.folder.path().join(format!("leases-{host}"));
-        let (script, leases) = (script.display(), leases.display());
+        let file = self.folder.path().join(format!("leases-{host}"));
+        let (script, leases) = (script.display(), file.display());
         let client =
             host.start(&format!("dhclient -1 -d --no-pid -sf {script} -lf {leases} -cf /dev/null {DEVICE}"));
-        wait_until("dhclient has a lease", || told.exists());
+        // It calls its script before it writes to its file.
+        let written = || fs::read_to_string(&file).is_ok_and(|text| text.contains("expire"));
+        wait_until("dhclient has a lease", || told.exists() && written());
         drop(client);
         Lease::read(&told)
     }
