@@ -1,4 +1,5 @@
 //! The `tapswitch` command.
+#![forbid(unsafe_code)]
 
 fn main() -> std::process::ExitCode {
     tapswitch::cli::main()
