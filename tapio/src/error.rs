@@ -30,6 +30,9 @@ pub(crate) enum Operation {
     Move,
     Watch,
     Listen,
+    FindDevice,
+    SilenceHost,
+    OpenPacketSocket,
 }
 
 impl PortError {
@@ -73,7 +76,7 @@ impl PortError {
                 "a device of this name exists and is not a tap, or is a multi-queue tap"
             }
             (Operation::ConfigureLink, Some(Errno::INVAL | Errno::RANGE)) => {
-                "a tap takes an MTU of 68 to 65521"
+                "the device can't have this MTU; a tap takes 68 to 65521"
             }
             (Operation::ConfigureLink, Some(Errno::ADDRNOTAVAIL)) => {
                 "the MAC address must be a station's: not a group address and not zero"
@@ -86,6 +89,13 @@ impl PortError {
                 "another process has a socket there: end it, or write another path"
             }
             (Operation::Listen, _) if denied => "the process must be allowed to write into the folder",
+            (Operation::SilenceHost, Some(Errno::INVAL)) => {
+                "this needs Linux 6.6; with host-stack = true the host goes on using the device"
+            }
+            (Operation::SilenceHost, _) if denied => {
+                "the process needs CAP_BPF and CAP_NET_ADMIN; with host-stack = true the host goes on using the device"
+            }
+            (Operation::OpenPacketSocket, _) if denied => "the process needs CAP_NET_RAW and CAP_NET_ADMIN",
             (Operation::Move, _) => "close the port and open it again",
             (_, Some(Errno::BADFD | Errno::NODEV)) => "the device is gone",
             _ if denied => "the process needs CAP_NET_ADMIN",
@@ -108,6 +118,9 @@ impl fmt::Display for PortError {
             Operation::SetOffload => write!(f, "cannot set the offloads of {device}")?,
             Operation::ConfigureLink => write!(f, "cannot set MAC, MTU or state of {device}")?,
             Operation::SetAddress => write!(f, "cannot change the address of {device}")?,
+            Operation::FindDevice => write!(f, "cannot find {device}")?,
+            Operation::SilenceHost => write!(f, "cannot keep the host's own stack off {device}")?,
+            Operation::OpenPacketSocket => write!(f, "cannot open a packet socket on {device}")?,
             Operation::Listen => write!(f, "cannot make the socket {device}")?,
             Operation::Watch => write!(f, "cannot watch {device} for frames")?,
             Operation::Move => write!(f, "cannot turn the port into {device}")?,

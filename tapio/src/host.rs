@@ -3,14 +3,14 @@
 use std::fs;
 use std::io;
 use std::mem;
-use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 
 use rustix::io::Errno;
 use rustix::net::{AddressFamily, SendFlags, SocketFlags, SocketType, socket_with};
 use rustix::process::{getgid, getuid};
 use rustix::thread::{UnshareFlags, unshare_unsafe};
 
-use crate::{LinkIndex, Links};
+use crate::{Links, packet_options};
 
 /// Makes an ordinary user root in a user namespace and a network namespace of its own, where taps may be made. To be
 /// called before any thread is started. user_namespaces(7).
@@ -31,7 +31,10 @@ pub fn enter_user_namespace() -> io::Result<()> {
 /// # Errors
 /// There is no such device, or the process lacks CAP_NET_RAW.
 pub fn bind_to_device(socket: &impl AsFd, device: &str) -> io::Result<()> {
-    set_option(socket.as_fd(), libc::SOL_SOCKET, libc::SO_BINDTODEVICE, device.as_bytes())
+    let (socket, len) = (socket.as_fd().as_raw_fd(), device.len() as libc::socklen_t);
+    let (level, option) = (libc::SOL_SOCKET, libc::SO_BINDTODEVICE);
+    // SAFETY: the kernel reads at most `len` bytes of `device` during the call.
+    checked(unsafe { libc::setsockopt(socket, level, option, device.as_ptr().cast(), len) }).map(drop)
 }
 
 /// Sends frames, as they are, out of a network device. packet(7).
@@ -48,9 +51,8 @@ impl PacketSocket {
         // Protocol 0: nothing is to be received.
         let socket = socket_with(AddressFamily::PACKET, SocketType::RAW, SocketFlags::CLOEXEC, None)?;
         // The queueing discipline would cost more than the rest.
-        let on = 1_i32.to_ne_bytes();
-        set_option(socket.as_fd(), libc::SOL_PACKET, libc::PACKET_QDISC_BYPASS, &on)?;
-        bind(&socket, index)?;
+        packet_options::enable(&socket, libc::PACKET_QDISC_BYPASS)?;
+        packet_options::bind(&socket, index, 0)?;
         Ok(Self(socket))
     }
 
@@ -79,27 +81,6 @@ impl PacketSocket {
         }
         Ok(sent)
     }
-}
-
-fn set_option(
-    socket: BorrowedFd<'_>,
-    level: libc::c_int,
-    option: libc::c_int,
-    value: &[u8],
-) -> io::Result<()> {
-    let (socket, len) = (socket.as_raw_fd(), value.len() as libc::socklen_t);
-    // SAFETY: the kernel reads at most `len` bytes of `value` during the call.
-    checked(unsafe { libc::setsockopt(socket, level, option, value.as_ptr().cast(), len) }).map(drop)
-}
-
-fn bind(socket: &OwnedFd, index: LinkIndex) -> io::Result<()> {
-    // SAFETY: sockaddr_ll is made of numbers, for which zero is a value.
-    let mut address: libc::sockaddr_ll = unsafe { mem::zeroed() };
-    address.sll_family = libc::AF_PACKET as u16;
-    address.sll_ifindex = index.get().cast_signed();
-    let len = size_of_val(&address) as libc::socklen_t;
-    // SAFETY: the kernel reads `len` bytes of `address`, all of which are initialised, during the call.
-    checked(unsafe { libc::bind(socket.as_raw_fd(), (&raw const address).cast(), len) }).map(drop)
 }
 
 /// sendmmsg(2): `count` (at most [`BATCH`]) copies of `frame`. Returns how many went before the first that failed.

@@ -3,6 +3,7 @@
 //! ```text
 //!              network namespace │                        this process
 //!  kernel's stack ── netdev t0 ─┼─ /dev/net/tun ── TapPort ──┐
+//!  any netdev ── packet socket ─┼── PacketPort ─────────────┤
 //!           QEMU ── unix socket ┼── StreamPort, DgramPort ───┤
 //!                               │                 MemoryPort ├─ Port ── rx_burst ──▶ Burst ──▶ worker (no I/O)
 //!                               │                            ┘     ◀── tx_burst ◀── Burst + list of frames
@@ -23,9 +24,12 @@ mod link_monitor;
 mod memory;
 mod netlink;
 mod netns;
+mod packet_options;
+mod packet_socket;
 mod port;
 mod process;
 mod signals;
+mod silence;
 mod software_offload;
 mod spec;
 mod stream;
@@ -39,6 +43,7 @@ pub use error::PortError;
 pub use link::{Link, LinkChange, LinkIndex, Links};
 pub use memory::{MemoryPort, memory_pair};
 pub use netns::{Netns, NetnsHandle};
+pub use packet_socket::{PacketConfig, PacketPort};
 pub use port::{LinkLoss, Port, Rx};
 pub use process::{Clock, random_bytes};
 pub use signals::{Signal, Signals};

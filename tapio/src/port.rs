@@ -8,13 +8,15 @@ use packet::{Burst, DropReason, OffloadSet, PortCounters};
 use rustix::io::Errno;
 
 use crate::error::Operation;
-use crate::{DgramPort, MemoryPort, PortError, PortSpec, StreamPort, TapPort};
+use crate::{DgramPort, MemoryPort, PacketPort, PortError, PortSpec, StreamPort, TapPort};
 
 /// A port of the switch.
 #[derive(Debug)]
 pub enum Port {
     /// A tap device.
     Tap(TapPort),
+    /// The kernel's side of any network device.
+    Packet(PacketPort),
     /// Frames over a connected unix socket.
     Stream(StreamPort),
     /// Frames as datagrams between two unix sockets.
@@ -43,6 +45,10 @@ pub enum LinkLoss {
     BadLength(u32),
     /// The connection broke.
     Failed(io::ErrorKind),
+    /// The device is down, or its other side is.
+    DeviceDown,
+    /// The device was deleted.
+    DeviceGone,
 }
 
 impl LinkLoss {
@@ -63,6 +69,8 @@ impl fmt::Display for LinkLoss {
                 write!(f, "the other side announced a frame of {len} bytes, so the connection was closed")
             }
             Self::Failed(kind) => write!(f, "the connection failed: {kind}"),
+            Self::DeviceDown => f.write_str("the device is down"),
+            Self::DeviceGone => f.write_str("the device is gone; waiting for it to come back"),
         }
     }
 }
@@ -75,6 +83,7 @@ impl Port {
     pub fn open(spec: &PortSpec) -> Result<Self, PortError> {
         match spec {
             PortSpec::Tap(config) => TapPort::open(config).map(Self::Tap),
+            PortSpec::Packet(config) => PacketPort::open(config).map(Self::Packet),
             PortSpec::Stream(config) => StreamPort::open(config).map(Self::Stream),
             PortSpec::Dgram(config) => DgramPort::open(config).map(Self::Dgram),
         }
@@ -88,6 +97,7 @@ impl Port {
     pub fn rx_burst(&mut self, burst: &mut Burst) -> io::Result<Rx> {
         match self {
             Self::Tap(port) => port.rx_burst(burst),
+            Self::Packet(port) => Ok(port.rx_burst(burst)),
             Self::Stream(port) => Ok(port.rx_burst(burst)),
             Self::Dgram(port) => Ok(port.rx_burst(burst)),
             Self::Memory(port) => Ok(port.rx_burst(burst)),
@@ -99,6 +109,7 @@ impl Port {
     pub fn tx_burst(&mut self, burst: &mut Burst, frames: &[u8], counters: &mut PortCounters) {
         match self {
             Self::Tap(port) => port.tx_burst(burst, frames, counters),
+            Self::Packet(port) => port.tx_burst(burst, frames, counters),
             Self::Stream(port) => port.tx_burst(burst, frames, counters),
             Self::Dgram(port) => port.tx_burst(burst, frames, counters),
             Self::Memory(port) => port.tx_burst(burst, frames, counters),
@@ -109,6 +120,7 @@ impl Port {
     pub fn offloads(&self) -> OffloadSet {
         match self {
             Self::Tap(port) => port.offloads(),
+            Self::Packet(_) => OffloadSet::ALL,
             Self::Stream(_) | Self::Dgram(_) => OffloadSet::NONE,
             Self::Memory(port) => port.offloads(),
         }
@@ -121,6 +133,7 @@ impl Port {
     pub fn register(&mut self, registry: &mio::Registry, token: mio::Token) -> io::Result<()> {
         match self {
             Self::Tap(port) => port.register(registry, token),
+            Self::Packet(port) => port.register(registry, token),
             Self::Stream(port) => port.register(registry, token),
             Self::Dgram(port) => port.register(registry, token),
             Self::Memory(port) => port.register(registry, token),
@@ -134,6 +147,7 @@ impl Port {
     pub fn watch_link(&self, registry: &mio::Registry, token: mio::Token) -> io::Result<()> {
         match self {
             Self::Tap(port) => port.watch_link(registry, token),
+            Self::Packet(port) => port.watch_link(registry, token),
             Self::Stream(_) | Self::Dgram(_) | Self::Memory(_) => Ok(()),
         }
     }
@@ -142,6 +156,7 @@ impl Port {
     pub fn link_changed(&self) -> bool {
         match self {
             Self::Tap(port) => port.link_changed(),
+            Self::Packet(port) => port.link_changed(),
             Self::Stream(_) | Self::Dgram(_) | Self::Memory(_) => false,
         }
     }
@@ -153,6 +168,7 @@ impl Port {
     pub fn deregister(&mut self, registry: &mio::Registry) -> io::Result<()> {
         match self {
             Self::Tap(port) => port.deregister(registry),
+            Self::Packet(port) => port.deregister(registry),
             Self::Stream(port) => port.deregister(),
             Self::Dgram(port) => port.deregister(),
             Self::Memory(port) => port.deregister(registry),
@@ -166,6 +182,7 @@ impl Port {
     pub fn reconfigure(&mut self, spec: &PortSpec) -> Result<(), PortError> {
         match (self, spec) {
             (Self::Tap(port), PortSpec::Tap(config)) => port.reconfigure(config),
+            (Self::Packet(port), PortSpec::Packet(config)) => port.reconfigure(config),
             (_, _) => Err(PortError::when(Operation::Move, &spec.device())(Errno::INVAL)),
         }
     }
@@ -175,6 +192,7 @@ impl Port {
     pub fn link_up(&mut self) -> bool {
         match self {
             Self::Tap(port) => port.link_up(),
+            Self::Packet(port) => port.link_up(),
             Self::Stream(port) => port.link_up(),
             Self::Dgram(port) => port.link_up(),
             Self::Memory(_) => true,

@@ -2,13 +2,15 @@
 
 use std::borrow::Cow;
 
-use crate::{DgramConfig, Netns, StreamConfig, TapConfig};
+use crate::{DgramConfig, Netns, PacketConfig, StreamConfig, TapConfig};
 
 /// What a port is to be.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum PortSpec {
     /// A tap device.
     Tap(TapConfig),
+    /// The kernel's side of any network device.
+    Packet(PacketConfig),
     /// Frames over a connected unix socket.
     Stream(StreamConfig),
     /// Frames as datagrams between two unix sockets.
@@ -20,6 +22,7 @@ impl PortSpec {
     pub const fn kind(&self) -> &'static str {
         match self {
             Self::Tap(_) => "tap",
+            Self::Packet(_) => "packet",
             Self::Stream(_) => "stream",
             Self::Dgram(_) => "dgram",
         }
@@ -29,6 +32,7 @@ impl PortSpec {
     pub fn device(&self) -> Cow<'_, str> {
         match self {
             Self::Tap(config) => config.device.as_str().into(),
+            Self::Packet(config) => config.device.as_str().into(),
             Self::Stream(config) => config.path.to_string_lossy(),
             Self::Dgram(config) => config.path.to_string_lossy(),
         }
@@ -38,6 +42,7 @@ impl PortSpec {
     pub const fn netns(&self) -> Option<&Netns> {
         match self {
             Self::Tap(config) => config.netns.as_ref(),
+            Self::Packet(config) => config.netns.as_ref(),
             Self::Stream(_) | Self::Dgram(_) => None,
         }
     }
@@ -47,9 +52,10 @@ impl PortSpec {
     pub fn same_device(&self, other: &Self) -> bool {
         match (self, other) {
             (Self::Tap(a), Self::Tap(b)) => a.device == b.device && a.netns == b.netns,
+            (Self::Packet(a), Self::Packet(b)) => PacketConfig { mtu: a.mtu, ..b.clone() } == *a,
             // All that there is to them.
             (Self::Stream(_) | Self::Dgram(_), _) => self == other,
-            (Self::Tap(_), _) => false,
+            (Self::Tap(_) | Self::Packet(_), _) => false,
         }
     }
 }

@@ -1,7 +1,6 @@
 //! Frames through taps: ping, TCP with its content checked, the largest frame there is.
 
-use std::io::{Read, Write};
-use std::net::{Ipv4Addr, Shutdown, TcpListener, TcpStream};
+use std::net::Ipv4Addr;
 
 use packet::builder::eth;
 use packet::wire::TcpHeader;
@@ -9,7 +8,7 @@ use packet::{Gso, Offload};
 use tapio::TapConfig;
 use tapio::host::PacketSocket;
 
-use crate::lab::{Cable, Host, drain, open, send};
+use crate::lab::{Cable, Host, drain, open, send, transfer};
 
 /// Two hosts, joined by a cable, each with `offload` or not.
 fn two_hosts(mtu: u16, offload: [bool; 2]) -> (Host, Host, Cable) {
@@ -22,29 +21,6 @@ fn two_hosts(mtu: u16, offload: [bool; 2]) -> (Host, Host, Cable) {
     let cable = Cable::between(ports);
     a.run("ping -c 3 -i 0.2 -W 5 10.9.0.2").unwrap();
     (a, b, cable)
-}
-
-/// Moves 8 MiB both ways between `a` and `b` at once, and checks every byte.
-fn transfer(a: &Host, b: &Host) {
-    let listener = b.0.enter(|| TcpListener::bind("10.9.0.2:7")).unwrap().unwrap();
-    let client = a.0.enter(|| TcpStream::connect("10.9.0.2:7")).unwrap().unwrap();
-    let (server, _) = listener.accept().unwrap();
-    let content: Vec<u8> = (0..8_u32 << 18).flat_map(|n| n.wrapping_mul(0x9e37_79b9).to_le_bytes()).collect();
-    let send = |mut stream: &TcpStream| {
-        stream.write_all(&content).unwrap();
-        stream.shutdown(Shutdown::Write).unwrap();
-    };
-    let receive = |mut stream: &TcpStream| {
-        let mut received = Vec::new();
-        stream.read_to_end(&mut received).unwrap();
-        assert!(received == content, "the content has changed on the way");
-    };
-    std::thread::scope(|scope| {
-        for stream in [&client, &server] {
-            scope.spawn(|| send(stream));
-            scope.spawn(|| receive(stream));
-        }
-    });
 }
 
 #[test]

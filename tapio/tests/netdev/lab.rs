@@ -1,6 +1,7 @@
 //! What the tests share.
 
-use std::io;
+use std::io::{self, Read, Write};
+use std::net::{Shutdown, TcpListener, TcpStream};
 use std::process::Command;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -66,6 +67,29 @@ pub fn send(port: &mut Port, frame: &[u8], offload: packet::Offload) -> PortCoun
     parse(&mut burst);
     port.tx_burst(&mut burst, &[0], &mut counters);
     counters
+}
+
+/// Moves 8 MiB both ways between `a`, which is 10.9.0.1, and `b`, which is 10.9.0.2, at once, and checks every byte.
+pub fn transfer(a: &Host, b: &Host) {
+    let listener = b.0.enter(|| TcpListener::bind("10.9.0.2:7")).unwrap().unwrap();
+    let client = a.0.enter(|| TcpStream::connect("10.9.0.2:7")).unwrap().unwrap();
+    let (server, _) = listener.accept().unwrap();
+    let content: Vec<u8> = (0..8_u32 << 18).flat_map(|n| n.wrapping_mul(0x9e37_79b9).to_le_bytes()).collect();
+    let send = |mut stream: &TcpStream| {
+        stream.write_all(&content).unwrap();
+        stream.shutdown(Shutdown::Write).unwrap();
+    };
+    let receive = |mut stream: &TcpStream| {
+        let mut received = Vec::new();
+        stream.read_to_end(&mut received).unwrap();
+        assert!(received == content, "the content has changed on the way");
+    };
+    std::thread::scope(|scope| {
+        for stream in [&client, &server] {
+            scope.spawn(|| send(stream));
+            scope.spawn(|| receive(stream));
+        }
+    });
 }
 
 /// Two ports joined by a copy loop on a thread, until dropped.

@@ -1,0 +1,309 @@
+//! A packet port: the switch on the kernel's side of any network device, through a packet socket. packet(7).
+//!
+//! ```text
+//! guest ── QEMU ── /dev/net/tun ── netdev tap1 ─┬─ packet socket ── switch
+//!                                               └─✗ the host's stack
+//! recvmsg(2), write(2):  [virtio_net_hdr 10 or 12][frame …]     one call per frame, super-frames whole
+//! ```
+//!
+//! * The device must exist at some time, not at the start: the port takes it when it comes, and again when it comes
+//!   back. Until then its link is down.
+//! * The kernel takes a frame's outer VLAN tag off before a packet socket sees it and tells it beside the frame; the port
+//!   puts it back.
+//! * While the port has the device it is up, promiscuous, has at least the port's MTU, and the host's own stack
+//!   neither hears nor says anything on it, unless asked to. All of that ends with the port.
+
+use std::io;
+use std::os::fd::OwnedFd;
+
+use mio::{Registry, Token};
+use packet::{Burst, DropReason, HEADROOM, MAX_FRAME, Offload, PortCounters, VNET_HDR_LEN};
+use rustix::io::Errno;
+use rustix::net::{AddressFamily, SendFlags, SocketFlags, SocketType, socket_with};
+
+use crate::error::Operation;
+use crate::link_monitor::LinkMonitor;
+use crate::packet_options::{self as options, Received};
+use crate::port::{LinkLoss, Rx, count_tx};
+use crate::silence::Silence;
+use crate::watch::Watch;
+use crate::{Link, LinkChange, Links, Netns, NetnsHandle, PortError};
+
+/// What a packet port is to be.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct PacketConfig {
+    /// The device's name.
+    pub device: String,
+    /// The namespace that the device is in; `None`: this process's.
+    pub netns: Option<Netns>,
+    /// The largest layer-3 packet, in bytes. The device's is raised to it where it is smaller.
+    pub mtu: u16,
+    /// Whether the host's own stack goes on using the device.
+    pub host_stack: bool,
+}
+
+/// The switch's socket on a network device.
+#[derive(Debug)]
+pub struct PacketPort {
+    config: PacketConfig,
+    netns: Option<NetnsHandle>,
+    monitor: LinkMonitor,
+    /// `None` while there is none of this name.
+    device: Option<Device>,
+    watch: Option<Watch>,
+}
+
+impl PacketPort {
+    /// Takes the device, if it is there.
+    ///
+    /// # Errors
+    /// There is no such namespace, or the device can't be had as configured; the error says what to do.
+    pub fn open(config: &PacketConfig) -> Result<Self, PortError> {
+        let netns = match &config.netns {
+            Some(netns) => Some(
+                netns
+                    .open()
+                    .map_err(PortError::when(Operation::OpenNetns(netns.to_string()), &config.device))?,
+            ),
+            None => None,
+        };
+        let monitor = in_namespace(config, netns.as_ref(), LinkMonitor::open)?
+            .map_err(PortError::when(Operation::OpenNetlink, &config.device))?;
+        let mut port = Self { config: config.clone(), netns, monitor, device: None, watch: None };
+        port.attach()?;
+        Ok(port)
+    }
+
+    /// Changes the MTU of the live device.
+    ///
+    /// # Errors
+    /// The device can't have it.
+    pub fn reconfigure(&mut self, config: &PacketConfig) -> Result<(), PortError> {
+        if let Some(device) = &mut self.device {
+            device.configure(config)?;
+        }
+        self.config = config.clone();
+        Ok(())
+    }
+
+    /// Takes the device if it is there now.
+    fn attach(&mut self) -> Result<(), PortError> {
+        let device = in_namespace(&self.config, self.netns.as_ref(), || Device::open(&self.config))??;
+        if let (Some(device), Some(watch)) = (&device, &self.watch) {
+            watch.readable(&device.socket).map_err(PortError::when(Operation::Watch, &self.config.device))?;
+        }
+        self.device = device;
+        Ok(())
+    }
+
+    pub(crate) fn link_up(&mut self) -> bool {
+        if self.device.as_ref().is_none_or(|device| device.link().is_err()) {
+            self.device = None;
+            // What is in the way is in the way a second later too, and a reload would say so.
+            let _ = self.attach();
+        }
+        self.device.as_ref().is_some_and(Device::is_running)
+    }
+
+    pub(crate) fn rx_burst(&mut self, burst: &mut Burst) -> Rx {
+        let Some(device) = &mut self.device else { return Rx::Drained };
+        match device.rx_burst(burst) {
+            Ok(rx) => rx,
+            Err(LinkLoss::DeviceGone) => {
+                self.device = None;
+                Rx::LinkDown(LinkLoss::DeviceGone)
+            }
+            Err(loss) => Rx::LinkDown(loss),
+        }
+    }
+
+    pub(crate) fn tx_burst(&mut self, burst: &mut Burst, frames: &[u8], counters: &mut PortCounters) {
+        for index in frames.iter().map(|&index| usize::from(index)) {
+            let len = burst.bytes(index).len();
+            let outcome = match &self.device {
+                Some(device) => device.send(burst, index),
+                None => Err(DropReason::TxLinkDown),
+            };
+            count_tx(counters, len, outcome);
+        }
+    }
+
+    pub(crate) fn register(&mut self, registry: &Registry, token: Token) -> io::Result<()> {
+        let watch = Watch::new(registry, token)?;
+        if let Some(device) = &self.device {
+            watch.readable(&device.socket)?;
+        }
+        self.watch = Some(watch);
+        Ok(())
+    }
+
+    pub(crate) fn watch_link(&self, registry: &Registry, token: Token) -> io::Result<()> {
+        self.monitor.register(registry, token)
+    }
+
+    pub(crate) fn link_changed(&self) -> bool {
+        self.monitor.changed()
+    }
+
+    pub(crate) fn deregister(&mut self, registry: &Registry) -> io::Result<()> {
+        self.monitor.deregister(registry)?;
+        let watch = self.watch.take().ok_or(io::ErrorKind::NotFound)?;
+        self.device.as_ref().map_or(Ok(()), |device| watch.remove(&device.socket))
+    }
+}
+
+/// A device that the port has.
+#[derive(Debug)]
+struct Device {
+    socket: OwnedFd,
+    links: Links,
+    /// As it was found.
+    before: Link,
+    header_len: usize,
+    _silence: Option<Silence>,
+}
+
+impl Device {
+    /// Takes the device of the calling thread's namespace; `None` if there is none.
+    fn open(config: &PacketConfig) -> Result<Option<Self>, PortError> {
+        let name = &config.device;
+        let links = Links::open().map_err(PortError::when(Operation::OpenNetlink, name))?;
+        let before = match links.find(name) {
+            Err(error) if Errno::from_io_error(&error) == Some(Errno::NODEV) => return Ok(None),
+            found => found.map_err(PortError::when(Operation::FindDevice, name))?,
+        };
+        let silence = if config.host_stack {
+            None
+        } else {
+            let silence = Silence::on(before.index);
+            Some(silence.map_err(PortError::when(Operation::SilenceHost, name))?)
+        };
+        let (socket, header_len) =
+            open_socket(&before).map_err(PortError::when(Operation::OpenPacketSocket, name))?;
+        let mut device = Self { socket, links, before, header_len, _silence: silence };
+        device.configure(config)?;
+        Ok(Some(device))
+    }
+
+    fn configure(&mut self, config: &PacketConfig) -> Result<(), PortError> {
+        let mtu = self.before.mtu.max(config.mtu.into());
+        let wanted = LinkChange { mtu: Some(mtu), up: Some(true), mac: None };
+        self.change(&wanted).map_err(PortError::when(Operation::ConfigureLink, &config.device))
+    }
+
+    fn change(&self, wanted: &LinkChange) -> io::Result<()> {
+        if wanted.is_met_by(&self.link()?) { Ok(()) } else { self.links.change(self.before.index, wanted) }
+    }
+
+    fn link(&self) -> io::Result<Link> {
+        self.links.get(self.before.index)
+    }
+
+    fn is_running(&self) -> bool {
+        self.link().is_ok_and(|link| link.running)
+    }
+
+    fn rx_burst(&mut self, burst: &mut Burst) -> Result<Rx, LinkLoss> {
+        while let Some(mut slot) = burst.slot() {
+            let buffer = &mut slot.buffer()[HEADROOM - self.header_len..];
+            let (len, offload) = match options::receive(&self.socket, buffer) {
+                Ok(received) => match self.restore(&received, buffer) {
+                    Ok((len, offload)) => (len, Ok(offload)),
+                    Err(reason) => (received.len.saturating_sub(self.header_len), Err(reason)),
+                },
+                Err(Errno::AGAIN) => return Ok(Rx::Drained),
+                Err(Errno::INTR) => continue,
+                // A super-frame of a kind that the header has no word for.
+                Err(Errno::INVAL) => (0, Err(DropReason::BadOffload)),
+                Err(_) => match self.link() {
+                    Ok(link) if link.running => continue,
+                    Ok(_) => return Err(LinkLoss::DeviceDown),
+                    Err(_) => return Err(LinkLoss::DeviceGone),
+                },
+            };
+            slot.commit(len, offload.unwrap_or(Offload::NONE));
+            if let (Err(reason), Some(meta)) = (offload, burst.metas_mut().last_mut()) {
+                meta.drop(reason);
+            }
+        }
+        Ok(Rx::More)
+    }
+
+    /// Makes the frame in `buffer` what it was on the wire: its length, and its offload.
+    fn restore(&self, received: &Received, buffer: &mut [u8]) -> Result<(usize, Offload), DropReason> {
+        let len = received.len.checked_sub(self.header_len).ok_or(DropReason::FrameTooShort)?;
+        let tagged_len = len + received.tag.map_or(0, |tag| tag.len());
+        if received.is_cut || tagged_len > MAX_FRAME {
+            return Err(DropReason::FrameTooLong);
+        }
+        let mut header = [0; VNET_HDR_LEN];
+        header[..self.header_len].copy_from_slice(&buffer[..self.header_len]);
+        let mut offload = Offload::decode(&header, len)?;
+        let Some(tag) = received.tag else { return Ok((len, offload)) };
+        if len < MACS {
+            return Err(DropReason::FrameTooShort);
+        }
+        let frame = &mut buffer[self.header_len..self.header_len + tagged_len];
+        frame.copy_within(MACS..len, MACS + tag.len());
+        frame[MACS..MACS + tag.len()].copy_from_slice(&tag);
+        if offload.needs_checksum {
+            offload.csum_start += tag.len() as u16;
+        }
+        Ok((tagged_len, offload))
+    }
+
+    fn send(&self, burst: &mut Burst, index: usize) -> Result<(), DropReason> {
+        let header = burst.metas()[index].offload.encode();
+        let bytes = burst.with_headroom(index, self.header_len);
+        bytes[..self.header_len].copy_from_slice(&header[..self.header_len]);
+        match rustix::net::send(&self.socket, bytes, SendFlags::NOSIGNAL) {
+            Ok(_) => Ok(()),
+            Err(Errno::AGAIN | Errno::NOBUFS) => Err(DropReason::TxQueueFull),
+            Err(Errno::NETDOWN | Errno::NXIO | Errno::NODEV) => Err(DropReason::TxLinkDown),
+            Err(_) => Err(DropReason::TxRefused),
+        }
+    }
+}
+
+impl Drop for Device {
+    /// Gives the device back as it was. Errors are of no use here: then it is gone.
+    fn drop(&mut self) {
+        let _ = self.change(&LinkChange { mtu: Some(self.before.mtu), up: Some(self.before.up), mac: None });
+    }
+}
+
+/// A socket on the device, which nothing has come to yet, and the length of the `virtio_net_hdr` it uses.
+fn open_socket(link: &Link) -> io::Result<(OwnedFd, usize)> {
+    let flags = SocketFlags::NONBLOCK | SocketFlags::CLOEXEC;
+    // Protocol 0: nothing is received before it is bound to the device.
+    let socket = socket_with(AddressFamily::PACKET, SocketType::RAW, flags, None)?;
+    let header_len = options::enable_vnet_header(&socket)?;
+    for option in [libc::PACKET_IGNORE_OUTGOING, libc::PACKET_AUXDATA, libc::PACKET_QDISC_BYPASS] {
+        options::enable(&socket, option)?;
+    }
+    options::set_queues(&socket, QUEUE_BYTES)?;
+    options::be_promiscuous(&socket, link.index)?;
+    options::bind(&socket, link.index, libc::ETH_P_ALL as u16)?;
+    Ok((socket, header_len))
+}
+
+/// Runs `f` where the device is.
+fn in_namespace<R: Send>(
+    config: &PacketConfig,
+    netns: Option<&NetnsHandle>,
+    f: impl FnOnce() -> R + Send,
+) -> Result<R, PortError> {
+    match (netns, &config.netns) {
+        (Some(handle), Some(netns)) => {
+            handle.enter(f).map_err(PortError::when(Operation::EnterNetns(netns.to_string()), &config.device))
+        }
+        _ => Ok(f()),
+    }
+}
+
+/// Destination and source address.
+const MACS: usize = 12;
+
+/// Bytes that may wait in each direction, as the kernel counts them: about twice what a tap's queue of 1000 frames of
+/// 1500 bytes takes. The kernel's default holds two or three super-frames.
+const QUEUE_BYTES: u32 = 4 << 20;

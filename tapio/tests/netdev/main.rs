@@ -1,0 +1,7 @@
+//! Real network devices, each in a network namespace of its test's own.
+#![allow(clippy::unwrap_used, clippy::panic, reason = "these are tests")]
+
+mod lab;
+mod packet_port;
+mod tap;
+mod tap_traffic;

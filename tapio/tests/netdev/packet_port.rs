@@ -1,0 +1,226 @@
+//! The switch on the kernel's side of a device.
+
+use std::time::Duration;
+
+use mio::{Events, Poll, Token};
+use packet::builder::eth;
+use packet::wire::TcpHeader;
+use packet::{DropReason, Gso, MacAddr, Offload, parse};
+use tapio::{LinkLoss, PacketConfig, Port, PortError, PortSpec, Rx};
+
+use crate::lab::{Cable, Host, drain, empty_burst, open, send, transfer};
+
+const A: MacAddr = MacAddr::local(1);
+const B: MacAddr = MacAddr::local(2);
+
+fn config(host: &Host, device: &str) -> PacketConfig {
+    PacketConfig { device: device.into(), netns: Some(host.0.netns()), mtu: 1500, host_stack: false }
+}
+
+fn open_packet(config: PacketConfig) -> Result<Port, PortError> {
+    Port::open(&PortSpec::Packet(config))
+}
+
+/// A host with a cable `h0` to its own device `v0`, which is for the port.
+fn host_with_veth(address: &str) -> Host {
+    let host = Host::new();
+    host.run(&format!(
+        "sysctl -qw net.ipv6.conf.all.disable_ipv6=1 net.ipv6.conf.default.disable_ipv6=1
+         ip link add h0 type veth peer name v0 && ip addr add {address} dev h0 && ip link set h0 up"
+    ))
+    .unwrap();
+    host
+}
+
+/// Both sides of one tap: the userspace end, as a guest's QEMU has it, and a packet port.
+fn tap_and_packet(host: &Host) -> (Port, Port) {
+    let guest = open(&host.tap()).unwrap();
+    host.run("sysctl -qw net.ipv6.conf.all.disable_ipv6=1").unwrap();
+    let port = open_packet(config(host, "t0")).unwrap();
+    (guest, port)
+}
+
+/// What the port has received, with the offload of each frame.
+fn receive(port: &mut Port) -> Vec<(Vec<u8>, Offload)> {
+    let mut burst = empty_burst();
+    assert_eq!(port.rx_burst(&mut burst).unwrap(), Rx::Drained);
+    (0..burst.len()).map(|n| (burst.bytes(n).to_vec(), burst.metas()[n].offload)).collect()
+}
+
+fn super_frame(vlan: Option<u16>) -> (Vec<u8>, Offload) {
+    let (a, b) = ([10, 0, 0, 1].into(), [10, 0, 0, 2].into());
+    let mut frame = eth().src(A).dst(B).ipv4(a, b).tcp(1, 2, TcpHeader::ACK).payload(&[7; 4000]);
+    let pseudo = packet::checksum::Sum::pseudo_header_v4(a, b, 6, (frame.len() - 34) as u16).fold();
+    frame[50..52].copy_from_slice(&pseudo.to_be_bytes());
+    let mut offload = Offload {
+        csum_start: 34,
+        csum_offset: 16,
+        gso: Gso::Tcp4,
+        gso_size: 1448,
+        needs_checksum: true,
+        ..Offload::NONE
+    };
+    if let Some(vid) = vlan {
+        frame.splice(12..12, [0x81, 0x00, (vid >> 8) as u8 | 0x60, vid as u8]);
+        offload.csum_start += 4;
+    }
+    (frame, offload)
+}
+
+#[test]
+fn tcp_passes_between_hosts_in_super_frames() {
+    let hosts = ["10.9.0.1/24", "10.9.0.2/24"].map(host_with_veth);
+    let ports = [0, 1].map(|n: usize| open_packet(config(&hosts[n], "v0")).unwrap());
+    let cable = Cable::between(ports);
+    hosts[0].run("ping -c 3 -i 0.2 -W 5 10.9.0.2").unwrap();
+    transfer(&hosts[0], &hosts[1]);
+    let [_, sent] = cable.unplug();
+    assert!(sent.tx_bytes / sent.tx_frames > 5_000, "{sent:?}");
+}
+
+#[test]
+fn tcp_passes_between_a_packet_port_and_a_tap_without_offload() {
+    let (a, b) = (host_with_veth("10.9.0.1/24"), Host::new());
+    let tap = tapio::TapConfig { peer_address: "10.9.0.2/24".parse().ok(), offload: false, ..b.tap() };
+    let _cable = Cable::between([open_packet(config(&a, "v0")).unwrap(), open(&tap).unwrap()]);
+    a.run("ping -c 3 -i 0.2 -W 5 10.9.0.2").unwrap();
+    transfer(&a, &b);
+}
+
+#[test]
+fn frames_of_all_kinds_cross_unchanged_in_both_directions_tagged_or_not() {
+    let host = Host::new();
+    let (mut guest, mut port) = tap_and_packet(&host);
+    drain(&mut guest).unwrap();
+    drain(&mut port).unwrap();
+    let mut tagged = eth().src(A).dst(B).payload(&[9; 60]);
+    tagged.splice(12..12, [0x81, 0x00, 0x60, 0x2a]);
+    let mut double = tagged.clone();
+    double.splice(12..12, [0x88, 0xa8, 0x00, 0x07]);
+    let frames = [
+        (eth().src(A).dst(B).payload(&[9; 60]), Offload::NONE),
+        (tagged, Offload::NONE),
+        (double, Offload::NONE),
+        super_frame(None),
+        super_frame(Some(42)),
+    ];
+    for (frame, offload) in frames {
+        assert_eq!(send(&mut guest, &frame, offload).tx_frames, 1);
+        assert_eq!(receive(&mut port), [(frame.clone(), offload)]);
+        assert_eq!(send(&mut port, &frame, offload).tx_frames, 1);
+        assert_eq!(receive(&mut guest), [(frame, offload)]);
+    }
+}
+
+#[test]
+fn the_host_is_silent_on_the_device_unless_asked_to_share_it() {
+    for (host_stack, answers) in [(false, false), (true, true)] {
+        let host = Host::new();
+        let (mut guest, _) = tap_and_packet(&host);
+        let _port = open_packet(PacketConfig { host_stack, ..config(&host, "t0") }).unwrap();
+        host.run("ip addr add 10.9.0.9/24 dev t0").unwrap();
+        drain(&mut guest).unwrap();
+        let mut request = eth().src(A).dst(MacAddr::BROADCAST).payload(&[0; 28]);
+        request[12..14].copy_from_slice(&[0x08, 0x06]);
+        request[14..22].copy_from_slice(&[0, 1, 8, 0, 6, 4, 0, 1]);
+        request[22..28].copy_from_slice(&A.octets());
+        request[28..32].copy_from_slice(&[10, 9, 0, 1]);
+        request[38..42].copy_from_slice(&[10, 9, 0, 9]);
+        send(&mut guest, &request, Offload::NONE);
+        // What it would ask by itself, too.
+        let _ = host.run("ping -c 1 -W 1 10.9.0.77");
+        assert_eq!(!drain(&mut guest).unwrap().is_empty(), answers, "host-stack = {host_stack}");
+    }
+}
+
+#[test]
+fn the_device_is_given_back_as_it_was() {
+    let host = Host::new();
+    host.run("ip link add h0 type veth peer name v0 mtu 1400").unwrap();
+    let port = open_packet(config(&host, "v0")).unwrap();
+    let link = host.links().find("v0").unwrap();
+    assert_eq!((link.mtu, link.up), (1500, true));
+    assert!(host.run("ip -d link show v0").unwrap().contains("promiscuity 1"));
+    drop(port);
+    let link = host.links().find("v0").unwrap();
+    assert_eq!((link.mtu, link.up), (1400, false));
+    assert!(host.run("ip -d link show v0").unwrap().contains("promiscuity 0"));
+}
+
+#[test]
+fn a_larger_mtu_of_the_device_stays_and_a_smaller_one_follows_the_port() {
+    let host = host_with_veth("10.9.0.1/24");
+    host.run("ip link set v0 mtu 4000").unwrap();
+    let mut port = open_packet(config(&host, "v0")).unwrap();
+    let mtu = || host.links().find("v0").unwrap().mtu;
+    assert_eq!(mtu(), 4000);
+    port.reconfigure(&PortSpec::Packet(PacketConfig { mtu: 9000, ..config(&host, "v0") })).unwrap();
+    assert_eq!(mtu(), 9000);
+    port.reconfigure(&PortSpec::Packet(config(&host, "v0"))).unwrap();
+    assert_eq!(mtu(), 4000);
+}
+
+#[test]
+fn a_port_waits_for_its_device_and_takes_it_again_when_it_comes_back() {
+    let host = Host::new();
+    let mut port = open_packet(config(&host, "v0")).unwrap();
+    let (mut poll, mut events) = (Poll::new().unwrap(), Events::with_capacity(8));
+    port.register(poll.registry(), Token(0)).unwrap();
+    port.watch_link(poll.registry(), Token(1)).unwrap();
+    assert!(!port.link_up());
+    assert_eq!(send(&mut port, &[0; 60], Offload::NONE).drops.of(DropReason::TxLinkDown), 1);
+    for _ in 0..2 {
+        host.run("ip link add h0 type veth peer name v0 && ip link set h0 up").unwrap();
+        poll.poll(&mut events, Some(Duration::from_secs(5))).unwrap();
+        assert!(events.iter().any(|event| event.token() == Token(1)));
+        assert!(port.link_changed());
+        assert!(port.link_up());
+        let frame = eth().src(A).dst(B).payload(&[1; 60]);
+        host.0.enter(|| tapio::host::PacketSocket::open("h0").unwrap().send(&frame).unwrap()).unwrap();
+        poll.poll(&mut events, Some(Duration::from_secs(5))).unwrap();
+        assert!(events.iter().any(|event| event.token() == Token(0)));
+        assert!(drain(&mut port).unwrap().contains(&frame));
+        host.run("ip link del h0").unwrap();
+        let mut burst = empty_burst();
+        assert_eq!(port.rx_burst(&mut burst).unwrap(), Rx::LinkDown(LinkLoss::DeviceGone));
+        assert!(!port.link_up());
+    }
+}
+
+#[test]
+fn a_device_that_goes_down_and_up_takes_the_link_with_it() {
+    let host = host_with_veth("10.9.0.1/24");
+    let mut port = open_packet(config(&host, "v0")).unwrap();
+    assert!(port.link_up());
+    host.run("ip link set h0 down").unwrap();
+    assert!(!port.link_up());
+    host.run("ip link set h0 up").unwrap();
+    assert!(port.link_up());
+    host.run("ip link set v0 down").unwrap();
+    assert_eq!(drain_loss(&mut port), Rx::LinkDown(LinkLoss::DeviceDown));
+    assert_eq!(send(&mut port, &[0; 60], Offload::NONE).drops.of(DropReason::TxLinkDown), 1);
+    host.run("ip link set v0 up").unwrap();
+    assert!(port.link_up());
+    assert_eq!(send(&mut port, &[2; 60], Offload::NONE).tx_frames, 1);
+}
+
+fn drain_loss(port: &mut Port) -> Rx {
+    loop {
+        let mut burst = empty_burst();
+        match port.rx_burst(&mut burst).unwrap() {
+            Rx::More => parse(&mut burst),
+            rx => return rx,
+        }
+    }
+}
+
+#[test]
+fn what_is_in_the_way_is_said() {
+    let host = Host::new();
+    let nowhere = Some(tapio::Netns::Name("no-such-name-in-tapio-tests".into()));
+    let error = open_packet(PacketConfig { netns: nowhere, ..config(&host, "v0") }).unwrap_err().to_string();
+    assert!(error.contains("create it first"), "{error}");
+    host.run("ip tuntap add t0 mode tap").unwrap();
+    let error = open_packet(PacketConfig { mtu: u16::MAX, ..config(&host, "t0") }).unwrap_err().to_string();
+    assert!(error.contains("the device can't have this MTU"), "{error}");
+}
