@@ -44,7 +44,8 @@ pub fn run(config: &Path, plan: Plan, control: &Path) -> Result<(), RunError> {
     let _server = Server::listen(control, sender, waker)
         .map_err(|error| RunError::Control { path: control.to_path_buf(), error })?;
     // For whoever started the switch and waits: it doesn't depend on the log level.
-    eprintln!("tapswitch: ready, {} ports are up", driver.ports.len());
+    let (up, all) = (driver.links_up(), driver.ports.len());
+    eprintln!("tapswitch: ready, {up} of {all} ports are up");
     driver.run(&commands)
 }
 
@@ -133,6 +134,9 @@ impl Driver {
         self.plan = plan;
         // An event may have come and gone before the port was in the worker's configuration.
         self.ready = self.ports.ids().collect();
+        // Not everybody's other side is there yet.
+        let ids: Vec<PortId> = self.ports.ids().collect();
+        ids.into_iter().for_each(|id| self.check_link(id));
         Ok(())
     }
 
@@ -153,7 +157,7 @@ impl Driver {
                     }
                     CONTROL => self.obey_commands(commands),
                     Token(port @ ..LINKS) => self.mark_ready(port),
-                    Token(link) => self.check_link(link - LINKS),
+                    Token(link) => self.on_link_event(link - LINKS),
                 }
             }
             let now = self.clock.now();
@@ -181,9 +185,16 @@ impl Driver {
     }
 
     /// The device of a port may have gone down or come up.
-    fn check_link(&mut self, port: usize) {
-        let Some(id) = u16::try_from(port).ok().and_then(PortId::new) else { return };
-        let Some(port) = self.ports.get_mut(id).filter(|port| port.link_changed()) else { return };
+    fn on_link_event(&mut self, port: usize) {
+        if let Some(id) = u16::try_from(port).ok().and_then(PortId::new)
+            && self.ports.get_mut(id).is_some_and(|port| port.link_changed())
+        {
+            self.check_link(id);
+        }
+    }
+
+    fn check_link(&mut self, id: PortId) {
+        let Some(port) = self.ports.get_mut(id) else { return };
         match (self.worker.link(id), port.link_up()) {
             (true, false) => self.note_down(&[id], self.clock.now()),
             (false, true) => self.note_up(id),
@@ -273,6 +284,10 @@ impl Driver {
             return false;
         }
         self.ports.get_mut(id).is_some_and(|port| port.link_up())
+    }
+
+    fn links_up(&self) -> usize {
+        self.ports.ids().filter(|&id| self.worker.link(id)).count()
     }
 
     fn note_up(&mut self, id: PortId) {
