@@ -165,33 +165,31 @@ impl Worker {
 
     /// The ports with their counters.
     pub fn ports(&self, now: Millis) -> Vec<PortReport> {
-        let report = |port: &crate::PortConfig| {
-            let fdb = self.bridges[port.network.index()].fdb();
-            let learned = fdb.entries(now).filter(|entry| entry.port == port.id && entry.idle.is_some());
-            PortReport {
-                id: port.id,
-                network: port.network,
-                learned: learned.count() as u32,
-                counters: self.counters[port.id.index()].clone(),
-            }
+        let mut learned = vec![0; self.counters.len()];
+        for entry in self.bridges.iter().flat_map(|bridge| bridge.fdb().entries(now)) {
+            learned[entry.port.index()] += u32::from(entry.idle.is_some());
+        }
+        let report = |port: &crate::PortConfig| PortReport {
+            id: port.id,
+            network: port.network,
+            learned: learned[port.id.index()],
+            counters: self.counters[port.id.index()].clone(),
         };
         self.config.ports.iter().map(report).collect()
     }
 
-    /// The forwarding databases of all networks.
-    pub fn fdb(&self, now: Millis) -> Vec<FdbReport> {
-        let of_network = |(index, bridge): (usize, &Bridge)| {
-            let network = NetworkId::new(index as u16);
-            let report = move |entry: switch_core::FdbEntry| FdbReport {
+    /// The forwarding databases of all networks, in no particular order.
+    pub fn fdb(&self, now: Millis) -> impl Iterator<Item = FdbReport> + '_ {
+        let networks = (0..).map(NetworkId::new);
+        networks.zip(&self.bridges).flat_map(move |(network, bridge)| {
+            bridge.fdb().entries(now).map(move |entry| FdbReport {
                 network,
                 vid: entry.vid,
                 mac: entry.mac,
                 port: entry.port,
                 idle: entry.idle,
-            };
-            bridge.fdb().entries(now).map(report).collect::<Vec<_>>()
-        };
-        self.bridges.iter().enumerate().flat_map(of_network).collect()
+            })
+        })
     }
 
     /// The first `limit` flows, in no particular order.
@@ -227,13 +225,13 @@ impl Worker {
     }
 
     /// The DHCP leases of all networks.
-    pub fn leases(&self, now: Millis) -> Vec<LeaseReport> {
-        self.gateway.leases(now).collect()
+    pub fn leases(&self, now: Millis) -> impl Iterator<Item = LeaseReport> + '_ {
+        self.gateway.leases(now)
     }
 
     /// The ARP table.
-    pub fn neighbours(&self) -> Vec<NeighbourReport> {
-        self.gateway.neighbours().collect()
+    pub fn neighbours(&self) -> impl Iterator<Item = NeighbourReport> + '_ {
+        self.gateway.neighbours()
     }
 
     /// Counters of the worker as a whole.

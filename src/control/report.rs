@@ -245,18 +245,15 @@ fn port(report: &PortReport, plan: &Plan) -> Port {
 }
 
 /// To `show fdb`: at most `limit` of `reports`.
-pub fn fdb(reports: &[FdbReport], limit: usize, plan: &Plan) -> Answer {
-    let entry = |report: &FdbReport| FdbEntry {
+pub fn fdb(reports: impl Iterator<Item = FdbReport>, limit: usize, plan: &Plan) -> Answer {
+    let entry = |report: FdbReport| FdbEntry {
         network: plan.network_name(report.network).to_owned(),
         vid: report.vid.get(),
         mac: report.mac.to_string(),
         port: plan.port_name(report.port).to_owned(),
         idle_ms: report.idle.map(|idle| idle.get()),
     };
-    Answer::Fdb(Listed {
-        total: reports.len() as u64,
-        entries: reports.iter().take(limit).map(entry).collect(),
-    })
+    Answer::Fdb(listed(reports, limit, entry))
 }
 
 /// To `show flows`: `reports`, of `total` that there are.
@@ -342,18 +339,21 @@ fn port_range(&(first, last): &(u16, u16)) -> String {
 }
 
 /// To `show leases`: at most `limit` of `reports`.
-pub fn leases(reports: &[LeaseReport], limit: usize, plan: &Plan) -> Answer {
-    let lease = |report: &LeaseReport| Lease {
+pub fn leases(reports: impl Iterator<Item = LeaseReport>, limit: usize, plan: &Plan) -> Answer {
+    let lease = |report: LeaseReport| Lease {
         network: plan.network_name(report.network).to_owned(),
         address: report.address.to_string(),
         mac: report.mac.to_string(),
-        host_name: report.host_name.clone(),
+        host_name: report.host_name,
         expires_in_ms: report.expires_in.get(),
     };
-    Answer::Leases(Listed {
-        total: reports.len() as u64,
-        entries: reports.iter().take(limit).map(lease).collect(),
-    })
+    Answer::Leases(listed(reports, limit, lease))
+}
+
+/// The first `limit` of `reports`; the others are only counted.
+fn listed<R, T>(mut reports: impl Iterator<Item = R>, limit: usize, entry: impl Fn(R) -> T) -> Listed<T> {
+    let entries: Vec<T> = reports.by_ref().take(limit).map(entry).collect();
+    Listed { total: (entries.len() + reports.count()) as u64, entries }
 }
 
 /// To `show drops`: what each port dropped, and what happened to the switch's own frames.

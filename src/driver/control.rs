@@ -35,10 +35,10 @@ impl Driver {
         let (now, plan, worker) = (self.clock.now(), &self.plan, &self.worker);
         match what {
             What::Ports => report::ports(&worker.ports(now), plan),
-            What::Fdb => report::fdb(&worker.fdb(now), limit, plan),
+            What::Fdb => report::fdb(worker.fdb(now), limit, plan),
             What::Flows => report::flows(&worker.flows(limit, now), worker.stats().flows),
             What::Nat => report::nat(&worker.rules(), plan),
-            What::Leases => report::leases(&worker.leases(now), limit, plan),
+            What::Leases => report::leases(worker.leases(now), limit, plan),
             What::Drops => report::drops(&worker.ports(now), &worker.stats(), plan),
             What::Stats => report::stats(&worker.stats(), plan),
         }
