@@ -52,21 +52,25 @@ fn good_frames(source: MacAddr, gateway: MacAddr) -> Vec<Vec<u8>> {
         frame().ipv4(GUEST, FAR).tcp(1000, 80, 0x10).payload(b"data"),
         frame().ipv4(GUEST, own).icmp_echo(1, 1).payload(b"ping"),
         frame().ipv4(GUEST, FAR).icmp(3, 3, 0).payload(&[0x45; 28]),
-        discover(source),
+        discover(source, COOKIE),
         frame().vlan(7).ipv4(GUEST, FAR).udp(1000, 53).payload(b"tagged"),
         frame().arp(1, (source, GUEST), (MacAddr::ZERO, own)),
         frame().ether_type(EtherType(0x86dd)).payload(&[0x60; 60]),
     ]
 }
 
+/// What options begin with. RFC 2131, 3.
+const COOKIE: [u8; 4] = [99, 130, 83, 99];
+
 /// A DHCPDISCOVER of RFC 2131, figure 1.
-fn discover(client: MacAddr) -> Vec<u8> {
+fn discover(client: MacAddr, cookie: [u8; 4]) -> Vec<u8> {
     let mut message = vec![0; 236];
     // A request over Ethernet, whose addresses have six octets.
     message[..3].copy_from_slice(&[1, 1, 6]);
     message[28..34].copy_from_slice(&client.octets());
-    // The magic cookie; what kind of message; what is asked for; the end.
-    message.extend([99, 130, 83, 99, 53, 1, 1, 55, 3, 1, 3, 6, 255]);
+    message.extend(cookie);
+    // What kind of message; what is asked for; the end.
+    message.extend([53, 1, 1, 55, 3, 1, 3, 6, 255]);
     let broadcast = eth().src(client).dst(MacAddr::BROADCAST);
     broadcast.ipv4(Ipv4Addr::UNSPECIFIED, Ipv4Addr::BROADCAST).udp(68, 67).payload(&message)
 }
@@ -163,7 +167,8 @@ fn bad_for_gateway(gateway: MacAddr) -> Vec<(&'static str, Vec<u8>)> {
         ("bad_arp", arp(gateway)[..14 + 20].to_vec()),
         ("bad_arp", changed(&arp(gateway), 14 + 1, 9)),
         ("arp_not_for_us", changed(&arp(gateway), 14 + 24, 9)),
-        ("bad_dhcp", changed(&discover(MacAddr::local(1)), l4 + 8 + 236, 0)),
+        ("bad_udp", changed(&discover(MacAddr::local(1), COOKIE), l4 + 8, 2)),
+        ("bad_dhcp", discover(MacAddr::local(1), [0; 4])),
     ]
 }
 
