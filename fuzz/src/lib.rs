@@ -1,0 +1,14 @@
+//! What the fuzz targets do with their input. Ordinary tests run the same functions over `fuzz/corpus`, where a finding
+//! is kept: `nat-engine/tests/fuzz_corpus.rs` and `engine/tests/fuzz_corpus.rs`.
+//!
+//! ```text
+//! cargo install cargo-fuzz
+//! mkdir -p fuzz/artifacts/new && cargo +nightly fuzz run nat_sequence fuzz/artifacts/new fuzz/corpus/nat_sequence
+//! ```
+//!
+//! New inputs go to the first folder, which is not kept; a finding is copied to the corpus under a name that tells.
+#![forbid(unsafe_code)]
+
+pub mod nat_sequence;
+pub mod parse;
+pub mod worker;

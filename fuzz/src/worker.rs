@@ -1,0 +1,125 @@
+//! Frames, and time, through a worker with a NAT network and an uplink.
+//!
+//! Input: steps of `port:8 wait:8 len:16` and `len` bytes, a frame. The worker is told of an own address by MAC
+//! 02:00:00:00:ff:00 (network) and 02:00:00:00:ff:01 (uplink).
+
+use std::net::Ipv4Addr;
+
+use engine::{DhcpConfig, InterfaceConfig, NetworkConfig, PortConfig, Reach, RuntimeConfig, Worker};
+use nat_engine::{Condition, Match, NatRule, Target};
+use packet::{Burst, Ipv4Cidr, MacAddr, Millis, NetworkId, Offload, PortId, Verdict, checksum};
+
+const LAN: NetworkId = NetworkId::new(0);
+const WAN: NetworkId = NetworkId::new(1);
+const PORTS: u16 = 3;
+
+/// Panics if something is wrong.
+pub fn run(data: &[u8]) {
+    let mut worker = Worker::new([1, 2]);
+    worker.install(config());
+    let (mut rest, mut now, mut burst) = (data, Millis::from_secs(1), Burst::new());
+    while let Some((&[port, wait, l0, l1], behind)) = rest.split_first_chunk() {
+        let len = usize::from(u16::from_be_bytes([l0, l1]));
+        let (frame, behind) = behind.split_at(behind.len().min(len));
+        rest = behind;
+        now = now + Millis::new(u64::from(wait) * 100);
+        catch_up(&mut worker, now);
+        let Some(port) = PortId::new(u16::from(port) % PORTS) else { continue };
+        let Some(network) = worker.network_of(port) else { continue };
+        burst.restart(Some(port), network);
+        burst.push(&with_right_checksum(frame), Offload::NONE);
+        worker.process(&mut burst, now);
+        worker.transmit(&mut burst, |_, burst, list, _| {
+            for &index in list {
+                assert!(!burst.bytes(usize::from(index)).is_empty());
+            }
+        });
+        worker.service(&mut burst, now);
+        worker.transmit_own(|_, _, _, _| {});
+        assert!(burst.metas().iter().all(|meta| meta.verdict != Verdict::Undecided));
+    }
+}
+
+/// What is due may bring something else that is due, but that must end: the driver would spin.
+fn catch_up(worker: &mut Worker, now: Millis) {
+    for _ in 0..4 {
+        worker.on_timeout(now);
+        worker.transmit_own(|_, _, _, _| {});
+    }
+    assert!(worker.next_timeout().is_none_or(|at| at > now));
+}
+
+/// Most of what a guest can get wrong is behind a right header checksum.
+fn with_right_checksum(frame: &[u8]) -> Vec<u8> {
+    let mut frame = frame.to_vec();
+    if let Some(header) = frame.get_mut(14..34)
+        && header[0] == 0x45
+    {
+        header[10..12].fill(0);
+        let sum = checksum::of(header);
+        header[10..12].copy_from_slice(&sum.to_be_bytes());
+    }
+    frame
+}
+
+fn config() -> RuntimeConfig {
+    let lan = InterfaceConfig {
+        dhcp: Some(DhcpConfig {
+            first: Ipv4Addr::new(10, 0, 0, 10),
+            last: Ipv4Addr::new(10, 0, 0, 12),
+            lease_time: Millis::from_secs(60),
+            router: Some(Ipv4Addr::new(10, 0, 0, 1)),
+            dns: vec![],
+            domain: None,
+            reserved: vec![],
+        }),
+        ..interface(0, Ipv4Addr::new(10, 0, 0, 1))
+    };
+    let wan = interface(1, Ipv4Addr::new(203, 0, 113, 7));
+    let gateway = Some(Ipv4Addr::new(203, 0, 113, 1));
+    let mut config = RuntimeConfig {
+        networks: vec![
+            network(LAN, "lan", Reach::Translated(WAN), lan),
+            network(WAN, "wan", Reach::Uplink(gateway), wan),
+        ],
+        ports: (0..PORTS).filter_map(PortId::new).map(port).collect(),
+        flow_limit: 16,
+        ..RuntimeConfig::default()
+    };
+    let outwards = Match { output: Some(Condition::is(WAN)), ..Match::default() };
+    config.rules.postrouting.push(NatRule { matches: outwards, target: Target::Masquerade });
+    config
+}
+
+fn interface(number: u8, address: Ipv4Addr) -> InterfaceConfig {
+    InterfaceConfig {
+        mac: MacAddr::new([2, 0, 0, 0, 0xff, number]),
+        address: Ipv4Cidr::new(address, 24).expect("24 is a prefix length"),
+        mtu: 1500,
+        dhcp: None,
+    }
+}
+
+fn network(id: NetworkId, name: &str, reach: Reach, interface: InterfaceConfig) -> NetworkConfig {
+    NetworkConfig {
+        id,
+        name: name.to_owned(),
+        reach,
+        interface: Some(interface),
+        ageing: Millis::from_secs(300),
+        fdb_capacity: 16,
+        isolated: false,
+    }
+}
+
+/// Two guests' ports, and the uplink's.
+fn port(id: PortId) -> PortConfig {
+    PortConfig {
+        id,
+        name: format!("port{id}"),
+        network: if id.get() + 1 == PORTS { WAN } else { LAN },
+        mtu: 1500,
+        learn_limit: 8,
+        static_macs: vec![],
+    }
+}
