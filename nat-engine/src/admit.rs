@@ -119,7 +119,7 @@ impl Nat {
 
     /// The mapping that the inside socket has towards everywhere, else a new one.
     fn map_source(&mut self, original: Tuple, server: SocketAddrV4, outside: Ipv4Addr) -> Option<Source> {
-        let inside = client(original);
+        let inside = original.source();
         let key = MappingKey::new(original.protocol(), inside, outside);
         let mut wanted = Wanted::Same(inside.port());
         if let Some((id, port)) = self.mappings.find(key) {
@@ -146,7 +146,7 @@ impl Nat {
     /// The source as it is; with another port only if another flow looks the same from the other side, as when two
     /// published ports lead to one server and a client uses one port for both.
     fn keep_source(&mut self, original: Tuple, server: SocketAddrV4) -> Option<Source> {
-        let client = client(original);
+        let client = original.source();
         let ports = match original.protocol() {
             Protocol::TCP | Protocol::UDP | Protocol::ICMP => TRIES,
             _ => 0,
@@ -232,11 +232,6 @@ fn candidate(original: Tuple, to: SocketAddrV4, input: NetworkId, output: Option
         source_port: has_ports.then(|| original.source_port()),
         destination_port: has_ports.then(|| to.port()),
     }
-}
-
-/// Who sends the flow's first packet. An echo's identifier counts as its port.
-const fn client(original: Tuple) -> SocketAddrV4 {
-    original.source()
 }
 
 /// Who receives the flow's first packet.
