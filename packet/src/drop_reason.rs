@@ -130,6 +130,8 @@ drop_reasons! {
     // Transmission, counted at the egress port.
     /// The egress port's queue is full.
     TxQueueFull = "tx_queue_full",
+    /// The guest's receive buffers are too small for the frame.
+    TxBufferTooSmall = "tx_buffer_too_small",
     /// The egress port's link is down.
     TxLinkDown = "tx_link_down",
     /// The operating system refused the frame.

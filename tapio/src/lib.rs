@@ -36,6 +36,7 @@ mod stream;
 mod tap;
 mod tap_ioctl;
 mod unix_socket;
+mod vhost;
 mod watch;
 
 pub use dgram::{DgramConfig, DgramPort};
@@ -50,3 +51,4 @@ pub use signals::{Signal, Signals};
 pub use spec::PortSpec;
 pub use stream::{Role, StreamConfig, StreamPort};
 pub use tap::{TapConfig, TapPort};
+pub use vhost::{VhostUserConfig, VhostUserPort};

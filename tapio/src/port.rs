@@ -8,7 +8,8 @@ use packet::{Burst, DropReason, OffloadSet, PortCounters};
 use rustix::io::Errno;
 
 use crate::error::Operation;
-use crate::{DgramPort, MemoryPort, PacketPort, PortError, PortSpec, StreamPort, TapPort};
+use crate::vhost::Violation;
+use crate::{DgramPort, MemoryPort, PacketPort, PortError, PortSpec, StreamPort, TapPort, VhostUserPort};
 
 /// A port of the switch.
 #[derive(Debug)]
@@ -21,6 +22,8 @@ pub enum Port {
     Stream(StreamPort),
     /// Frames as datagrams between two unix sockets.
     Dgram(DgramPort),
+    /// The network card of a guest, whose memory is shared.
+    VhostUser(Box<VhostUserPort>),
     /// One end of a pair in memory, for tests and benchmarks.
     Memory(MemoryPort),
 }
@@ -49,6 +52,10 @@ pub enum LinkLoss {
     DeviceDown,
     /// The device was deleted.
     DeviceGone,
+    /// The other side broke the vhost-user protocol, and the connection was closed.
+    Violation(Violation),
+    /// The guest's driver was reset or unloaded.
+    DriverStopped,
 }
 
 impl LinkLoss {
@@ -71,6 +78,13 @@ impl fmt::Display for LinkLoss {
             Self::Failed(kind) => write!(f, "the connection failed: {kind}"),
             Self::DeviceDown => f.write_str("the device is down"),
             Self::DeviceGone => f.write_str("the device is gone; waiting for it to come back"),
+            Self::Violation(violation) => {
+                write!(
+                    f,
+                    "the guest or its front-end broke the protocol, so the connection was closed: {violation}"
+                )
+            }
+            Self::DriverStopped => f.write_str("the guest's driver has stopped"),
         }
     }
 }
@@ -86,6 +100,9 @@ impl Port {
             PortSpec::Packet(config) => PacketPort::open(config).map(Self::Packet),
             PortSpec::Stream(config) => StreamPort::open(config).map(Self::Stream),
             PortSpec::Dgram(config) => DgramPort::open(config).map(Self::Dgram),
+            PortSpec::VhostUser(config) => {
+                VhostUserPort::open(config).map(|port| Self::VhostUser(Box::new(port)))
+            }
         }
     }
 
@@ -100,6 +117,7 @@ impl Port {
             Self::Packet(port) => Ok(port.rx_burst(burst)),
             Self::Stream(port) => Ok(port.rx_burst(burst)),
             Self::Dgram(port) => Ok(port.rx_burst(burst)),
+            Self::VhostUser(port) => Ok(port.rx_burst(burst)),
             Self::Memory(port) => Ok(port.rx_burst(burst)),
         }
     }
@@ -112,6 +130,7 @@ impl Port {
             Self::Packet(port) => port.tx_burst(burst, frames, counters),
             Self::Stream(port) => port.tx_burst(burst, frames, counters),
             Self::Dgram(port) => port.tx_burst(burst, frames, counters),
+            Self::VhostUser(port) => port.tx_burst(burst, frames, counters),
             Self::Memory(port) => port.tx_burst(burst, frames, counters),
         }
     }
@@ -122,6 +141,7 @@ impl Port {
             Self::Tap(port) => port.offloads(),
             Self::Packet(_) => OffloadSet::ALL,
             Self::Stream(_) | Self::Dgram(_) => OffloadSet::NONE,
+            Self::VhostUser(port) => port.offloads(),
             Self::Memory(port) => port.offloads(),
         }
     }
@@ -136,6 +156,7 @@ impl Port {
             Self::Packet(port) => port.register(registry, token),
             Self::Stream(port) => port.register(registry, token),
             Self::Dgram(port) => port.register(registry, token),
+            Self::VhostUser(port) => port.register(registry, token),
             Self::Memory(port) => port.register(registry, token),
         }
     }
@@ -148,7 +169,7 @@ impl Port {
         match self {
             Self::Tap(port) => port.watch_link(registry, token),
             Self::Packet(port) => port.watch_link(registry, token),
-            Self::Stream(_) | Self::Dgram(_) | Self::Memory(_) => Ok(()),
+            Self::Stream(_) | Self::Dgram(_) | Self::VhostUser(_) | Self::Memory(_) => Ok(()),
         }
     }
 
@@ -157,7 +178,7 @@ impl Port {
         match self {
             Self::Tap(port) => port.link_changed(),
             Self::Packet(port) => port.link_changed(),
-            Self::Stream(_) | Self::Dgram(_) | Self::Memory(_) => false,
+            Self::Stream(_) | Self::Dgram(_) | Self::VhostUser(_) | Self::Memory(_) => false,
         }
     }
 
@@ -171,6 +192,7 @@ impl Port {
             Self::Packet(port) => port.deregister(registry),
             Self::Stream(port) => port.deregister(),
             Self::Dgram(port) => port.deregister(),
+            Self::VhostUser(port) => port.deregister(),
             Self::Memory(port) => port.deregister(registry),
         }
     }
@@ -187,6 +209,16 @@ impl Port {
         }
     }
 
+    /// With `on`, [`rx_burst`](Self::rx_burst) is going to be called all the time, also after [`Rx::Drained`], and there
+    /// need be no events. `false` if this kind of port can't do without. After `off`, call `rx_burst` once more.
+    pub fn set_polled(&mut self, on: bool) -> bool {
+        match self {
+            Self::VhostUser(port) => port.set_polled(on),
+            _ => return false,
+        }
+        true
+    }
+
     /// Whether frames can pass: the device exists, is up and has a carrier, or a peer is connected. A port that looks
     /// for its other side itself does so now. A system call or two: not per frame.
     pub fn link_up(&mut self) -> bool {
@@ -195,6 +227,7 @@ impl Port {
             Self::Packet(port) => port.link_up(),
             Self::Stream(port) => port.link_up(),
             Self::Dgram(port) => port.link_up(),
+            Self::VhostUser(port) => port.link_up(),
             Self::Memory(_) => true,
         }
     }

@@ -2,7 +2,7 @@
 
 use std::borrow::Cow;
 
-use crate::{DgramConfig, Netns, PacketConfig, StreamConfig, TapConfig};
+use crate::{DgramConfig, Netns, PacketConfig, StreamConfig, TapConfig, VhostUserConfig};
 
 /// What a port is to be.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -15,6 +15,8 @@ pub enum PortSpec {
     Stream(StreamConfig),
     /// Frames as datagrams between two unix sockets.
     Dgram(DgramConfig),
+    /// The network card of a guest, whose memory is shared.
+    VhostUser(VhostUserConfig),
 }
 
 impl PortSpec {
@@ -25,6 +27,7 @@ impl PortSpec {
             Self::Packet(_) => "packet",
             Self::Stream(_) => "stream",
             Self::Dgram(_) => "dgram",
+            Self::VhostUser(_) => "vhost-user",
         }
     }
 
@@ -35,6 +38,7 @@ impl PortSpec {
             Self::Packet(config) => config.device.as_str().into(),
             Self::Stream(config) => config.path.to_string_lossy(),
             Self::Dgram(config) => config.path.to_string_lossy(),
+            Self::VhostUser(config) => config.path.to_string_lossy(),
         }
     }
 
@@ -43,7 +47,7 @@ impl PortSpec {
         match self {
             Self::Tap(config) => config.netns.as_ref(),
             Self::Packet(config) => config.netns.as_ref(),
-            Self::Stream(_) | Self::Dgram(_) => None,
+            Self::Stream(_) | Self::Dgram(_) | Self::VhostUser(_) => None,
         }
     }
 
@@ -54,7 +58,7 @@ impl PortSpec {
             (Self::Tap(a), Self::Tap(b)) => a.device == b.device && a.netns == b.netns,
             (Self::Packet(a), Self::Packet(b)) => PacketConfig { mtu: a.mtu, ..b.clone() } == *a,
             // All that there is to them.
-            (Self::Stream(_) | Self::Dgram(_), _) => self == other,
+            (Self::Stream(_) | Self::Dgram(_) | Self::VhostUser(_), _) => self == other,
             (Self::Tap(_) | Self::Packet(_), _) => false,
         }
     }

@@ -1,0 +1,242 @@
+//! Requests of the front-end. QEMU's docs/interop/vhost-user, "Front-end message types"; all little-endian here.
+//!
+//! ```text
+//! request:32  flags:32  size:32  payload [size]      file descriptors travel beside the bytes
+//!             └ version 1:2, reply:1, wants a reply:1
+//! ```
+
+use std::os::fd::OwnedFd;
+
+use super::memory_table::RegionAddress;
+use super::violation::Violation;
+
+pub(super) const HEADER_LEN: usize = 12;
+
+/// The longest payload of a request that is agreed on: eight memory regions.
+pub(super) const MAX_PAYLOAD: usize = 8 + MAX_TABLE_REGIONS * REGION_LEN;
+
+/// File descriptors of a request at most: one per region.
+pub(super) const MAX_DESCRIPTORS: usize = MAX_TABLE_REGIONS;
+
+/// The head of a message.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) struct Header {
+    /// Which request.
+    pub request: u32,
+    flags: u32,
+    /// Length of the payload that follows, at most [`MAX_PAYLOAD`].
+    pub size: usize,
+}
+
+impl Header {
+    /// Checks the head of a message.
+    pub fn parse(bytes: &[u8; HEADER_LEN]) -> Result<Self, Violation> {
+        let [request, flags, size] = words(bytes);
+        if flags & (VERSION_MASK | REPLY) != VERSION {
+            return Err(Violation::BadVersion(flags));
+        }
+        match usize::try_from(size) {
+            Ok(len) if len <= MAX_PAYLOAD => Ok(Self { request, flags, size: len }),
+            _ => Err(Violation::WrongSize { request, size }),
+        }
+    }
+
+    /// Whether a reply is asked for that the request doesn't have by itself.
+    pub const fn wants_reply(self) -> bool {
+        self.flags & NEED_REPLY != 0
+    }
+}
+
+/// What the front-end wants.
+#[derive(Debug)]
+pub(super) enum Request {
+    Features,
+    SetFeatures(u64),
+    SetOwner,
+    ResetOwner,
+    SetMemoryTable(Vec<(RegionAddress, OwnedFd)>),
+    SetRingSize {
+        ring: u32,
+        size: u32,
+    },
+    SetRingAddress {
+        ring: u32,
+        address: RingAddress,
+    },
+    SetRingBase {
+        ring: u32,
+        base: u32,
+    },
+    RingBase {
+        ring: u32,
+    },
+    SetKick {
+        ring: u32,
+        eventfd: Option<OwnedFd>,
+    },
+    SetCall {
+        ring: u32,
+        eventfd: Option<OwnedFd>,
+    },
+    /// The descriptor is of no use here: who breaks a ring loses the connection.
+    SetError,
+    ProtocolFeatures,
+    SetProtocolFeatures(u64),
+    QueueCount,
+    EnableRing {
+        ring: u32,
+        enable: bool,
+    },
+    ResetDevice,
+    MemorySlotCount,
+    AddRegion(RegionAddress, OwnedFd),
+    RemoveRegion(RegionAddress),
+}
+
+/// Where the parts of a ring are, in the front-end's addresses.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) struct RingAddress {
+    pub descriptors: u64,
+    pub used: u64,
+    pub available: u64,
+}
+
+impl Request {
+    /// Checks a request's payload and descriptors.
+    pub fn parse(header: Header, payload: &[u8], fds: Vec<OwnedFd>) -> Result<Self, Violation> {
+        let Header { request, .. } = header;
+        let wrong_size = Violation::WrongSize { request, size: payload.len() as u32 };
+        let number = || payload.try_into().map(u64::from_le_bytes).map_err(|_| wrong_size);
+        let state = || payload.try_into().map(|payload: &[u8; 8]| words(payload)).map_err(|_| wrong_size);
+        let mut fds = Fds { request, fds };
+        let parsed = match request {
+            1 => Self::Features,
+            2 => Self::SetFeatures(number()?),
+            3 => Self::SetOwner,
+            4 => Self::ResetOwner,
+            5 => Self::SetMemoryTable(memory_table(payload, fds.all()).ok_or(wrong_size)??),
+            8 => state().map(|[ring, size]| Self::SetRingSize { ring, size })?,
+            9 => {
+                let [ring, _flags, rest @ ..] = words::<10, 40>(payload.try_into().map_err(|_| wrong_size)?);
+                Self::SetRingAddress { ring, address: ring_address(rest) }
+            }
+            10 => state().map(|[ring, base]| Self::SetRingBase { ring, base })?,
+            11 => state().map(|[ring, _]| Self::RingBase { ring })?,
+            12 => {
+                let (ring, eventfd) = fds.of_ring(number()?)?;
+                Self::SetKick { ring, eventfd }
+            }
+            13 => {
+                let (ring, eventfd) = fds.of_ring(number()?)?;
+                Self::SetCall { ring, eventfd }
+            }
+            14 => fds.of_ring(number()?).map(|_| Self::SetError)?,
+            15 => Self::ProtocolFeatures,
+            16 => Self::SetProtocolFeatures(number()?),
+            17 => Self::QueueCount,
+            18 => state().map(|[ring, enable]| Self::EnableRing { ring, enable: enable != 0 })?,
+            34 => Self::ResetDevice,
+            36 => Self::MemorySlotCount,
+            37 => Self::AddRegion(single_region(payload).ok_or(wrong_size)?, fds.one()?),
+            // Some front-ends send the descriptor here too.
+            38 => {
+                fds.fds.truncate(fds.fds.len().saturating_sub(1));
+                Self::RemoveRegion(single_region(payload).ok_or(wrong_size)?)
+            }
+            _ => return Err(Violation::UnknownRequest(request)),
+        };
+        fds.none_left().map(|()| parsed)
+    }
+}
+
+/// The descriptors that came with a request.
+struct Fds {
+    request: u32,
+    fds: Vec<OwnedFd>,
+}
+
+impl Fds {
+    fn wrong(&self) -> Violation {
+        Violation::WrongDescriptors { request: self.request, count: self.fds.len() }
+    }
+
+    fn all(&mut self) -> Vec<OwnedFd> {
+        std::mem::take(&mut self.fds)
+    }
+
+    fn one(&mut self) -> Result<OwnedFd, Violation> {
+        self.fds.pop().ok_or_else(|| self.wrong())
+    }
+
+    /// A ring's number and its eventfd, unless the message says that there is none.
+    fn of_ring(&mut self, number: u64) -> Result<(u32, Option<OwnedFd>), Violation> {
+        let ring = (number & RING_MASK) as u32;
+        Ok((ring, if number & NO_EVENTFD == 0 { Some(self.one()?) } else { None }))
+    }
+
+    fn none_left(self) -> Result<(), Violation> {
+        if self.fds.is_empty() { Ok(()) } else { Err(self.wrong()) }
+    }
+}
+
+/// A reply to `request`.
+pub(super) fn reply(request: u32, payload: &[u8]) -> Vec<u8> {
+    let mut bytes = Vec::with_capacity(HEADER_LEN + payload.len());
+    for word in [request, VERSION | REPLY, payload.len() as u32] {
+        bytes.extend_from_slice(&word.to_le_bytes());
+    }
+    bytes.extend_from_slice(payload);
+    bytes
+}
+
+/// `None` if the size is wrong, an error if there is not one descriptor per region.
+fn memory_table(
+    payload: &[u8],
+    fds: Vec<OwnedFd>,
+) -> Option<Result<Vec<(RegionAddress, OwnedFd)>, Violation>> {
+    let (head, regions) = payload.split_first_chunk::<8>()?;
+    let [count, _padding] = words(head);
+    let count = usize::try_from(count).ok().filter(|&count| count <= MAX_TABLE_REGIONS)?;
+    let regions = regions.get(..count * REGION_LEN)?.chunks_exact(REGION_LEN);
+    if fds.len() != count {
+        return Some(Err(Violation::WrongDescriptors { request: 5, count: fds.len() }));
+    }
+    regions.map(region).zip(fds).map(|(region, fd)| Some((region?, fd))).collect::<Option<_>>().map(Ok)
+}
+
+/// A region behind eight bytes of padding.
+fn single_region(payload: &[u8]) -> Option<RegionAddress> {
+    payload.split_first_chunk::<8>().and_then(|(_padding, bytes)| region(bytes))
+}
+
+fn region(bytes: &[u8]) -> Option<RegionAddress> {
+    let [guest, len, user, file_offset] = double_words(words::<8, REGION_LEN>(bytes.try_into().ok()?));
+    Some(RegionAddress { guest, len, user, file_offset })
+}
+
+/// The address of the log, which is not offered, is the last word.
+fn ring_address(rest: [u32; 8]) -> RingAddress {
+    let [descriptors, used, available, _log] = double_words(rest);
+    RingAddress { descriptors, used, available }
+}
+
+fn words<const N: usize, const BYTES: usize>(bytes: &[u8; BYTES]) -> [u32; N] {
+    const { assert!(N * 4 == BYTES, "a word has four bytes") };
+    let word =
+        |index: usize| bytes[index * 4..index * 4 + 4].iter().rfold(0, |w, &byte| w << 8 | u32::from(byte));
+    std::array::from_fn(word)
+}
+
+fn double_words(words: [u32; 8]) -> [u64; 4] {
+    std::array::from_fn(|index| u64::from(words[index * 2]) | u64::from(words[index * 2 + 1]) << 32)
+}
+
+const VERSION_MASK: u32 = 3;
+const VERSION: u32 = 1;
+const REPLY: u32 = 1 << 2;
+const NEED_REPLY: u32 = 1 << 3;
+const RING_MASK: u64 = 0xff;
+const NO_EVENTFD: u64 = 1 << 8;
+const REGION_LEN: usize = 32;
+/// Regions in one message: the protocol's limit. With CONFIGURE_MEM_SLOTS there can be more, one message each.
+const MAX_TABLE_REGIONS: usize = 8;

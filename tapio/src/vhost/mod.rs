@@ -1,0 +1,379 @@
+//! A vhost-user port: the network card of a guest, whose memory is shared with us. QEMU's docs/interop/vhost-user;
+//! virtio 1.2, 5.1.
+//!
+//! ```text
+//! front-end (QEMU, testpmd) ── socket ──▶ connection ─▶ message ─▶ backend ─▶ memory_table, ring
+//! guest's driver ── transmit ring ──▶ receive ──▶ Burst ──▶ worker ──▶ Burst ──▶ transmit ── receive ring ──▶ guest
+//! ```
+//!
+//! Nothing that a front-end or guest does can harm more than its own port: a [`Violation`](violation::Violation) ends
+//! the connection, and a new one is taken a second later at the earliest.
+//!
+//! The socket is not handled with a crate, because the one there is (`vhost`) waits for the rest of a message that was
+//! sent by half, and all ports would wait with it.
+
+mod backend;
+mod connection;
+mod fault;
+mod features;
+mod guest_memory;
+mod memory_table;
+mod message;
+mod receive;
+mod ring;
+mod spread;
+mod transmit;
+mod violation;
+mod watched;
+
+use std::io;
+use std::os::fd::OwnedFd;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use mio::{Registry, Token};
+use packet::BURST_FRAMES;
+use packet::{Burst, DropReason, Millis, OffloadSet, PortCounters};
+use rustix::net::{SocketFlags, SocketType, accept_with, listen};
+
+use self::backend::{Backend, MAX_QUEUE_PAIRS};
+use self::connection::Connection;
+use self::ring::Pieces;
+use self::transmit::Transmitter;
+pub use self::violation::Violation;
+use self::watched::Watched;
+use crate::error::Operation;
+use crate::port::{LinkLoss, Rx, count_tx};
+use crate::unix_socket::{BoundSocket, connect_to};
+use crate::watch::Watch;
+use crate::{Clock, PortError, Role};
+
+/// What a vhost-user port is to be.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct VhostUserConfig {
+    /// Where the socket is.
+    pub path: PathBuf,
+    /// Who waits for whom. As client, the port tries to connect once a second.
+    pub role: Role,
+    /// Super-frames and unfinished checksums in both directions, if the guest's driver takes them.
+    pub offload: bool,
+}
+
+/// The network card of a guest.
+#[derive(Debug)]
+pub struct VhostUserPort {
+    config: VhostUserConfig,
+    /// As server only.
+    listener: Option<Watched<BoundSocket>>,
+    session: Option<Session>,
+    watch: Option<Arc<Watch>>,
+    transmitter: Transmitter,
+    pieces: Pieces,
+    /// Receiving is called again and again: the guest need not tell.
+    polled: bool,
+    calls: u32,
+    /// Why the link went down while sending.
+    loss: Option<LinkLoss>,
+    clock: Clock,
+    /// Until when no front-end is taken after one that broke the protocol.
+    barred: Option<Millis>,
+}
+
+/// A front-end that is connected.
+#[derive(Debug)]
+struct Session {
+    connection: Connection,
+    backend: Backend,
+    /// Queue pairs up to the last that runs.
+    pairs: usize,
+    /// The pair that is received from first.
+    turn: usize,
+    /// A ring was usable the last time.
+    up: bool,
+    faults: u32,
+}
+
+impl VhostUserPort {
+    /// As server, makes the socket. The front-end may come later.
+    ///
+    /// # Errors
+    /// The socket can't be had; the error says what to do.
+    pub fn open(config: &VhostUserConfig) -> Result<Self, PortError> {
+        let listener = match config.role {
+            Role::Client => None,
+            Role::Server => Some(
+                listen_at(config)
+                    .map_err(PortError::when(Operation::Listen, &config.path.to_string_lossy()))?,
+            ),
+        };
+        Ok(Self {
+            config: config.clone(),
+            listener,
+            session: None,
+            watch: None,
+            transmitter: Transmitter::new(),
+            pieces: Pieces::new(),
+            polled: false,
+            calls: 0,
+            loss: None,
+            clock: Clock::start(),
+            barred: None,
+        })
+    }
+
+    /// To be called before a front-end is met.
+    pub(crate) fn register(&mut self, registry: &Registry, token: Token) -> io::Result<()> {
+        let watch = Arc::new(Watch::new(registry, token)?);
+        self.watch_from(Some(watch))
+    }
+
+    /// A front-end that is connected is let go.
+    pub(crate) fn deregister(&mut self) -> io::Result<()> {
+        self.session = None;
+        self.watch_from(None)
+    }
+
+    fn watch_from(&mut self, watch: Option<Arc<Watch>>) -> io::Result<()> {
+        if let Some(listener) = &mut self.listener {
+            listener.rewatch(watch.as_ref())?;
+        }
+        self.watch = watch;
+        Ok(())
+    }
+
+    /// Whether the guest's driver runs. Meets a front-end if there is none.
+    pub(crate) fn link_up(&mut self) -> bool {
+        self.meet();
+        self.session.as_ref().is_some_and(|session| session.up)
+    }
+
+    pub(crate) fn offloads(&self) -> OffloadSet {
+        self.transmitter.offloads()
+    }
+
+    /// With `on`, [`rx_burst`](Self::rx_burst) is called all the time, and the guest need not tell of frames.
+    pub(crate) fn set_polled(&mut self, on: bool) {
+        self.polled = on;
+    }
+
+    pub(crate) fn rx_burst(&mut self, burst: &mut Burst) -> Rx {
+        if let Some(loss) = self.loss.take() {
+            return Rx::LinkDown(loss);
+        }
+        self.receive(burst).unwrap_or_else(|loss| {
+            self.lose(loss);
+            // Another front-end may wait already, of which there will be no event.
+            self.meet();
+            Rx::LinkDown(loss)
+        })
+    }
+
+    fn receive(&mut self, burst: &mut Burst) -> Result<Rx, LinkLoss> {
+        self.meet();
+        let Some(session) = &mut self.session else { return Ok(Rx::Drained) };
+        let more = session.receive(&mut self.pieces, burst)?;
+        self.calls = self.calls.wrapping_add(1);
+        let quiet = !more && !self.polled;
+        if session.up && !quiet && !self.calls.is_multiple_of(CALLS_PER_LOOK) {
+            return Ok(if more { Rx::More } else { Rx::Drained });
+        }
+        if session.serve()? {
+            self.transmitter.agree(session.backend.features());
+            return match session.look_at_rings() {
+                Some(loss) => Ok(Rx::LinkDown(loss)),
+                None => Ok(Rx::More),
+            };
+        }
+        Ok(if more || (!self.polled && session.arm()) { Rx::More } else { Rx::Drained })
+    }
+
+    pub(crate) fn tx_burst(&mut self, burst: &Burst, frames: &[u8], counters: &mut PortCounters) {
+        let Some(session) = &mut self.session else {
+            return drop_all(burst, frames, counters);
+        };
+        if let Err(violation) = session.transmit(&mut self.transmitter, burst, frames, counters) {
+            let loss = LinkLoss::Violation(violation);
+            self.lose(loss);
+            self.loss = Some(loss);
+        }
+    }
+
+    /// Takes a front-end that waits, or finds one, if there is none.
+    fn meet(&mut self) {
+        if self.session.is_some() || self.barred.is_some_and(|until| self.clock.now() < until) {
+            return;
+        }
+        let socket = match &self.listener {
+            Some(listener) => accept_with(listener, SocketFlags::NONBLOCK | SocketFlags::CLOEXEC).ok(),
+            None => connect_to(&self.config.path, SocketType::STREAM).ok(),
+        };
+        let socket = socket.and_then(|socket| Watched::new(socket, self.watch.as_ref()).ok());
+        self.session = socket.map(|socket| Session::new(socket, self.config.offload, self.watch.clone()));
+    }
+
+    fn lose(&mut self, loss: LinkLoss) {
+        self.session = None;
+        let broke_protocol = matches!(loss, LinkLoss::Violation(_));
+        self.barred = broke_protocol.then(|| self.clock.now() + BARRED);
+    }
+}
+
+impl Session {
+    fn new(socket: Watched<OwnedFd>, offload: bool, watch: Option<Arc<Watch>>) -> Self {
+        Self {
+            connection: Connection::new(socket),
+            backend: Backend::new(offload, watch),
+            pairs: 0,
+            turn: 0,
+            up: false,
+            faults: fault::count(),
+        }
+    }
+
+    /// Does what the front-end asks; `true` if it asked anything.
+    fn serve(&mut self) -> Result<bool, LinkLoss> {
+        for served in 0..REQUESTS_PER_LOOK {
+            let Some((header, request)) = self.connection.receive()? else { return Ok(served > 0) };
+            if let Some(reply) = self.backend.handle(header, request)? {
+                self.connection.reply(&message::reply(header.request, &reply.payload()))?;
+            }
+        }
+        Ok(true)
+    }
+
+    /// Takes note of which rings run. Returns a loss if none is usable any more.
+    fn look_at_rings(&mut self) -> Option<LinkLoss> {
+        self.pairs = self.backend.running_pairs();
+        let was_up = self.up;
+        self.up = (0..self.pairs).any(|pair| self.backend.is_usable(receive_ring(pair)));
+        (was_up && !self.up).then_some(LinkLoss::DriverStopped)
+    }
+
+    /// Appends frames until the burst is full or all rings are empty; `true` if there may be more.
+    fn receive(&mut self, pieces: &mut Pieces, burst: &mut Burst) -> Result<bool, LinkLoss> {
+        self.check_memory()?;
+        let header_len = self.backend.features().header_len();
+        self.turn = if self.turn + 1 < self.pairs { self.turn + 1 } else { 0 };
+        let mut more = false;
+        for pair in (self.turn..self.pairs).chain(0..self.turn) {
+            let Some(running) = self.backend.ring(transmit_ring(pair)) else { continue };
+            running.ring.disarm();
+            let tell = if running.enabled {
+                receive::receive(running.ring, running.memory, header_len, pieces, burst)?
+            } else {
+                receive::discard(running.ring)?
+            };
+            if tell {
+                running.tell();
+            }
+            more |= running.ring.has_ready();
+        }
+        Ok(more)
+    }
+
+    /// Asks the guest to tell of frames; `true` if there are some already.
+    fn arm(&mut self) -> bool {
+        let mut arm = |pair| self.backend.ring(transmit_ring(pair)).is_some_and(|running| running.ring.arm());
+        (0..self.pairs).any(&mut arm)
+    }
+
+    /// Spreads the frames over the guest's receive rings, those of a flow to the same.
+    fn transmit(
+        &mut self,
+        transmitter: &mut Transmitter,
+        burst: &Burst,
+        frames: &[u8],
+        counters: &mut PortCounters,
+    ) -> Result<(), Violation> {
+        self.check_memory()?;
+        let mut usable = [0; MAX_QUEUE_PAIRS];
+        let mut count = 0;
+        for ring in (0..self.pairs).map(receive_ring).filter(|&ring| self.backend.is_usable(ring)) {
+            usable[count] = ring;
+            count += 1;
+        }
+        match &usable[..count] {
+            [] => drop_all(burst, frames, counters),
+            &[ring] => self.transmit_to(ring, transmitter, burst, frames, counters)?,
+            rings => {
+                for (nth, &ring) in rings.iter().enumerate() {
+                    let (mut list, mut len) = ([0; BURST_FRAMES], 0);
+                    for &frame in frames {
+                        if spread::flow_number(burst.bytes(frame.into()), &burst.metas()[usize::from(frame)])
+                            % rings.len()
+                            == nth
+                        {
+                            list[len] = frame;
+                            len += 1;
+                        }
+                    }
+                    self.transmit_to(ring, transmitter, burst, &list[..len], counters)?;
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn transmit_to(
+        &mut self,
+        ring: usize,
+        transmitter: &mut Transmitter,
+        burst: &Burst,
+        frames: &[u8],
+        counters: &mut PortCounters,
+    ) -> Result<(), Violation> {
+        if let Some(running) = self.backend.ring(ring)
+            && transmitter.transmit(running.ring, running.memory, burst, frames, counters)?
+        {
+            running.tell();
+        }
+        Ok(())
+    }
+
+    /// All of the guest's memory must have been there at every access so far.
+    fn check_memory(&mut self) -> Result<(), Violation> {
+        let faults = fault::count();
+        if faults != self.faults {
+            self.faults = faults;
+            if !self.backend.memory.is_whole() {
+                return Err(Violation::MemoryCutShort);
+            }
+        }
+        Ok(())
+    }
+}
+
+fn listen_at(config: &VhostUserConfig) -> io::Result<Watched<BoundSocket>> {
+    let listener = BoundSocket::bind(&config.path, SocketType::STREAM)?;
+    listen(&listener, BACKLOG)?;
+    Watched::new(listener, None)
+}
+
+fn drop_all(burst: &Burst, frames: &[u8], counters: &mut PortCounters) {
+    for &index in frames {
+        count_tx(counters, burst.bytes(usize::from(index)).len(), Err(DropReason::TxLinkDown));
+    }
+}
+
+/// The ring that the guest receives from.
+const fn receive_ring(pair: usize) -> usize {
+    2 * pair
+}
+
+/// The ring that the guest sends with.
+const fn transmit_ring(pair: usize) -> usize {
+    2 * pair + 1
+}
+
+/// While traffic never pauses, or nobody waits for events, the socket is looked at once in so many calls: a look costs
+/// a system call.
+const CALLS_PER_LOOK: u32 = 256;
+
+/// Requests served at a time, so that a front-end that never stops asking doesn't hold up other ports.
+const REQUESTS_PER_LOOK: usize = 16;
+
+/// Connections that wait to be taken.
+const BACKLOG: i32 = 8;
+
+/// How long a front-end that broke the protocol has to wait.
+const BARRED: Millis = Millis::from_secs(1);
