@@ -111,6 +111,7 @@ impl Subject {
         }
         wait_for_ping(&client.netns, server.address)?;
         processes.push(background(&server.netns, &["iperf3", "--server"])?);
+        wait_for(|| run(&server.netns, "ss -Hltn sport = :5201"), |printed| printed.contains("LISTEN"))?;
         Ok(Self { kind, client, server, _between: between, _processes: processes })
     }
 }
@@ -248,12 +249,21 @@ pub fn run(netns: &NetnsHandle, line: &str) -> io::Result<String> {
 }
 
 fn wait_for_ping(from: &NetnsHandle, to: impl Display) -> io::Result<()> {
+    wait_for(|| run(from, &format!("ping -n -q -c 1 -W 1 {to}")), |_| true)
+}
+
+/// Asks again until the answer is `good`.
+fn wait_for(ask: impl Fn() -> io::Result<String>, good: impl Fn(&str) -> bool) -> io::Result<()> {
     let start = Instant::now();
     loop {
-        match run(from, &format!("ping -n -q -c 1 -W 1 {to}")) {
-            Ok(_) => return Ok(()),
-            Err(error) if start.elapsed() > Duration::from_secs(10) => return Err(error),
-            Err(_) => thread::sleep(Duration::from_millis(50)),
+        match ask() {
+            Ok(answer) if good(&answer) => return Ok(()),
+            Err(error) if start.elapsed() > START_LIMIT => return Err(error),
+            Ok(_) if start.elapsed() > START_LIMIT => return Err(io::ErrorKind::TimedOut.into()),
+            _ => thread::sleep(Duration::from_millis(50)),
         }
     }
 }
+
+/// How long a subject may take until its hosts reach each other.
+const START_LIMIT: Duration = Duration::from_secs(10);
