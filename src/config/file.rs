@@ -5,13 +5,13 @@ use std::ops::Range;
 
 use nat_engine::Timeouts;
 use packet::{Ipv4Cidr, MacAddr, Millis};
-use tapio::Netns;
 use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
 use super::Publish;
+use super::device::DeviceTable;
 use super::mistake::Mistake;
-use super::table::{Read, Table, Wrong, boolean, choice, number, text};
+use super::table::{Read, Table, Wrong, choice, number, text};
 use super::value::{self, AddressRange};
 
 /// A value and its place, if the key is there.
@@ -55,29 +55,21 @@ pub(super) enum ModeName {
 /// `[network.NAME.port.NAME]`
 pub(super) struct PortTable {
     pub(super) name: Spanned<String>,
-    pub(super) tap: TapTable,
-    pub(super) mac: Maybe<MacAddr>,
+    pub(super) device: DeviceTable,
+    pub(super) mtu: Maybe<u32>,
+    pub(super) learn_limit: Maybe<u32>,
     pub(super) static_macs: Maybe<Vec<Spanned<MacAddr>>>,
 }
 
 /// `[uplink.NAME]`
 pub(super) struct UplinkTable {
     pub(super) name: Spanned<String>,
-    pub(super) tap: TapTable,
+    pub(super) device: DeviceTable,
+    pub(super) mtu: Maybe<u32>,
+    pub(super) learn_limit: Maybe<u32>,
     pub(super) address: Maybe<Ipv4Cidr>,
     pub(super) gateway: Maybe<Ipv4Addr>,
     pub(super) mac: Maybe<MacAddr>,
-    pub(super) peer_mac: Maybe<MacAddr>,
-}
-
-/// What ports and uplinks of type tap have in common.
-pub(super) struct TapTable {
-    pub(super) device: Maybe<String>,
-    pub(super) netns: Maybe<Netns>,
-    pub(super) mtu: Maybe<u32>,
-    pub(super) peer_address: Maybe<Ipv4Cidr>,
-    pub(super) offload: Maybe<bool>,
-    pub(super) learn_limit: Maybe<u32>,
 }
 
 /// `[engine]` and `[engine.timeouts]`
@@ -141,13 +133,12 @@ fn network(name: Spanned<String>, entries: &DeTable<'_>, mistakes: &mut Vec<Mist
     network
 }
 
-/// `None` if the port is not of type tap: its other keys may be another type's.
 fn port(name: Spanned<String>, entries: &DeTable<'_>, mistakes: &mut Vec<Mistake>) -> Option<PortTable> {
     let mut table = Table::new(name.span(), entries, mistakes);
-    table.required("type", "type = \"tap\"", text(port_type))?;
     let port = PortTable {
-        tap: tap(&mut table),
-        mac: table.optional("mac", text(value::station)),
+        device: DeviceTable::read(&mut table, "mac")?,
+        mtu: table.optional("mtu", mtu),
+        learn_limit: table.optional("learn-limit", learn_limit),
         static_macs: table.list("static-macs", text(value::station)),
         name,
     };
@@ -157,28 +148,17 @@ fn port(name: Spanned<String>, entries: &DeTable<'_>, mistakes: &mut Vec<Mistake
 
 fn uplink(name: Spanned<String>, entries: &DeTable<'_>, mistakes: &mut Vec<Mistake>) -> Option<UplinkTable> {
     let mut table = Table::new(name.span(), entries, mistakes);
-    table.required("type", "type = \"tap\"", text(port_type))?;
     let uplink = UplinkTable {
-        tap: tap(&mut table),
+        device: DeviceTable::read(&mut table, "peer-mac")?,
+        mtu: table.optional("mtu", mtu),
+        learn_limit: table.optional("learn-limit", learn_limit),
         address: table.optional("address", text(uplink_address)),
         gateway: table.optional("gateway", text(value::address)),
         mac: table.optional("mac", text(value::station)),
-        peer_mac: table.optional("peer-mac", text(value::station)),
         name,
     };
     table.finish();
     Some(uplink)
-}
-
-fn tap(table: &mut Table<'_, '_>) -> TapTable {
-    TapTable {
-        device: table.optional("device", text(value::device)),
-        netns: table.optional("netns", value::netns),
-        mtu: table.optional("mtu", mtu),
-        peer_address: table.optional("peer-address", text(value::host_cidr)),
-        offload: table.optional("offload", boolean),
-        learn_limit: table.optional("learn-limit", number(0..=MACS, "addresses")),
-    }
 }
 
 fn engine_table(engine: Option<(Range<usize>, &DeTable<'_>)>, mistakes: &mut Vec<Mistake>) -> EngineTable {
@@ -229,15 +209,8 @@ fn mtu(value: &DeValue<'_>) -> Read<u32> {
     number(68..=65_520, "bytes")(value)
 }
 
-fn port_type(text: &str) -> Read<()> {
-    match text {
-        "tap" => Ok(()),
-        "tun" | "packet" | "vhost-user" | "stream" | "dgram" => {
-            let message = format!("`{text}` is not supported yet: this version has tap ports");
-            Err(Wrong::new(message, "write \"tap\""))
-        }
-        other => Err(Wrong::new(format!("`{other}` is no type of port"), "write \"tap\"")),
-    }
+fn learn_limit(value: &DeValue<'_>) -> Read<u32> {
+    number(0..=MACS, "addresses")(value)
 }
 
 fn workers(value: &DeValue<'_>) -> Read<()> {

@@ -7,6 +7,7 @@
 //! All mistakes of a file are collected and shown at once, each with its line, column and what to write instead.
 
 mod check;
+mod device;
 mod file;
 mod host;
 mod mistake;

@@ -136,7 +136,7 @@ impl Check<'_> {
     /// The addresses that the ports' other sides are to be given.
     pub(super) fn peers(&mut self, table: &NetworkTable, own: Option<&InterfaceConfig>) {
         let mut addresses = HashSet::new();
-        for peer in table.ports.iter().filter_map(|port| port.tap.peer_address.as_ref()) {
+        for peer in table.ports.iter().filter_map(|port| port.device.peer_address()) {
             let address = peer.get_ref().address();
             if !addresses.insert(address) {
                 self.wrong(

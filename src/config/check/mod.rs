@@ -1,5 +1,6 @@
 //! How the values of a file fit together; what does becomes a [`Config`].
 
+mod device;
 mod interface;
 mod shared;
 
@@ -8,13 +9,11 @@ use std::ops::Range;
 
 use engine::InterfaceConfig;
 use packet::{Ipv4Cidr, MacAddr, Millis};
-use tapio::{PortSpec, TapConfig};
 use toml::Spanned;
 
-use super::file::{FileConfig, Maybe, ModeName, NetworkTable, PortTable, TapTable, UplinkTable};
+use super::file::{FileConfig, Maybe, ModeName, NetworkTable, PortTable, UplinkTable};
 use super::mistake::Mistake;
 use super::table::suggestion;
-use super::value;
 use super::{Config, Mode, Network, Port, Uplink};
 
 /// Checks what concerns more than one value. `name_servers` are offered where a network names none.
@@ -110,12 +109,12 @@ impl Check<'_> {
     }
 
     fn port(&mut self, table: &PortTable, default_mtu: u16) -> Option<Port> {
-        let mtu = table.tap.mtu.as_ref().map_or(default_mtu, |_| mtu(&table.tap.mtu));
+        let mtu = table.mtu.as_ref().map_or(default_mtu, |_| mtu(&table.mtu));
         Some(Port {
             name: table.name.get_ref().clone(),
-            device: self.device(&table.name, &table.tap, table.mac.as_ref(), mtu)?,
+            device: self.device(&table.name, &table.device, mtu)?,
             mtu,
-            learn_limit: setting(&table.tap.learn_limit, DEFAULT_LEARN_LIMIT),
+            learn_limit: setting(&table.learn_limit, DEFAULT_LEARN_LIMIT),
             static_macs: table
                 .static_macs
                 .iter()
@@ -125,43 +124,9 @@ impl Check<'_> {
         })
     }
 
-    fn device(
-        &mut self,
-        name: &Spanned<String>,
-        tap: &TapTable,
-        mac: Option<&Spanned<MacAddr>>,
-        mtu: u16,
-    ) -> Option<PortSpec> {
-        Some(PortSpec::Tap(TapConfig {
-            device: match &tap.device {
-                Some(device) => device.get_ref().clone(),
-                None => self.device_from_name(name)?,
-            },
-            netns: tap.netns.as_ref().map(|netns| netns.get_ref().clone()),
-            mac: mac.map(|mac| *mac.get_ref()),
-            mtu,
-            peer_address: tap.peer_address.as_ref().map(|address| *address.get_ref()),
-            offload: tap.offload.as_ref().is_none_or(|offload| *offload.get_ref()),
-        }))
-    }
-
-    fn device_from_name(&mut self, name: &Spanned<String>) -> Option<String> {
-        match value::device(name.get_ref()) {
-            Ok(device) => Some(device),
-            Err(wrong) => {
-                self.wrong(
-                    name.span(),
-                    wrong.message,
-                    "write device = \"…\", at most 15 bytes, in this section",
-                );
-                None
-            }
-        }
-    }
-
     fn uplink(&mut self, table: &UplinkTable) -> Option<Uplink> {
-        let mtu = mtu(&table.tap.mtu);
-        let device = self.device(&table.name, &table.tap, table.peer_mac.as_ref(), mtu);
+        let mtu = mtu(&table.mtu);
+        let device = self.device(&table.name, &table.device, mtu);
         let users: Vec<&NetworkTable> =
             self.file.networks.iter().filter(|network| uses(network, table)).collect();
         let name = table.name.get_ref();
@@ -185,7 +150,7 @@ impl Check<'_> {
                 Some(self.uplink_interface(table, mtu)?)
             }
         };
-        let learn_limit = setting(&table.tap.learn_limit, DEFAULT_LEARN_LIMIT);
+        let learn_limit = setting(&table.learn_limit, DEFAULT_LEARN_LIMIT);
         Some(Uplink {
             port: Port { name: name.clone(), device: device?, mtu, learn_limit, static_macs: Vec::new() },
             gateway: table.gateway.as_ref().map(|gateway| *gateway.get_ref()),
@@ -220,7 +185,7 @@ impl Check<'_> {
         if let Some(gateway) = &table.gateway {
             self.neighbour_of(subnet, gateway.span(), *gateway.get_ref(), "the gateway");
         }
-        if let Some(peer) = &table.tap.peer_address {
+        if let Some(peer) = table.device.peer_address() {
             self.neighbour_of(subnet, peer.span(), peer.get_ref().address(), "the other side");
         }
         let mac =

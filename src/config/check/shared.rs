@@ -1,12 +1,10 @@
-//! What several networks share: names, devices, the addresses of the switch, the ports of an uplink.
+//! What several networks share: names, the addresses of the switch, the ports of an uplink.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashSet;
 
 use packet::{Ipv4Cidr, PortId};
-use tapio::Netns;
-use toml::Spanned;
 
-use super::super::file::{FileConfig, TapTable};
+use super::super::file::FileConfig;
 use super::super::mistake::Mistake;
 use super::Check;
 
@@ -43,24 +41,6 @@ impl Check<'_> {
         }
     }
 
-    fn devices(&mut self) {
-        let file = self.file;
-        let ports =
-            file.networks.iter().flat_map(|network| &network.ports).map(|port| (&port.name, &port.tap));
-        let uplinks = file.uplinks.iter().map(|uplink| (&uplink.name, &uplink.tap));
-        let mut seen: HashMap<&str, Vec<Option<&Netns>>> = HashMap::new();
-        for (name, tap) in ports.chain(uplinks) {
-            let device = tap.device.as_ref().unwrap_or(name);
-            let netns = tap.netns.as_ref().map(Spanned::get_ref);
-            let places = seen.entry(device.get_ref()).or_default();
-            if places.contains(&netns) {
-                let message = format!("the device `{}` is another port's already", device.get_ref());
-                self.wrong(device.span(), message, help_with_device(tap));
-            }
-            places.push(netns);
-        }
-    }
-
     fn subnets(&mut self) {
         let file = self.file;
         let networks = file.networks.iter().map(|table| (table.name.get_ref(), &table.address));
@@ -89,12 +69,5 @@ impl Check<'_> {
                 }
             }
         }
-    }
-}
-
-fn help_with_device(tap: &TapTable) -> &'static str {
-    match &tap.device {
-        Some(_) => "write another device, or another `netns`",
-        None => "write device = \"…\" in one of the two sections: without it the device is named as the port",
     }
 }

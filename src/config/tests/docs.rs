@@ -18,11 +18,19 @@ fn the_example_has_no_mistakes() {
 fn every_key_is_in_the_reference() {
     for section in ["[network.default]\n", "port.vm1]\n", "[uplink.wan]\n", "[engine]\n", "workers = 1\n"] {
         let mistake = if section.starts_with('w') { "timeouts.qqqqq = 1\n" } else { "qqqqq = 1\n" };
-        let text = BASE.replace(section, &format!("{section}{mistake}"));
-        let said = Config::parse("t", &text, &[]).unwrap_err().list()[0].help.clone();
-        let keys = said.strip_prefix("write one of: ").unwrap();
-        for key in keys.split(", ").filter(|key| *key != "port" && *key != "timeouts") {
-            assert!(REFERENCE.contains(&format!("`{key}`")), "{key}");
-        }
+        keys_are_in_the_reference(&BASE.replace(section, &format!("{section}{mistake}")));
+    }
+    for kind in ["packet", "stream", "dgram"] {
+        let port = format!("port.vm1]\ntype = '{kind}'\nqqqqq = 1\n");
+        keys_are_in_the_reference(&BASE.replace("port.vm1]\ntype = 'tap'\n", &port));
+    }
+}
+
+/// `text` has an unknown key in a section: the known ones are those of the message.
+fn keys_are_in_the_reference(text: &str) {
+    let mistakes = Config::parse("t", text, &[]).unwrap_err();
+    let mut keys = mistakes.list().iter().filter_map(|mistake| mistake.help.strip_prefix("write one of: "));
+    for key in keys.next().unwrap().split(", ").filter(|key| *key != "port" && *key != "timeouts") {
+        assert!(REFERENCE.contains(&format!("`{key}`")), "{key}");
     }
 }

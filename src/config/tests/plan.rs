@@ -5,7 +5,7 @@ use std::net::Ipv4Addr;
 use engine::Reach;
 use nat_engine::{Match, Target};
 use packet::{NetworkId, PortId};
-use tapio::{Netns, PortSpec, TapConfig};
+use tapio::{DgramConfig, Netns, PacketConfig, PortSpec, Role, StreamConfig, TapConfig};
 
 use super::super::{Action, Config, Plan};
 use super::mistakes::BASE;
@@ -185,6 +185,50 @@ netns = '/proc/1/ns/net'
     assert_eq!(spec(&plan, 3).netns(), Some(&Netns::Path("/proc/1/ns/net".into())));
     let port = &plan.runtime.ports[1];
     assert_eq!((port.mtu, port.learn_limit, port.static_macs.len()), (1400, 3, 1));
+}
+
+#[test]
+fn each_type_of_port_is_made_of_its_own_keys() {
+    let text = "
+[network.lan]
+mode = 'bridge'
+uplink = 'eth0'
+[network.lan.port.a]
+type = 'stream'
+path = '/run/a'
+mtu = 9000
+[network.lan.port.b]
+type = 'stream'
+path = '/run/b'
+role = 'client'
+[network.lan.port.c]
+type = 'dgram'
+path = '/run/c'
+peer = '/run/c-peer'
+[uplink.eth0]
+type = 'packet'
+host-stack = true
+";
+    let plan = plan(text);
+    let expected = [
+        PortSpec::Stream(StreamConfig { path: "/run/a".into(), role: Role::Server }),
+        PortSpec::Stream(StreamConfig { path: "/run/b".into(), role: Role::Client }),
+        PortSpec::Dgram(DgramConfig { path: "/run/c".into(), peer: "/run/c-peer".into() }),
+        PortSpec::Packet(PacketConfig { device: "eth0".into(), netns: None, mtu: 1500, host_stack: true }),
+    ];
+    let found: Vec<&PortSpec> = plan.devices.iter().map(|(_, spec)| spec).collect();
+    assert_eq!(found, expected.iter().collect::<Vec<_>>());
+    assert_eq!(plan.port_mtu(id(0)), 9000);
+}
+
+#[test]
+fn a_port_of_another_type_takes_the_place_of_the_old_one() {
+    let old = plan(&internal(&["a"]));
+    let new = after(&internal(&["a"]).replace("tap", "packet"), Some(&old));
+    let expected = [Action::Close(id(0)), Action::Open(id(0), spec(&new, 0).clone())];
+    assert_eq!(Plan::diff(&old, &new), expected);
+    let mtu = after(&internal(&["a"]).replace("'tap'", "'packet', mtu = 9000"), Some(&new));
+    assert_eq!(Plan::diff(&new, &mtu), [Action::Reconfigure(id(0), spec(&mtu, 0).clone())]);
 }
 
 #[test]

@@ -1,0 +1,127 @@
+//! What ports are made of, and that no two are made of the same.
+
+use std::collections::{HashMap, HashSet};
+use std::path::Path;
+
+use tapio::{DgramConfig, Netns, PacketConfig, PortSpec, Role, StreamConfig, TapConfig};
+use toml::Spanned;
+
+use super::super::device::{DeviceTable, DgramTable};
+use super::super::file::Maybe;
+use super::super::value;
+use super::Check;
+
+impl Check<'_> {
+    pub(super) fn device(
+        &mut self,
+        name: &Spanned<String>,
+        table: &DeviceTable,
+        mtu: u16,
+    ) -> Option<PortSpec> {
+        Some(match table {
+            DeviceTable::Tap(tap) => PortSpec::Tap(TapConfig {
+                device: self.device_name(name, &tap.device)?,
+                netns: given(&tap.netns),
+                mac: given(&tap.mac),
+                mtu,
+                peer_address: given(&tap.peer_address),
+                offload: given(&tap.offload).unwrap_or(true),
+            }),
+            DeviceTable::Packet(packet) => PortSpec::Packet(PacketConfig {
+                device: self.device_name(name, &packet.device)?,
+                netns: given(&packet.netns),
+                mtu,
+                host_stack: given(&packet.host_stack).unwrap_or(false),
+            }),
+            DeviceTable::Stream(stream) => PortSpec::Stream(StreamConfig {
+                path: given(&stream.path)?,
+                role: given(&stream.role).unwrap_or_default(),
+            }),
+            DeviceTable::Dgram(dgram) => PortSpec::Dgram(self.dgram(dgram)?),
+        })
+    }
+
+    fn device_name(&mut self, name: &Spanned<String>, device: &Maybe<String>) -> Option<String> {
+        if let Some(device) = device {
+            return Some(device.get_ref().clone());
+        }
+        match value::device(name.get_ref()) {
+            Ok(device) => Some(device),
+            Err(wrong) => {
+                let help = "write device = \"…\", at most 15 bytes, in this section";
+                self.wrong(name.span(), wrong.message, help);
+                None
+            }
+        }
+    }
+
+    fn dgram(&mut self, dgram: &DgramTable) -> Option<DgramConfig> {
+        let (path, peer) = (dgram.path.as_ref()?, dgram.peer.as_ref()?);
+        if path.get_ref() == peer.get_ref() {
+            self.wrong(peer.span(), "this is the switch's own socket", "write the other side's");
+        }
+        Some(DgramConfig { path: path.get_ref().clone(), peer: peer.get_ref().clone() })
+    }
+
+    /// Each device and each socket that the switch makes is one port's.
+    pub(super) fn devices(&mut self) {
+        let file = self.file;
+        let ports =
+            file.networks.iter().flat_map(|network| &network.ports).map(|port| (&port.name, &port.device));
+        let uplinks = file.uplinks.iter().map(|uplink| (&uplink.name, &uplink.device));
+        let mut devices: HashMap<&str, Vec<Option<&Netns>>> = HashMap::new();
+        let mut sockets: HashSet<&Path> = HashSet::new();
+        for (name, table) in ports.chain(uplinks) {
+            match Claim::of(name, table) {
+                Claim::Device { device, netns, is_named } => {
+                    let places = devices.entry(device.get_ref()).or_default();
+                    if places.contains(&netns) {
+                        let message = format!("the device `{}` is another port's already", device.get_ref());
+                        self.wrong(device.span(), message, help_with_device(is_named));
+                    }
+                    places.push(netns);
+                }
+                Claim::Socket(path) if !sockets.insert(path.get_ref()) => {
+                    self.wrong(path.span(), "this socket is another port's already", "write another path");
+                }
+                Claim::Socket(_) | Claim::Nothing => {}
+            }
+        }
+    }
+}
+
+/// What a port needs for itself.
+enum Claim<'a> {
+    Device { device: &'a Spanned<String>, netns: Option<&'a Netns>, is_named: bool },
+    Socket(&'a Spanned<std::path::PathBuf>),
+    Nothing,
+}
+
+impl<'a> Claim<'a> {
+    fn of(name: &'a Spanned<String>, table: &'a DeviceTable) -> Self {
+        let device = |device: &'a Maybe<String>, netns: &'a Maybe<Netns>| Self::Device {
+            device: device.as_ref().unwrap_or(name),
+            netns: netns.as_ref().map(Spanned::get_ref),
+            is_named: device.is_some(),
+        };
+        let (path, is_made) = match table {
+            DeviceTable::Tap(tap) => return device(&tap.device, &tap.netns),
+            DeviceTable::Packet(packet) => return device(&packet.device, &packet.netns),
+            DeviceTable::Stream(stream) => (&stream.path, given(&stream.role) != Some(Role::Client)),
+            DeviceTable::Dgram(dgram) => (&dgram.path, true),
+        };
+        path.as_ref().filter(|_| is_made).map_or(Self::Nothing, Self::Socket)
+    }
+}
+
+fn given<T: Clone>(value: &Maybe<T>) -> Option<T> {
+    value.as_ref().map(|value| value.get_ref().clone())
+}
+
+fn help_with_device(is_named: bool) -> &'static str {
+    if is_named {
+        "write another device, or another `netns`"
+    } else {
+        "write device = \"…\" in one of the two sections: without it the device is named as the port"
+    }
+}
