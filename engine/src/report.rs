@@ -11,6 +11,8 @@ pub struct PortReport {
     pub id: PortId,
     /// Its network.
     pub network: NetworkId,
+    /// Whether its device can send and receive, as far as known.
+    pub link: bool,
     /// Addresses learned on it.
     pub learned: u32,
     /// What it received, sent and dropped.

@@ -172,6 +172,7 @@ impl Worker {
         let report = |port: &crate::PortConfig| PortReport {
             id: port.id,
             network: port.network,
+            link: self.link(port.id),
             learned: learned[port.id.index()],
             counters: self.counters[port.id.index()].clone(),
         };

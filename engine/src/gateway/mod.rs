@@ -56,6 +56,7 @@ struct Adjacency {
     hop: Hop,
     dst: MacAddr,
     src: MacAddr,
+    mtu: usize,
     /// Which port, as far as the bridge knows.
     verdict: Verdict,
 }
@@ -180,11 +181,12 @@ impl Gateway {
         meta.network = hop.network;
         meta.routed = true;
         decrement_ttl(packet.bytes);
-        let mtu = self.interface(hop.network).map_or(0, |out| usize::from(out.mtu));
+        let next = self.adjacency(hop, bridges, now);
+        let mtu = next.map_or_else(|| self.mtu_of(hop.network), |next| next.mtu);
         if packet_len.min(usize::from(ip.total_len)) > mtu {
             Err(if ip.dont_fragment { PuntReason::TooBig } else { PuntReason::Fragment })?;
         }
-        let next = self.adjacency(hop, bridges, now).ok_or(PuntReason::ResolveNeighbour)?;
+        let next = next.ok_or(PuntReason::ResolveNeighbour)?;
         ethernet[..6].copy_from_slice(&next.dst.octets());
         ethernet[6..12].copy_from_slice(&next.src.octets());
         (meta.dst, meta.src, meta.verdict) = (next.dst, next.src, next.verdict);
@@ -206,11 +208,9 @@ impl Gateway {
         if !on_link {
             Err(DropReason::SourceNotOnLink)?;
         }
-        if ip.dst.is_multicast() {
-            Err(DropReason::MulticastNotRouted)?;
-        }
-        if !is_host(ip.dst) || ip.dst.is_link_local() || ip.dst.octets()[0] >= 240 {
-            Err(DropReason::NotRoutable)?;
+        if !is_host(ip.dst) || ip.dst.is_link_local() {
+            let is_group = ip.dst.is_multicast();
+            Err(if is_group { DropReason::MulticastNotRouted } else { DropReason::NotRoutable })?;
         }
         if ip.ttl <= 1 && self.routes.owner_of(ip.dst).is_none() {
             Err(PuntReason::TtlExceeded)?;
@@ -291,10 +291,14 @@ impl Gateway {
                 let dst = self.neighbours.mac(hop, now)?;
                 let src = self.interface(hop.network)?.mac;
                 let verdict = bridges[hop.network.index()].towards(dst, now);
-                self.last = Some(Adjacency { hop, dst, src, verdict });
+                self.last = Some(Adjacency { hop, dst, src, mtu: self.mtu_of(hop.network), verdict });
             }
         }
         self.last
+    }
+
+    fn mtu_of(&self, network: NetworkId) -> usize {
+        self.interface(network).map_or(0, |interface| usize::from(interface.mtu))
     }
 
     fn interface(&self, network: NetworkId) -> Option<&Interface> {
@@ -336,10 +340,10 @@ fn is_for_dhcp(ip: &Ipv4Packet) -> bool {
     matches!(ip.l4, L4::Udp { dst: DHCP_SERVER_PORT, .. })
 }
 
-/// Can be the address of a host: RFC 1122, 3.2.1.3.
+/// Can be the address of a host: not 0/8, 127/8, 224/4 (multicast) or 240/4 (reserved, broadcast). RFC 1122, 3.2.1.3.
 fn is_host(address: Ipv4Addr) -> bool {
-    let first = address.octets()[0];
-    first != 0 && first != 127 && !(address.is_multicast() || address.is_broadcast())
+    let first = address.to_bits() >> 24;
+    first.wrapping_sub(1) < 223 && first != 127
 }
 
 fn unroutable(reason: DropReason) -> Verdict {

@@ -20,8 +20,35 @@ pub(crate) struct Hop {
 #[derive(Debug, Default)]
 pub(crate) struct Routes {
     /// Longest prefix first.
-    connected: Vec<(Ipv4Cidr, NetworkId)>,
+    connected: Vec<Connected>,
     reach: Vec<Reach>,
+}
+
+/// A network's subnet, taken apart: a packet's way is one comparison per network.
+#[derive(Clone, Copy, Debug)]
+struct Connected {
+    subnet: u32,
+    mask: u32,
+    own: Ipv4Addr,
+    network: NetworkId,
+}
+
+impl Connected {
+    fn new(address: Ipv4Cidr, network: NetworkId) -> Self {
+        let (subnet, mask) = (address.network().to_bits(), address.netmask().to_bits());
+        Self { subnet, mask, own: address.address(), network }
+    }
+
+    #[inline]
+    const fn contains(&self, address: Ipv4Addr) -> bool {
+        address.to_bits() & self.mask == self.subnet
+    }
+
+    /// The subnet's first or last address, which no host has; /31 and /32 have no such. RFC 3021.
+    const fn is_edge(&self, address: Ipv4Addr) -> bool {
+        let host = address.to_bits() & !self.mask;
+        !self.mask > 1 && (host == 0 || host == !self.mask)
+    }
 }
 
 impl Routes {
@@ -29,20 +56,20 @@ impl Routes {
         let mut connected: Vec<_> = config
             .networks
             .iter()
-            .filter_map(|network| Some((network.interface.as_ref()?.address, network.id)))
+            .filter_map(|network| Some(Connected::new(network.interface.as_ref()?.address, network.id)))
             .collect();
-        connected.sort_by_key(|(subnet, _)| std::cmp::Reverse(subnet.prefix_len()));
+        connected.sort_by_key(|connected| std::cmp::Reverse(connected.mask));
         Self { connected, reach: config.networks.iter().map(|network| network.reach).collect() }
     }
 
     /// The network in whose subnet `address` is.
     pub(crate) fn network_of(&self, address: Ipv4Addr) -> Option<NetworkId> {
-        self.connected.iter().find(|(subnet, _)| subnet.contains(address)).map(|&(_, network)| network)
+        self.connected.iter().find(|connected| connected.contains(address)).map(|connected| connected.network)
     }
 
     /// The network whose own address `address` is.
     pub(crate) fn owner_of(&self, address: Ipv4Addr) -> Option<NetworkId> {
-        self.connected.iter().find(|(own, _)| own.address() == address).map(|&(_, network)| network)
+        self.connected.iter().find(|connected| connected.own == address).map(|connected| connected.network)
     }
 
     /// The way of a packet that came from `input` to `destination`. `translated`: a flow or a rule has given it that
@@ -56,16 +83,14 @@ impl Routes {
         destination: Ipv4Addr,
         translated: bool,
     ) -> Result<Hop, DropReason> {
-        for &(subnet, network) in &self.connected {
-            if subnet.contains(destination) {
-                return if !self.allows(input, network, translated) {
-                    Err(DropReason::RouteProhibited)
-                } else if subnet.is_broadcast(destination) || subnet.network() == destination {
-                    Err(DropReason::NotRoutable)
-                } else {
-                    Ok(Hop { network, address: destination })
-                };
-            }
+        if let Some(to) = self.connected.iter().find(|connected| connected.contains(destination)) {
+            return if !self.allows(input, to.network, translated) {
+                Err(DropReason::RouteProhibited)
+            } else if to.is_edge(destination) {
+                Err(DropReason::NotRoutable)
+            } else {
+                Ok(Hop { network: to.network, address: destination })
+            };
         }
         self.default_of(input).ok_or(match self.reach.get(input.index()) {
             Some(Reach::Closed) => DropReason::RouteProhibited,
