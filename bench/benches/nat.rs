@@ -9,7 +9,7 @@ use std::net::Ipv4Addr;
 use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
 use nat_engine::{Condition, Known, Match, Nat, NatConfig, NatPacket, NatRule, RuleSet, Target};
 use packet::builder::eth;
-use packet::{Ipv4Cidr, Ipv4Packet, L4, Millis, NetworkId};
+use packet::{BURST_FRAMES, Ipv4Cidr, Ipv4Packet, L4, Millis, NetworkId};
 
 const LAN: NetworkId = NetworkId::new(0);
 const WAN: NetworkId = NetworkId::new(1);
@@ -33,7 +33,7 @@ fn nat(flows: u32) -> Nat {
         let hosts = Ipv4Cidr::new(Ipv4Addr::from_bits(first), 22);
         NatRule {
             matches: Match { source: hosts.map(Condition::is), ..Match::default() },
-            target: Target::Snat(Ipv4Addr::from_bits(Ipv4Addr::new(203, 0, 113, 0).to_bits() + n)),
+            target: Target::Snat { addresses: Ipv4Addr::from_bits(Ipv4Addr::new(203, 0, 113, 0).to_bits() + n).into(), ports: None },
         }
     };
     let postrouting = (0..flows.div_ceil(HOSTS_PER_ADDRESS * FLOWS_PER_HOST)).map(rule).collect();
@@ -73,7 +73,7 @@ fn admit_all(nat: &mut Nat, flows: u32) {
 
 fn established(c: &mut Criterion) {
     let mut group = c.benchmark_group("nat/established");
-    group.throughput(Throughput::Elements(1));
+    group.throughput(Throughput::Elements(BURST_FRAMES as u64));
     for flows in LADDER {
         let mut nat = nat(flows);
         admit_all(&mut nat, flows);
@@ -82,11 +82,24 @@ fn established(c: &mut Criterion) {
             (0..flows).map(|n| inside((u64::from(n) * 2_654_435_761 % u64::from(flows)) as u32)).collect();
         let mut template = Template::new();
         let mut next = order.iter().cycle();
-        group.bench_function(BenchmarkId::from_parameter(flows), |b| {
+        group.bench_function(BenchmarkId::new("one by one", flows), |b| {
             b.iter(|| {
-                let source = next.next().copied().unwrap_or((REMOTE, 0));
-                let known = nat.translate_known(&mut template.packet(source), Millis::ZERO);
-                assert!(black_box(known) == Known::Translated);
+                for source in next.by_ref().take(BURST_FRAMES) {
+                    let known = nat.translate_known(&mut template.packet(*source), Millis::ZERO);
+                    assert!(black_box(known) == Known::Translated);
+                }
+            });
+        });
+        group.bench_function(BenchmarkId::new("looking ahead", flows), |b| {
+            b.iter(|| {
+                let burst: [_; BURST_FRAMES] =
+                    std::array::from_fn(|_| next.next().copied().unwrap_or((REMOTE, 0)));
+                let keys = burst.map(|source| nat.key(&template.packet(source).ip));
+                nat.look_ahead(&keys);
+                for (source, key) in burst.into_iter().zip(keys) {
+                    let known = nat.translate_known_at(&mut template.packet(source), key, Millis::ZERO);
+                    assert!(black_box(known) == Known::Translated);
+                }
             });
         });
     }

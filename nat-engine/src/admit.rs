@@ -13,10 +13,10 @@ use crate::flow::{Direction, Flow};
 use crate::mapping::MappingKey;
 use crate::nat::Nat;
 use crate::port_pool::{PortLease, Published, Wanted};
-use crate::rule::{Candidate, NatRule, Target};
+use crate::rule::{Candidate, NatRule, Target, netmap, pick_port};
 use crate::slab::Id;
 use crate::tcp::TcpState;
-use crate::{NatPacket, Tuple};
+use crate::{NatPacket, PortRange, Tuple};
 
 /// Where a flow's first packet is to go after PREROUTING. To be handed on to [`Nat::admit_new`].
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -35,10 +35,18 @@ pub struct Destination {
 /// that port and remote exists without a lease, so one is nearly always enough.
 const TRIES: usize = 8;
 
+/// What a rule makes of the source.
+enum Outside {
+    /// This address, one port of which stands for the inside socket.
+    Shared(Ipv4Addr, Option<PortRange>),
+    /// This address, which is the inside host's alone.
+    OneToOne(Ipv4Addr),
+}
+
 /// What becomes of the source.
 enum Source {
-    /// It stays, or only the port changes, because another flow has it.
-    Port(u16),
+    /// This one, for this flow alone.
+    Plain(SocketAddrV4),
     /// It takes that of a mapping in use.
     Known(Id, u16),
     /// It takes a new mapping.
@@ -52,9 +60,29 @@ impl Nat {
         let Some(original) = Tuple::of(&packet.ip) else { return unchanged };
         let candidate = candidate(original, original.destination(), input, None);
         let rule = decide(&self.config.rules.prerouting, &candidate);
-        match rule.map(|rule| &self.config.rules.prerouting[rule].target) {
-            Some(&Target::Dnat(address, port)) => Destination { address, translated: true, port, rule },
-            _ => Destination { rule, ..unchanged },
+        match rule.and_then(|rule| {
+            self.new_destination(&self.config.rules.prerouting[rule].target, original, input)
+        }) {
+            Some((address, port)) => Destination { address, translated: true, port, rule },
+            None => Destination { rule, ..unchanged },
+        }
+    }
+
+    /// Where a PREROUTING rule sends a flow's packets; `None` leaves them.
+    fn new_destination(
+        &self,
+        target: &Target,
+        original: Tuple,
+        input: NetworkId,
+    ) -> Option<(Ipv4Addr, Option<u16>)> {
+        let one_of = |range| pick_port(range, original.destination_port(), original.source_port());
+        match *target {
+            Target::Dnat { addresses, ports } => {
+                Some((addresses.pick(original.source_address()), ports.map(one_of)))
+            }
+            Target::Redirect { ports } => Some((self.own_address(input)?, ports.map(one_of))),
+            Target::Netmap(net) => Some((netmap(net, original.destination_address()), None)),
+            Target::Accept | Target::Return | Target::Masquerade { .. } | Target::Snat { .. } => None,
         }
     }
 
@@ -84,16 +112,17 @@ impl Nat {
         let (outside, rule) = {
             let candidate = candidate(original, server, input, Some(output));
             let rule = decide(&self.config.rules.postrouting, &candidate);
-            let hairpin = (destination.translated && input == output).then(|| original.destination_address());
-            (self.outside_address(rule, output)?.or(hairpin), rule)
+            let hairpin = (destination.translated && input == output)
+                .then(|| Outside::Shared(original.destination_address(), None));
+            (self.outside(rule, original, output)?.or(hairpin), rule)
         };
-        let has_ports = matches!(original.protocol(), Protocol::TCP | Protocol::UDP | Protocol::ICMP);
-        if !has_ports && (destination.translated || outside.is_some()) {
+        if !is_translatable(original.protocol(), destination, outside.as_ref()) {
             return Err(DropReason::NatProtocolUnsupported);
         }
         let source = match outside {
-            Some(outside) => self.map_source(original, server, outside),
-            None => self.keep_source(original, server),
+            Some(Outside::Shared(address, ports)) => self.map_source(original, server, address, ports),
+            Some(Outside::OneToOne(address)) => self.keep_source(original, server, address),
+            None => self.keep_source(original, server, original.source_address()),
         };
         let source = source.ok_or(DropReason::NatNoPorts)?;
         self.count_rules(destination.rule, rule, packet.ip.total_len);
@@ -102,31 +131,47 @@ impl Nat {
     }
 
     /// Where a POSTROUTING rule moves the source to; `None` leaves it.
-    fn outside_address(
+    fn outside(
         &self,
         rule: Option<usize>,
+        original: Tuple,
         output: NetworkId,
-    ) -> Result<Option<Ipv4Addr>, DropReason> {
-        match rule.map(|rule| &self.config.rules.postrouting[rule].target) {
-            Some(Target::Snat(address)) => Ok(Some(*address)),
-            Some(Target::Masquerade) => match self.config.addresses.get(output.index()) {
-                Some(Some(address)) => Ok(Some(*address)),
-                _ => Err(DropReason::NatNoAddress),
-            },
-            Some(Target::Accept | Target::Dnat(..)) | None => Ok(None),
-        }
+    ) -> Result<Option<Outside>, DropReason> {
+        let Some(rule) = rule else { return Ok(None) };
+        Ok(match self.config.rules.postrouting[rule].target {
+            Target::Snat { addresses, ports } => {
+                Some(Outside::Shared(addresses.pick(original.source_address()), ports))
+            }
+            Target::Masquerade { ports } => {
+                let own = self.own_address(output).ok_or(DropReason::NatNoAddress)?;
+                Some(Outside::Shared(own, ports))
+            }
+            Target::Netmap(net) => Some(Outside::OneToOne(netmap(net, original.source_address()))),
+            Target::Accept | Target::Return | Target::Dnat { .. } | Target::Redirect { .. } => None,
+        })
+    }
+
+    /// The switch's own address on a network.
+    fn own_address(&self, network: NetworkId) -> Option<Ipv4Addr> {
+        self.config.addresses.get(network.index()).copied().flatten()
     }
 
     /// The mapping that the inside socket has towards everywhere, else a new one.
-    fn map_source(&mut self, original: Tuple, server: SocketAddrV4, outside: Ipv4Addr) -> Option<Source> {
+    fn map_source(
+        &mut self,
+        original: Tuple,
+        server: SocketAddrV4,
+        outside: Ipv4Addr,
+        range: Option<PortRange>,
+    ) -> Option<Source> {
         let inside = original.source();
         let key = MappingKey::new(original.protocol(), inside, outside);
-        let mut wanted = Wanted::Same(inside.port());
+        let mut wanted = Wanted { port: inside.port(), keep: true, range };
         if let Some((id, port)) = self.mappings.find(key) {
             if self.is_free(original, reply(original, server, SocketAddrV4::new(outside, port))) {
                 return Some(Source::Known(id, port));
             }
-            wanted = Wanted::RangeOf(inside.port());
+            wanted.keep = false;
         }
         // Leases that turn out to be of no use are kept until a good one is found, so that none comes twice.
         let mut refused = Vec::new();
@@ -138,12 +183,12 @@ impl Nat {
                 return Some(Source::New(key, lease));
             }
             refused.push(lease);
-            wanted = Wanted::RangeOf(inside.port());
+            wanted.keep = false;
         }
         None
     }
 
-    /// The source as it is; with another port only if another flow looks the same from the other side, as when two
+    /// The source port as it is; another one only if another flow looks the same from the other side, as when two
     /// published ports lead to one server and a client uses one port for both.
     fn keep_source(&mut self, original: Tuple, server: SocketAddrV4) -> Option<Source> {
         let client = original.source();
@@ -151,10 +196,11 @@ impl Nat {
             Protocol::TCP | Protocol::UDP | Protocol::ICMP => TRIES,
             _ => 0,
         };
-        let mut port = client.port();
+        let mut port = original.source_port();
         for _ in 0..=ports {
-            if self.is_free(original, reply(original, server, SocketAddrV4::new(*client.ip(), port))) {
-                return Some(Source::Port(port));
+            let client = SocketAddrV4::new(address, port);
+            if self.is_free(original, reply(original, server, client)) {
+                return Some(Source::Plain(client));
             }
             port = self.random.between(1024, u16::MAX);
         }
@@ -163,7 +209,7 @@ impl Nat {
 
     /// Whether no flow has this tuple yet, in either direction.
     fn is_free(&self, original: Tuple, reply: Tuple) -> bool {
-        reply != original && self.flows.find(reply).is_none()
+        reply != original && self.flows.find(reply, self.flows.key(reply)).is_none()
     }
 
     /// Everything is decided: stores the flow and lets its first packet through.
@@ -176,7 +222,7 @@ impl Nat {
         now: Millis,
     ) {
         let (mapping, client) = match source {
-            Source::Port(port) => (None, SocketAddrV4::new(original.source_address(), port)),
+            Source::Plain(client) => (None, client),
             Source::Known(id, port) => (Some(id), SocketAddrV4::new(self.mappings.outside(id), port)),
             Source::New(key, lease) => {
                 let outside = SocketAddrV4::new(key.outside(), lease.port());
@@ -215,6 +261,22 @@ fn may_start_flow(packet: &NatPacket<'_>) -> Result<Tuple, DropReason> {
         _ => Tuple::of(&packet.ip).ok_or(DropReason::FragmentWithoutFirst),
     }
 }
+
+/// Whether the translation is possible. Without ports, one outside address can't stand for several hosts; and a
+/// checksum over addresses, as these two protocols have it, has to be known to be kept right.
+fn is_translatable(protocol: Protocol, destination: Destination, outside: Option<&Outside>) -> bool {
+    match protocol {
+        Protocol::TCP | Protocol::UDP | Protocol::ICMP => true,
+        _ if matches!(outside, Some(Outside::Shared(..))) => false,
+        UDP_LITE | DCCP => !destination.translated && outside.is_none(),
+        _ => true,
+    }
+}
+
+/// RFC 3828.
+const UDP_LITE: Protocol = Protocol(136);
+/// RFC 4340.
+const DCCP: Protocol = Protocol(33);
 
 /// The first rule that matches.
 fn decide(rules: &[NatRule], candidate: &Candidate) -> Option<usize> {

@@ -35,7 +35,8 @@ pub(crate) fn translate_error(packet: &mut NatPacket<'_>, flows: &FlowTable) -> 
         Ok(None) => return Known::Miss,
         Err(reason) => return Known::Drop(reason),
     };
-    let Some((id, direction)) = flows.find(quoted.tuple.reversed()) else { return Known::Miss };
+    let arrives = quoted.tuple.reversed();
+    let Some((id, direction)) = flows.find(arrives, flows.key(arrives)) else { return Known::Miss };
     let flow: &Flow = flows.get(id);
     // What the quoted packet was when it came here: the other direction's tuple.
     let sent = flow.tuple(direction.other());

@@ -39,8 +39,9 @@ mod timeouts;
 mod tuple;
 
 pub use admit::Destination;
+pub use flow_table::FlowKey;
 pub use nat::{FlowView, Known, Nat, NatConfig, RuleCounter, RuleCounters};
 pub use rewrite::NatPacket;
-pub use rule::{Candidate, Condition, Match, NatRule, PortRange, RuleSet, Target};
+pub use rule::{AddressRange, Candidate, Condition, Match, NatRule, PortList, PortRange, RuleSet, Target};
 pub use timeouts::Timeouts;
 pub use tuple::Tuple;

@@ -17,8 +17,8 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use packet::{NetworkId, Protocol};
 
-use crate::RuleSet;
 use crate::keyed::Random;
+use crate::{PortRange, RuleSet};
 
 /// A port of an outside address, free again when this is dropped.
 #[derive(Debug)]
@@ -75,11 +75,13 @@ impl PortPools {
 
 /// Which port a flow would like to have.
 #[derive(Clone, Copy, Debug)]
-pub(crate) enum Wanted {
-    /// This one, as the inside host has it.
-    Same(u16),
-    /// Any of the range that this one is in.
-    RangeOf(u16),
+pub(crate) struct Wanted {
+    /// The inside host's.
+    pub(crate) port: u16,
+    /// That one itself, if it is free.
+    pub(crate) keep: bool,
+    /// One of these; else of the range that the inside host's is in.
+    pub(crate) range: Option<PortRange>,
 }
 
 /// The ports that DNAT rules publish.
@@ -93,8 +95,8 @@ pub(crate) struct Published<'a> {
 impl Published<'_> {
     fn reserve(&self, reserved: &PortSet, address: Ipv4Addr, protocol: Protocol) {
         let own = |network: NetworkId| self.addresses.get(network.index()).copied().flatten();
-        let ranges = self.rules.prerouting.iter().filter_map(|rule| rule.publishes(address, protocol, own));
-        for (low, high) in ranges {
+        let ranges = self.rules.prerouting.iter().flat_map(|rule| rule.publishes(address, protocol, own));
+        for &(low, high) in ranges {
             if high.saturating_sub(low) < RESERVE_LIMIT {
                 (low..=high).for_each(|port| reserved.insert(port));
             }
@@ -114,12 +116,10 @@ struct PortPool {
 
 impl PortPool {
     fn lease(&self, protocol: Protocol, wanted: Wanted, random: &mut Random) -> Option<PortLease> {
-        let (Wanted::Same(near) | Wanted::RangeOf(near)) = wanted;
-        let (low, high) = range_of(protocol, near).into_inner();
-        let kept = match wanted {
-            Wanted::Same(port) => self.first_free(port..=port).filter(|port| (low..=high).contains(port)),
-            Wanted::RangeOf(_) => None,
-        };
+        let Wanted { port, keep, range } = wanted;
+        let has_ports = matches!(protocol, Protocol::TCP | Protocol::UDP);
+        let (low, high) = range.filter(|_| has_ports).unwrap_or_else(|| range_of(protocol, port));
+        let kept = (keep && (low..=high).contains(&port)).then(|| self.first_free(port..=port)).flatten();
         let port = kept.or_else(|| {
             let start = random.between(low, high);
             self.first_free(start..=high).or_else(|| self.first_free(low..=start))
@@ -144,11 +144,11 @@ impl PortPool {
 }
 
 /// RFC 4787 REQ-3a: ports below 1024 stay below. Port 0 is nobody's; identifier 0 is as good as any.
-fn range_of(protocol: Protocol, port: u16) -> RangeInclusive<u16> {
+fn range_of(protocol: Protocol, port: u16) -> PortRange {
     match port {
-        _ if protocol == Protocol::ICMP => 0..=u16::MAX,
-        0..1024 => 1..=1023,
-        _ => 1024..=u16::MAX,
+        _ if protocol == Protocol::ICMP => (0, u16::MAX),
+        0..1024 => (1, 1023),
+        _ => (1024, u16::MAX),
     }
 }
 
@@ -185,12 +185,16 @@ impl fmt::Debug for PortSet {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{Condition, Match, NatRule, Target};
+    use crate::{AddressRange, Condition, Match, NatRule, Target};
     use packet::Ipv4Cidr;
     use proptest::prelude::*;
     use std::collections::HashSet;
 
     const OUTSIDE: Ipv4Addr = Ipv4Addr::new(203, 0, 113, 1);
+
+    fn same(port: u16) -> Wanted {
+        Wanted { port, keep: true, range: None }
+    }
 
     struct Fixture {
         pools: PortPools,
@@ -209,7 +213,7 @@ mod tests {
         }
 
         fn udp(&mut self, port: u16) -> Option<PortLease> {
-            self.lease(Protocol::UDP, Wanted::Same(port))
+            self.lease(Protocol::UDP, same(port))
         }
     }
 
@@ -227,7 +231,7 @@ mod tests {
     fn protocols_have_ports_of_their_own() {
         let mut fixture = Fixture::new();
         let udp = fixture.udp(5000).unwrap();
-        let tcp = fixture.lease(Protocol::TCP, Wanted::Same(5000)).unwrap();
+        let tcp = fixture.lease(Protocol::TCP, same(5000)).unwrap();
         assert_eq!((udp.port(), tcp.port()), (5000, 5000));
     }
 
@@ -256,13 +260,13 @@ mod tests {
         let matches = Match {
             destination: Some(Condition::is(Ipv4Cidr::new(OUTSIDE, 32).unwrap())),
             protocol: Some(Condition::is(Protocol::UDP)),
-            destination_ports: Some(Condition::is((5000, 5001))),
+            destination_ports: Some(Condition::is((5000, 5001).into())),
             ..Match::default()
         };
-        let target = Target::Dnat(Ipv4Addr::new(10, 0, 0, 2), None);
+        let target = Target::Dnat { addresses: AddressRange::from(Ipv4Addr::new(10, 0, 0, 2)), ports: None };
         fixture.rules.prerouting.push(NatRule { matches, target });
         assert!(!(5000..=5001).contains(&fixture.udp(5000).unwrap().port()));
-        assert_eq!(fixture.lease(Protocol::TCP, Wanted::Same(5000)).unwrap().port(), 5000);
+        assert_eq!(fixture.lease(Protocol::TCP, same(5000)).unwrap().port(), 5000);
         fixture.rules.prerouting.clear();
         fixture.pools.republish(&Published { rules: &fixture.rules, addresses: &[] });
         assert_eq!(fixture.udp(5000).unwrap().port(), 5000);

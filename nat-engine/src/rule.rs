@@ -66,26 +66,104 @@ pub struct Match {
     pub destination: Option<Condition<Ipv4Cidr>>,
     /// `-p`.
     pub protocol: Option<Condition<Protocol>>,
-    /// `--sport`; holds for TCP and UDP only.
-    pub source_ports: Option<Condition<PortRange>>,
-    /// `--dport`; holds for TCP and UDP only.
-    pub destination_ports: Option<Condition<PortRange>>,
+    /// `--sport`, or `--sports` of `-m multiport`; holds for TCP and UDP only.
+    pub source_ports: Option<Condition<PortList>>,
+    /// `--dport`, or `--dports` of `-m multiport`; holds for TCP and UDP only.
+    pub destination_ports: Option<Condition<PortList>>,
+    /// `-m comment`: for people, always holds.
+    pub comment: Option<String>,
 }
 
 /// A range of TCP or UDP ports, both ends included.
 pub type PortRange = (u16, u16);
 
-/// What a rule does.
+/// Ports of which one has to be met.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub struct PortList(pub Vec<PortRange>);
+
+impl PortList {
+    /// Just this port.
+    pub fn port(port: u16) -> Self {
+        Self(vec![(port, port)])
+    }
+
+    /// Whether one of the ranges has this port.
+    pub fn contains(&self, port: u16) -> bool {
+        self.0.iter().any(|&(low, high)| (low..=high).contains(&port))
+    }
+}
+
+impl From<PortRange> for PortList {
+    fn from(range: PortRange) -> Self {
+        Self(vec![range])
+    }
+}
+
+/// Addresses in a row, both ends included. One whose end is before its start has just the start.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct AddressRange {
+    /// The first one.
+    pub first: Ipv4Addr,
+    /// The last one.
+    pub last: Ipv4Addr,
+}
+
+impl AddressRange {
+    /// Whether it has this address.
+    pub fn contains(&self, address: Ipv4Addr) -> bool {
+        (self.first..=self.last).contains(&address) || address == self.first
+    }
+
+    /// One of the addresses, always the same one for the same `peer`; neighbouring peers get neighbouring ones.
+    pub(crate) fn pick(&self, peer: Ipv4Addr) -> Ipv4Addr {
+        let count = u64::from(self.last.to_bits().saturating_sub(self.first.to_bits())) + 1;
+        let place = u64::from(peer.to_bits()) % count;
+        Ipv4Addr::from_bits(self.first.to_bits() + place as u32)
+    }
+}
+
+impl From<Ipv4Addr> for AddressRange {
+    fn from(address: Ipv4Addr) -> Self {
+        Self { first: address, last: address }
+    }
+}
+
+/// What a rule does. Ports apply to TCP and UDP only; a target that is no use in its chain does nothing.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum Target {
     /// No translation; no further rule is looked at.
     Accept,
-    /// Source to the address of the network that the packet leaves by.
-    Masquerade,
-    /// Source to this address.
-    Snat(Ipv4Addr),
-    /// Destination to this address, and to this port if given.
-    Dnat(Ipv4Addr, Option<u16>),
+    /// The same as [`Accept`](Self::Accept), as there is no chain to return to.
+    Return,
+    /// Source to the address of the network that the packet leaves by, and to one of these ports if given.
+    Masquerade {
+        /// The port to take: kept if it is among them, else any free one of them.
+        ports: Option<PortRange>,
+    },
+    /// Source to one of these addresses, and to one of these ports if given. An inside host keeps its outside address:
+    /// pooling is "paired", RFC 4787 REQ-2.
+    Snat {
+        /// The pool.
+        addresses: AddressRange,
+        /// As for [`Masquerade`](Self::Masquerade).
+        ports: Option<PortRange>,
+    },
+    /// Destination to one of these addresses, chosen by the client's, and to one of these ports if given.
+    Dnat {
+        /// The servers.
+        addresses: AddressRange,
+        /// The port is kept if it is among them, else it is one of them, chosen by the client's.
+        ports: Option<PortRange>,
+    },
+    /// Destination to the switch's own address on the network that the packet comes from. The switch itself serves
+    /// nothing over TCP; a proxy on another host is reached by [`Dnat`](Self::Dnat).
+    Redirect {
+        /// As for [`Dnat`](Self::Dnat).
+        ports: Option<PortRange>,
+    },
+    /// The network part of the address to this one, the host part stays; of the destination before routing, of the source
+    /// after it. Ports stay.
+    Netmap(Ipv4Cidr),
 }
 
 /// What rules look at: the flow's first packet.
@@ -115,16 +193,20 @@ impl NatRule {
         address: Ipv4Addr,
         protocol: Protocol,
         own: impl Fn(NetworkId) -> Option<Ipv4Addr>,
-    ) -> Option<PortRange> {
+    ) -> &[PortRange] {
         let Match { input, destination, protocol: on, destination_ports, .. } = &self.matches;
-        let ports = destination_ports.filter(|ports| !ports.negated)?.value;
         let to_address = match (destination, input) {
             (Some(net), _) => !net.negated && net.holds(|net| net.contains(address)),
             (None, Some(input)) => !input.negated && own(input.value) == Some(address),
             (None, None) => false,
         };
-        let published = matches!(self.target, Target::Dnat(..)) && to_address;
-        (published && on.is_none_or(|on| on.holds(|&on| on == protocol))).then_some(ports)
+        let is_published = matches!(self.target, Target::Dnat { .. } | Target::Redirect { .. })
+            && to_address
+            && on.is_none_or(|on| on.holds(|&on| on == protocol));
+        match destination_ports {
+            Some(ports) if is_published && !ports.negated => &ports.value.0,
+            _ => &[],
+        }
     }
 }
 
@@ -135,10 +217,8 @@ impl Match {
             condition.as_ref().is_none_or(|c| c.holds(compare))
         }
         // A port condition, negated or not, can't hold where there is no port.
-        fn port(condition: &Option<Condition<PortRange>>, port: Option<u16>) -> bool {
-            condition
-                .as_ref()
-                .is_none_or(|c| port.is_some_and(|p| c.holds(|&(low, high)| (low..=high).contains(&p))))
+        fn port(condition: &Option<Condition<PortList>>, port: Option<u16>) -> bool {
+            condition.as_ref().is_none_or(|c| port.is_some_and(|port| c.holds(|ports| ports.contains(port))))
         }
         check(&self.input, |&network| network == packet.input)
             && check(&self.output, |&network| Some(network) == packet.output)
@@ -148,4 +228,18 @@ impl Match {
             && port(&self.source_ports, packet.source_port)
             && port(&self.destination_ports, packet.destination_port)
     }
+}
+
+/// The address with the network part of `net`.
+pub(crate) fn netmap(net: Ipv4Cidr, address: Ipv4Addr) -> Ipv4Addr {
+    net.network() | (address & !net.netmask())
+}
+
+/// The port itself if it is in the range, else one of the range, always the same one for the same `peer`.
+pub(crate) fn pick_port(range: PortRange, port: u16, peer: u16) -> u16 {
+    let (low, high) = range;
+    if (low..=high).contains(&port) {
+        return port;
+    }
+    low + (u32::from(peer) % (u32::from(high.saturating_sub(low)) + 1)) as u16
 }

@@ -5,7 +5,7 @@ mod world;
 
 use nat_engine::{Condition, Match, NatConfig, NatRule, RuleCounter, Target, Timeouts};
 use packet::builder::eth;
-use packet::{DropReason, Millis, Protocol};
+use packet::{DropReason, Ipv4Packet, Millis, Protocol};
 use world::*;
 
 #[test]
@@ -69,7 +69,7 @@ fn dnat_without_a_port_keeps_it() {
 fn snat_takes_the_address_that_the_rule_names() {
     let mut config = config();
     let other = "203.0.113.99".parse().unwrap();
-    config.rules.postrouting[0].target = Target::Snat(other);
+    config.rules.postrouting[0].target = Target::Snat { addresses: other.into(), ports: None };
     let mut world = World::with(config);
     let out = world.guest_sends(&eth().ipv4(GUEST, REMOTE).udp(5000, 53).payload(b"")).unwrap();
     assert_eq!(ends(&out), (other, 5000, REMOTE, 53));
@@ -166,6 +166,20 @@ fn a_packet_with_offload_keeps_its_half_done_checksum_half_done() {
     world.partial_checksum = true;
     let out = world.guest_sends(&frame).unwrap();
     assert_eq!(out[50..52], half_done(PUBLIC, REMOTE));
+}
+
+#[test]
+fn looking_ahead_changes_nothing() {
+    let mut world = World::new();
+    let frame = eth().ipv4(GUEST, REMOTE).udp(5000, 53).payload(b"");
+    world.guest_sends(&frame).unwrap();
+    let ips: Vec<_> = [frame, eth().ipv4(GUEST, REMOTE).icmp(3, 1, 0).payload(b"")]
+        .map(|frame| Ipv4Packet::parse(&frame[14..]).unwrap())
+        .repeat(100);
+    let before = world.flow();
+    world.nat.look_ahead(&ips.iter().map(|ip| world.nat.key(ip)).collect::<Vec<_>>());
+    world.nat.look_ahead(&[]);
+    assert_eq!((world.flow(), world.counts()), (before, (1, 1, 0)));
 }
 
 #[test]

@@ -7,7 +7,9 @@
 
 use std::net::Ipv4Addr;
 
-use nat_engine::{Condition, FlowView, Known, Match, Nat, NatConfig, NatPacket, NatRule, RuleSet, Target};
+use nat_engine::{
+    Condition, FlowView, Known, Match, Nat, NatConfig, NatPacket, NatRule, PortList, RuleSet, Target,
+};
 use packet::builder::eth;
 use packet::checksum::{Sum, of};
 use packet::wire::Ipv4Header;
@@ -44,7 +46,7 @@ pub fn config() -> NatConfig {
                     destination: net("192.168.122.0/24").map(|net| Condition::not(net.value)),
                     ..Match::default()
                 },
-                target: Target::Masquerade,
+                target: Target::Masquerade { ports: None },
             }],
         },
         flow_limit: 1000,
@@ -68,10 +70,10 @@ pub fn dnat(
         matches: Match {
             destination: Ipv4Cidr::new(to, 32).map(Condition::is),
             protocol: Some(Condition::is(protocol)),
-            destination_ports: Some(Condition::is((port, port))),
+            destination_ports: Some(Condition::is(PortList::port(port))),
             ..Match::default()
         },
-        target: Target::Dnat(inside, inside_port),
+        target: Target::Dnat { addresses: inside.into(), ports: inside_port.map(|port| (port, port)) },
     }
 }
 
