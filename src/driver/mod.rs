@@ -218,7 +218,7 @@ impl Driver {
             Err(error) => return self.lose(id, &error, now),
         }
         if !self.worker.link(id) {
-            self.recheck_ports(now);
+            self.check_link(id);
         }
         if self.burst.is_empty() {
             return;
@@ -228,7 +228,14 @@ impl Driver {
         self.worker.transmit(&mut self.burst, |id, burst, frames, counters| {
             send(ports, id, burst, frames, counters, &mut down);
         });
+        self.note_down(&down, now);
         self.worker.service(&mut self.burst, now);
+        self.transmit_own(now);
+    }
+
+    /// Sends the frames of the switch itself.
+    fn transmit_own(&mut self, now: Millis) {
+        let (ports, mut down) = (&mut self.ports, Vec::new());
         self.worker.transmit_own(|id, burst, frames, counters| {
             send(ports, id, burst, frames, counters, &mut down);
         });
@@ -241,11 +248,7 @@ impl Driver {
         }
         if self.worker.next_timeout().is_some_and(|at| at <= now) {
             self.worker.on_timeout(now);
-            let (ports, mut down) = (&mut self.ports, Vec::new());
-            self.worker.transmit_own(|id, burst, frames, counters| {
-                send(ports, id, burst, frames, counters, &mut down);
-            });
-            self.note_down(&down, now);
+            self.transmit_own(now);
         }
     }
 
