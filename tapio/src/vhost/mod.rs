@@ -36,7 +36,7 @@ use packet::BURST_FRAMES;
 use packet::{Burst, DropReason, Millis, OffloadSet, PortCounters};
 use rustix::net::{SocketFlags, SocketType, accept_with, listen};
 
-use self::backend::{Backend, MAX_QUEUE_PAIRS};
+use self::backend::{Backend, MAX_QUEUE_PAIRS, Running};
 use self::connection::Connection;
 use self::ring::Pieces;
 use self::transmit::Transmitter;
@@ -173,7 +173,7 @@ impl VhostUserPort {
         let Some(session) = &mut self.session else { return Ok(Rx::Drained) };
         let more = session.receive(&mut self.pieces, burst)?;
         self.calls = self.calls.wrapping_add(1);
-        let quiet = !more && !self.polled;
+        let quiet = (!more && !self.polled) || session.has_unwanted();
         if session.up && !quiet && !self.calls.is_multiple_of(CALLS_PER_LOOK) {
             return Ok(if more { Rx::More } else { Rx::Drained });
         }
@@ -184,6 +184,7 @@ impl VhostUserPort {
                 None => Ok(Rx::More),
             };
         }
+        session.discard_unwanted()?;
         Ok(if more || (!self.polled && session.arm()) { Rx::More } else { Rx::Drained })
     }
 
@@ -256,19 +257,43 @@ impl Session {
         self.turn = if self.turn + 1 < self.pairs { self.turn + 1 } else { 0 };
         let mut more = false;
         for pair in (self.turn..self.pairs).chain(0..self.turn) {
-            let Some(running) = self.backend.ring(transmit_ring(pair)) else { continue };
+            let Some(running) = self.enabled(pair) else { continue };
             running.ring.disarm();
-            let tell = if running.enabled {
-                receive::receive(running.ring, running.memory, header_len, pieces, burst)?
-            } else {
-                receive::discard(running.ring)?
-            };
-            if tell {
+            if receive::receive(running.ring, running.memory, header_len, pieces, burst)? {
                 running.tell();
             }
             more |= running.ring.has_ready();
         }
         Ok(more)
+    }
+
+    /// The transmit ring of `pair`, if it is enabled.
+    #[inline]
+    fn enabled(&mut self, pair: usize) -> Option<Running<'_>> {
+        self.backend.ring(transmit_ring(pair)).filter(|running| running.enabled)
+    }
+
+    /// The transmit ring of `pair`, if it is not enabled and holds frames.
+    fn unwanted(&mut self, pair: usize) -> Option<Running<'_>> {
+        let running = self.backend.ring(transmit_ring(pair)).filter(|running| !running.enabled)?;
+        running.ring.is_waiting().then_some(running)
+    }
+
+    /// Whether there are frames in rings that are not enabled, unless a request that enables them is on its way.
+    fn has_unwanted(&mut self) -> bool {
+        (0..self.pairs).any(|pair| self.unwanted(pair).is_some())
+    }
+
+    /// Gives back what is in rings that are not enabled, as the protocol demands.
+    fn discard_unwanted(&mut self) -> Result<(), Violation> {
+        for pair in 0..self.pairs {
+            if let Some(running) = self.unwanted(pair)
+                && receive::discard(running.ring)?
+            {
+                running.tell();
+            }
+        }
+        Ok(())
     }
 
     /// Asks the guest to tell of frames; `true` if there are some already.

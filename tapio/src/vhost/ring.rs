@@ -249,6 +249,11 @@ impl Ring {
         }
         // As in `publish`, the other way round.
         fence(Ordering::SeqCst);
+        self.is_waiting()
+    }
+
+    /// Whether buffers are available now.
+    pub fn is_waiting(&self) -> bool {
         self.available.load(INDEX) != self.next
     }
 

@@ -3,6 +3,7 @@
 use packet::BURST_FRAMES;
 use packet::{Burst, DropReason, OffloadSet, PortCounters, VNET_HDR_LEN};
 
+use super::drop_all;
 use super::features::Features;
 use super::guest_memory::GuestSlice;
 use super::memory_table::{Finder, MemoryTable};
@@ -54,8 +55,8 @@ impl Transmitter {
         counters: &mut PortCounters,
     ) -> Result<bool, Violation> {
         let Self { features, offloads, scratch, pieces, heads } = self;
-        let mut target = Target::new(ring, memory.finder(), *features, pieces, heads)?;
-        target.look_ahead(frames.len())?;
+        let target = Target::new(ring, memory.finder(), *features, pieces, heads, frames.len());
+        let mut target = target.inspect_err(|_| drop_all(burst, frames, counters))?;
         for index in frames.iter().copied().map(usize::from) {
             let (bytes, meta) = (burst.bytes(index), &burst.metas()[index]);
             let outcome = if meta.offload.fits(*offloads) {
@@ -87,35 +88,33 @@ struct Target<'m, 't> {
 }
 
 impl<'m, 't> Target<'m, 't> {
+    /// Looks at the first `count` buffers.
     fn new(
         ring: &'t mut Ring,
-        finder: Finder<'m>,
+        mut finder: Finder<'m>,
         features: Features,
         pieces: &'t mut Pieces,
         heads: &'t mut Vec<(u16, u32)>,
+        count: usize,
     ) -> Result<Self, Violation> {
+        let ready = ring.fetch()?;
+        let mut ahead = [(0, None); _];
+        for (index, ahead) in (0..ready).zip(ahead.iter_mut().take(count)) {
+            let head = ring.head(index);
+            *ahead = (head, ring.first_descriptor(head)?.whole(Direction::ToGuest, &mut finder)?);
+        }
         Ok(Self {
-            ready: ring.fetch()?,
             ring,
             finder,
             header_len: features.header_len(),
             mergeable: features.mergeable(),
+            ready,
             filled: 0,
-            ahead: [(0, None); _],
+            ahead,
             pieces,
             heads,
             violation: None,
         })
-    }
-
-    /// Reads the descriptors of the first `count` buffers.
-    fn look_ahead(&mut self, count: usize) -> Result<(), Violation> {
-        for (index, ahead) in (0..self.ready).zip(self.ahead.iter_mut().take(count)) {
-            let head = self.ring.head(index);
-            let first = self.ring.first_descriptor(head)?;
-            *ahead = (head, first.whole(Direction::ToGuest, &mut self.finder)?);
-        }
-        Ok(())
     }
 
     /// Puts one frame, behind its header, into the next buffers.

@@ -87,7 +87,9 @@ impl fmt::Display for Violation {
                 f.write_str("an indirect table of a wrong size, or outside the shared memory")
             }
             Self::IndirectInIndirect => f.write_str("an indirect table within an indirect table"),
-            Self::WrongDirection => f.write_str("a buffer to be read is writable, or the other way round"),
+            Self::WrongDirection => {
+                f.write_str("a buffer is readable where it must be writable, or the other way round")
+            }
             Self::BufferTooLong => f.write_str("a buffer of 4 GiB or more"),
             Self::BufferOutsideMemory { address, len } => {
                 write!(f, "a buffer of {len} bytes at {address:#x}, outside the shared memory")

@@ -70,8 +70,6 @@ pub struct Guest {
 
 /// What the guest and its front-end keep of a ring.
 pub struct Ring {
-    /// Its number, as in messages.
-    pub index: u16,
     pub kick: OwnedFd,
     pub call: OwnedFd,
     /// The next available index.
@@ -83,12 +81,17 @@ pub struct Ring {
 impl Guest {
     /// Connects, without saying anything.
     pub fn connect(path: &Path) -> Self {
-        let socket = UnixStream::connect(path).unwrap();
+        Self::over(UnixStream::connect(path).unwrap())
+    }
+
+    /// The same over a connection that is there.
+    pub fn over(socket: UnixStream) -> Self {
         socket.set_read_timeout(Some(Duration::from_secs(5))).unwrap();
-        let memory = File::from(memfd_create("guest", MemfdFlags::CLOEXEC | MemfdFlags::ALLOW_SEALING).unwrap());
+        let memory =
+            File::from(memfd_create("guest", MemfdFlags::CLOEXEC | MemfdFlags::ALLOW_SEALING).unwrap());
         memory.set_len(MEMORY).unwrap();
         let event = || eventfd(0, EventfdFlags::NONBLOCK | EventfdFlags::CLOEXEC).unwrap();
-        let ring = |index| Ring { index, kick: event(), call: event(), available: 0, used: 0 };
+        let ring = |_| Ring { kick: event(), call: event(), available: 0, used: 0 };
         Self { socket, memory, rings: (0..8).map(ring).collect(), size: 256 }
     }
 
@@ -150,9 +153,11 @@ impl Guest {
     }
 
     pub fn share_memory(&self) {
-        self.ask(SET_MEM_TABLE, &[pair(1, 0).to_vec(), region(GUEST, MEMORY, USER, 0)].concat(), &[
-            self.memory.as_fd()
-        ]);
+        self.ask(
+            SET_MEM_TABLE,
+            &[pair(1, 0).to_vec(), region(GUEST, MEMORY, USER, 0)].concat(),
+            &[self.memory.as_fd()],
+        );
     }
 
     pub fn start_ring(&mut self, ring: u16) {
@@ -160,8 +165,16 @@ impl Guest {
         self.ask(SET_VRING_NUM, &pair(index, size), &[]);
         self.ask(SET_VRING_BASE, &pair(index, self.rings[usize::from(ring)].available.into()), &[]);
         self.ask(SET_VRING_ADDR, &self.address(ring), &[]);
-        self.ask(SET_VRING_CALL, &u64::from(ring).to_le_bytes(), &[self.rings[usize::from(ring)].call.as_fd()]);
-        self.ask(SET_VRING_KICK, &u64::from(ring).to_le_bytes(), &[self.rings[usize::from(ring)].kick.as_fd()]);
+        self.ask(
+            SET_VRING_CALL,
+            &u64::from(ring).to_le_bytes(),
+            &[self.rings[usize::from(ring)].call.as_fd()],
+        );
+        self.ask(
+            SET_VRING_KICK,
+            &u64::from(ring).to_le_bytes(),
+            &[self.rings[usize::from(ring)].kick.as_fd()],
+        );
     }
 
     /// Payload of SET_VRING_ADDR.

@@ -1,0 +1,11 @@
+//! vhost-user ports, tested with a guest that does what it is told, right or wrong.
+#![allow(clippy::unwrap_used, clippy::panic, reason = "these are tests")]
+
+mod guest;
+mod lab;
+mod lies;
+mod messages;
+mod notify;
+mod offload;
+mod rings;
+mod session;
