@@ -52,7 +52,12 @@ pub struct Port {
     pub network: String,
     /// Its name.
     pub name: String,
-    /// The network device.
+    /// What it is made of: `tap`, `packet`, `stream` or `dgram`.
+    #[serde(rename = "type")]
+    pub kind: String,
+    /// Whether frames can pass: its device is up and has a carrier, or a peer is connected.
+    pub link: bool,
+    /// The network device, or the path of the socket.
     pub device: String,
     /// The network namespace of the device: a name, a path or a process id; null: the switch's own.
     pub netns: Option<String>,
@@ -222,14 +227,14 @@ pub fn ports(reports: &[PortReport], plan: &Plan) -> Answer {
 }
 
 fn port(report: &PortReport, plan: &Plan) -> Port {
-    let devices = &plan.devices;
-    let index = devices.binary_search_by_key(&report.id, |(id, _)| *id);
-    let spec = index.ok().map(|index| &devices[index].1);
+    let spec = plan.spec(report.id);
     let counters = &report.counters;
     Port {
         id: report.id.get(),
         network: plan.network_name(report.network).to_owned(),
         name: plan.port_name(report.id).to_owned(),
+        kind: spec.map_or("", PortSpec::kind).to_owned(),
+        link: report.link,
         device: spec.map(|spec| spec.device().into_owned()).unwrap_or_default(),
         netns: spec.and_then(PortSpec::netns).map(ToString::to_string),
         mtu: plan.port_mtu(report.id),

@@ -293,6 +293,8 @@ fn answers_of_every_kind() -> [Answer; 8] {
         id: 1,
         network: "n".into(),
         name: "p".into(),
+        kind: "tap".into(),
+        link: true,
         device: "d".into(),
         netns: None,
         mtu: 1500,

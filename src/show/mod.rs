@@ -37,10 +37,12 @@ fn listed<T, const N: usize>(
     text
 }
 
-const PORTS: [Column; 11] = [
+const PORTS: [Column; 13] = [
     right("id"),
     left("network"),
     left("port"),
+    left("type"),
+    left("link"),
     left("device"),
     left("netns"),
     right("mtu"),
@@ -51,11 +53,13 @@ const PORTS: [Column; 11] = [
     right("tx bytes"),
 ];
 
-fn port(port: &Port) -> [String; 11] {
+fn port(port: &Port) -> [String; 13] {
     [
         port.id.to_string(),
         port.network.clone(),
         port.name.clone(),
+        port.kind.clone(),
+        if port.link { "up" } else { "down" }.to_owned(),
         port.device.clone(),
         port.netns.clone().unwrap_or_else(|| "-".to_owned()),
         port.mtu.to_string(),
