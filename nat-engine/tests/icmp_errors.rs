@@ -35,7 +35,7 @@ fn flows(src: Ipv4Addr) -> [FrameBuilder; 3] {
 }
 
 #[test]
-fn rfc5508_req4_an_error_remote_sends_reaches_the_guest_with_the_packet_it_sent() {
+fn rfc5508_req4_an_error_from_outside_reaches_the_guest_with_the_packet_it_sent() {
     for len in [8, 12, 20, 28, 100] {
         for flow in flows(GUEST) {
             let mut world = World::new();
@@ -62,7 +62,7 @@ fn rfc5508_req4_an_error_remote_sends_reaches_the_guest_with_the_packet_it_sent(
 }
 
 #[test]
-fn rfc5508_req5_an_error_guest_sends_shows_the_outside_address_only() {
+fn rfc5508_req5_an_error_from_inside_shows_the_outside_address_only() {
     let mut world = World::new();
     for flow in flows(GUEST2).into_iter().chain(flows(GUEST)) {
         world.guest_sends(&flow.payload(b"")).unwrap();
