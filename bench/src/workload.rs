@@ -23,7 +23,7 @@ pub enum Workload {
     /// Frames of 64 bytes, check sequence included, from a sender that is faster than any subject: those that the server's
     /// device received, in millions per second.
     Frames,
-    /// ping -f, 5000 echoes: mean round trip in µs.
+    /// Flood ping, 5000 echoes: mean round trip in µs.
     Ping,
     /// Connections opened and closed one after the other: thousands per second.
     Connect,
@@ -131,12 +131,16 @@ fn next_hop(subject: &Subject) -> io::Result<MacAddr> {
     mac.parse().map_err(io::Error::other)
 }
 
+/// `ping -A` sends the next echo when the last is answered, as `ping -f` does, but shows the time of each: the average that ping
+/// itself gives is too coarse.
 fn ping(subject: &Subject) -> io::Result<f64> {
-    let printed = run(&subject.client.netns, &format!("ping -n -q -f -c 5000 {}", subject.server.address))?;
-    // rtt min/avg/max/mdev = 0.003/0.006/0.065/0.002 ms, ipg/ewma 0.010/0.006 ms
-    let average =
-        printed.split_once("mdev = ").and_then(|(_, times)| times.split('/').nth(1)?.parse::<f64>().ok());
-    Ok(average.ok_or_else(|| io::Error::other(format!("ping reports no times: {printed}")))? * 1e3)
+    let printed = run(&subject.client.netns, &format!("ping -n -A -c 5000 {}", subject.server.address))?;
+    let time = |line: &str| line.split_once(" time=")?.1.strip_suffix(" ms")?.parse::<f64>().ok();
+    let times: Vec<f64> = printed.lines().filter_map(time).collect();
+    if times.is_empty() {
+        return Err(io::Error::other(format!("ping reports no times: {printed}")));
+    }
+    Ok(times.iter().sum::<f64>() / times.len() as f64 * 1e3)
 }
 
 /// The client connects and reads; the server accepts and closes; the client sees the end and closes.
