@@ -112,7 +112,7 @@ fn config() -> RuntimeConfig {
     };
     let output = Some(nat_engine::Condition::is(WAN));
     let matches = Match { output, ..Match::default() };
-    config.rules.postrouting.push(NatRule { matches, target: Target::Masquerade });
+    config.rules.postrouting.push(NatRule { matches, target: Target::Masquerade { ports: None } });
     config
 }
 

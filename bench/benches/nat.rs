@@ -33,7 +33,10 @@ fn nat(flows: u32) -> Nat {
         let hosts = Ipv4Cidr::new(Ipv4Addr::from_bits(first), 22);
         NatRule {
             matches: Match { source: hosts.map(Condition::is), ..Match::default() },
-            target: Target::Snat { addresses: Ipv4Addr::from_bits(Ipv4Addr::new(203, 0, 113, 0).to_bits() + n).into(), ports: None },
+            target: Target::Snat {
+                addresses: Ipv4Addr::from_bits(Ipv4Addr::new(203, 0, 113, 0).to_bits() + n).into(),
+                ports: None,
+            },
         }
     };
     let postrouting = (0..flows.div_ceil(HOSTS_PER_ADDRESS * FLOWS_PER_HOST)).map(rule).collect();

@@ -5,7 +5,7 @@
 use std::collections::HashMap;
 use std::net::Ipv4Addr;
 
-use nat_engine::{Condition, Known, Match, Nat, NatConfig, NatPacket, NatRule, RuleSet, Target};
+use nat_engine::{Condition, Known, Match, Nat, NatConfig, NatPacket, NatRule, PortList, RuleSet, Target};
 use packet::{Ipv4Packet, Millis, NetworkId, Protocol, checksum};
 
 const LAN: NetworkId = NetworkId::new(0);
@@ -36,14 +36,17 @@ fn config() -> NatConfig {
     let publish = Match {
         destination: host(PUBLIC),
         protocol: Some(Condition::is(Protocol::TCP)),
-        destination_ports: Some(Condition::is((80, 80))),
+        destination_ports: Some(Condition::is(PortList::port(80))),
         ..Match::default()
     };
     let outwards = Match { output: Some(Condition::is(WAN)), ..Match::default() };
     NatConfig {
         rules: RuleSet {
-            prerouting: vec![NatRule { matches: publish, target: Target::Dnat(GUEST, Some(8080)) }],
-            postrouting: vec![NatRule { matches: outwards, target: Target::Masquerade }],
+            prerouting: vec![NatRule {
+                matches: publish,
+                target: Target::Dnat { addresses: GUEST.into(), ports: Some((8080, 8080)) },
+            }],
+            postrouting: vec![NatRule { matches: outwards, target: Target::Masquerade { ports: None } }],
         },
         flow_limit: LIMIT,
         addresses: vec![Some(Ipv4Addr::new(10, 0, 0, 1)), Some(PUBLIC)],

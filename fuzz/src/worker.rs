@@ -87,7 +87,7 @@ fn config() -> RuntimeConfig {
         ..RuntimeConfig::default()
     };
     let outwards = Match { output: Some(Condition::is(WAN)), ..Match::default() };
-    config.rules.postrouting.push(NatRule { matches: outwards, target: Target::Masquerade });
+    config.rules.postrouting.push(NatRule { matches: outwards, target: Target::Masquerade { ports: None } });
     config
 }
 

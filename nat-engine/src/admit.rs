@@ -190,8 +190,7 @@ impl Nat {
 
     /// The source port as it is; another one only if another flow looks the same from the other side, as when two
     /// published ports lead to one server and a client uses one port for both.
-    fn keep_source(&mut self, original: Tuple, server: SocketAddrV4) -> Option<Source> {
-        let client = original.source();
+    fn keep_source(&mut self, original: Tuple, server: SocketAddrV4, address: Ipv4Addr) -> Option<Source> {
         let ports = match original.protocol() {
             Protocol::TCP | Protocol::UDP | Protocol::ICMP => TRIES,
             _ => 0,

@@ -172,10 +172,13 @@ impl FlowTable {
 
     /// All flows, those of a class in the order of their last use.
     pub(crate) fn iter(&self) -> impl Iterator<Item = &Flow> + '_ {
-        self.lists.iter().flat_map(|list| {
-            let ids = std::iter::successors(list.head, |id| self.places[id.index()].next);
-            ids.map(|id| &self.flows[id])
-        })
+        self.ids().map(|id| &self.flows[id])
+    }
+
+    /// In the order of [`iter`](Self::iter).
+    pub(crate) fn ids(&self) -> impl Iterator<Item = Id> + '_ {
+        let next = |id: &Id| self.places[id.index()].next;
+        self.lists.iter().flat_map(move |list| std::iter::successors(list.head, next))
     }
 
     fn append(&mut self, id: Id, class: TimeoutClass, now: Millis) {

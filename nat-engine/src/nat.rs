@@ -4,7 +4,7 @@ use std::net::Ipv4Addr;
 
 use packet::{DropReason, Fragment, Ipv4Packet, L4, Millis};
 
-use crate::flow::Direction;
+use crate::flow::{Direction, Flow};
 use crate::flow_table::{FlowKey, FlowTable, deadline};
 use crate::fragment::Fragments;
 use crate::icmp;
@@ -112,16 +112,24 @@ impl Nat {
         nat
     }
 
-    /// Replaces rules, timeouts, limit and addresses. Flows that exist keep their translation; rules that stay keep
-    /// their counters.
+    /// Replaces rules, timeouts, limit and addresses. Flows that exist keep their translation, but those to or from one
+    /// of the switch's own addresses that is gone are forgotten; rules that stay keep their counters.
     pub fn reconfigure(&mut self, config: NatConfig) {
         let (old, new) = (&self.config.rules, &config.rules);
         self.prerouting_counters = carry_over(&old.prerouting, &new.prerouting, &self.prerouting_counters);
         self.postrouting_counters =
             carry_over(&old.postrouting, &new.postrouting, &self.postrouting_counters);
         self.ports.republish(&Published { rules: &config.rules, addresses: &config.addresses });
-        self.config = config;
+        let old = std::mem::replace(&mut self.config, config);
         self.reserve();
+        let mut gone = old.addresses;
+        gone.retain(|address| address.is_some() && !self.config.addresses.contains(address));
+        if !gone.is_empty() {
+            self.forget(|flow| {
+                let arrives = |direction| Some(flow.tuple(direction).destination_address());
+                gone.contains(&arrives(Direction::Original)) || gone.contains(&arrives(Direction::Reply))
+            });
+        }
     }
 
     /// Where the flow of this packet is to be found, for [`look_ahead`](Self::look_ahead) and
@@ -206,7 +214,7 @@ impl Nat {
         self.admitted
     }
 
-    /// Flows that timed out.
+    /// Flows that timed out, or that a new configuration has no place for.
     pub const fn expired(&self) -> u64 {
         self.expired
     }
@@ -242,6 +250,11 @@ impl Nat {
             },
             _ => Known::Miss,
         }
+    }
+
+    fn forget(&mut self, which: impl Fn(&Flow) -> bool) {
+        let ids: Vec<Id> = self.flows.ids().filter(|&id| which(self.flows.get(id))).collect();
+        ids.into_iter().for_each(|id| self.expire(id));
     }
 
     fn expire(&mut self, id: Id) {

@@ -68,7 +68,7 @@ fn dnat_without_a_port_keeps_it() {
 #[test]
 fn snat_takes_the_address_that_the_rule_names() {
     let mut config = config();
-    let other = "203.0.113.99".parse().unwrap();
+    let other: std::net::Ipv4Addr = "203.0.113.99".parse().unwrap();
     config.rules.postrouting[0].target = Target::Snat { addresses: other.into(), ports: None };
     let mut world = World::with(config);
     let out = world.guest_sends(&eth().ipv4(GUEST, REMOTE).udp(5000, 53).payload(b"")).unwrap();

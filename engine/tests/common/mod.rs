@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use std::net::Ipv4Addr;
 
 use engine::{DhcpConfig, InterfaceConfig, NetworkConfig, PortConfig, Reach, RuntimeConfig, Worker};
-use nat_engine::{Condition, Match, NatRule, Target};
+use nat_engine::{Condition, Match, NatRule, PortList, Target};
 use packet::{Burst, MacAddr, Millis, NetworkId, Offload, PortId, Protocol};
 
 pub const LAN: NetworkId = NetworkId::new(0);
@@ -77,16 +77,16 @@ pub fn nat_config() -> RuntimeConfig {
             output: Some(Condition::is(WAN)),
             ..Match::default()
         },
-        target: Target::Masquerade,
+        target: Target::Masquerade { ports: None },
     });
     config.rules.prerouting.push(NatRule {
         matches: Match {
             destination: Some(Condition::is("203.0.113.5/32".parse().unwrap())),
             protocol: Some(Condition::is(Protocol::TCP)),
-            destination_ports: Some(Condition::is((8888, 8888))),
+            destination_ports: Some(Condition::is(PortList::port(8888))),
             ..Match::default()
         },
-        target: Target::Dnat(guest_ip(1), Some(8080)),
+        target: Target::Dnat { addresses: guest_ip(1).into(), ports: Some((8080, 8080)) },
     });
     config
 }
