@@ -12,6 +12,7 @@ mod host;
 mod junk;
 mod mtu_offload;
 mod nat;
+mod ports;
 mod process;
 mod route;
 mod switch;

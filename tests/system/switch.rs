@@ -51,8 +51,19 @@ impl Switch {
     /// Ends the switch without warning, as a crash would, and starts it again with the same configuration.
     #[track_caller]
     pub fn kill_and_restart(&mut self) {
+        self.kill();
+        self.restart();
+    }
+
+    /// Ends the switch without warning, as a crash would.
+    pub fn kill(&mut self) {
         self.child.kill().expect("it runs");
         self.child.wait().expect("it is ours");
+    }
+
+    /// Starts the switch again, after it has ended, with the same configuration.
+    #[track_caller]
+    pub fn restart(&mut self) {
         self.child = spawn(&self.host, &self.folder);
         self.wait_until_ready();
     }

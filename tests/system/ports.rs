@@ -1,0 +1,217 @@
+//! Ports of other types than tap, and what mixes of them make.
+
+use std::io::{Read, Write};
+use std::os::unix::net::UnixStream;
+
+use serde_json::Value;
+
+use crate::host::{DEVICE, Host};
+use crate::switch::{self, Folder, Switch, wait_until};
+use crate::traffic::TcpServer;
+
+const BYTES: u64 = 8 << 20;
+
+/// A tap port whose device has the same MAC address after each start.
+fn tap(network: &str, name: &str, host: &Host) -> String {
+    let last = name.as_bytes().first().copied().unwrap_or_default();
+    format!("{}mac = \"02:00:00:00:00:{last:02x}\"\n", switch::tap(network, name, host))
+}
+
+/// The table of a packet port on `device`, which is where the switch is.
+fn packet(network: &str, name: &str, device: &str) -> String {
+    format!("[network.{network}.port.{name}]\ntype = \"packet\"\ndevice = \"{device}\"\n")
+}
+
+/// The table of a stream port.
+fn stream(name: &str, folder: &Folder, role: &str) -> String {
+    let path = folder.path().join("cable.sock");
+    format!(
+        "[network.lan.port.{name}]\ntype = \"stream\"\npath = \"{}\"\nrole = \"{role}\"\n",
+        path.display()
+    )
+}
+
+/// A cable from `guest`'s device to `device` of `host`.
+#[track_caller]
+fn veth(host: &Host, device: &str, guest: &Host) {
+    host.run(&format!("ip link add {device} type veth peer name {DEVICE} netns {guest}"));
+    guest.run(&format!("ip link set {DEVICE} up"));
+}
+
+/// What `show ports` says of the port `name`.
+fn port(switch: &Switch, name: &str) -> Value {
+    let ports = switch.show("ports");
+    let found = ports.as_array().into_iter().flatten().find(|port| port["name"] == name);
+    found.unwrap_or_else(|| panic!("no port {name} in {ports}")).clone()
+}
+
+#[track_caller]
+fn wait_for_link(switch: &Switch, name: &str, up: bool) {
+    wait_until(&format!("the link of {name} is {up}"), || port(switch, name)["link"] == up);
+}
+
+/// `to`, which is 10.0.0.2, answers ping and serves a client in `from`.
+#[track_caller]
+fn reaches(from: &Host, to: &Host) {
+    from.ping("10.0.0.2");
+    TcpServer::listen(to, "10.0.0.2:80").exchange(from, "10.0.0.2:80", BYTES);
+}
+
+#[test]
+fn a_veth_end_and_a_tap_are_on_one_network_and_the_host_between_them_is_silent() {
+    let (host, a, b) = (Host::new(), Host::new(), Host::new());
+    veth(&host, "v0", &a);
+    host.run("ip address add 10.0.0.99/24 dev v0");
+    let config =
+        format!("[network.lan]\nmode = \"internal\"\n{}{}", packet("lan", "a", "v0"), tap("lan", "b", &b));
+    let mut switch = Switch::start_on(&host, &config);
+    a.address("10.0.0.1/24");
+    b.address("10.0.0.2/24");
+    reaches(&a, &b);
+    a.cannot_ping("10.0.0.99");
+    assert_eq!(port(&switch, "a")["type"], "packet");
+    // The kernel sees to it that the host has its device back, whatever happens to the switch.
+    switch.kill();
+    a.ping("10.0.0.99");
+    switch.restart();
+    b.address("10.0.0.2/24");
+    reaches(&a, &b);
+    a.cannot_ping("10.0.0.99");
+}
+
+#[test]
+fn a_packet_port_waits_for_its_device_and_takes_it_up_again() {
+    let (host, b) = (Host::new(), Host::new());
+    let config =
+        format!("[network.lan]\nmode = \"internal\"\n{}{}", packet("lan", "a", "v0"), tap("lan", "b", &b));
+    let switch = Switch::start_on(&host, &config);
+    b.address("10.0.0.2/24");
+    assert_eq!(port(&switch, "a")["link"], false);
+    for _ in 0..2 {
+        let a = Host::new();
+        veth(&host, "v0", &a);
+        a.address("10.0.0.1/24");
+        wait_for_link(&switch, "a", true);
+        reaches(&a, &b);
+        host.run("ip link delete v0");
+        wait_for_link(&switch, "a", false);
+        b.cannot_ping("10.0.0.1");
+    }
+}
+
+#[test]
+fn an_uplink_of_type_packet_leads_outside() {
+    let (host, guest, outside) = (Host::new(), Host::new(), Host::new());
+    veth(&host, "wan0", &outside);
+    let switch = Switch::start_on(
+        &host,
+        &format!(
+            "[network.lan]\nmode = \"nat\"\naddress = \"192.168.7.1/24\"\nuplink = \"wan\"\n\
+             publish = [\"80:192.168.7.10:80\"]\n{}\
+             [uplink.wan]\ntype = \"packet\"\ndevice = \"wan0\"\naddress = \"10.0.0.9/24\"\ngateway = \"10.0.0.2\"\n",
+            tap("lan", "guest", &guest)
+        ),
+    );
+    guest.address("192.168.7.10/24");
+    guest.gateway("192.168.7.1");
+    outside.address("10.0.0.2/24");
+    reaches(&guest, &outside);
+    TcpServer::listen(&guest, "192.168.7.10:80").exchange(&outside, "10.0.0.9:80", BYTES);
+    switch.terminate();
+}
+
+#[test]
+fn a_stream_joins_two_switches_and_is_taken_up_again_after_each_restart() {
+    let (folder, a, b) = (Folder::new(), Host::new(), Host::new());
+    let config = |name: &str, host: &Host, role: &str| {
+        format!(
+            "[network.lan]\nmode = \"internal\"\n{}{}",
+            tap("lan", name, host),
+            stream("cable", &folder, role)
+        )
+    };
+    let mut server = Switch::start(&config("a", &a, "server"));
+    let mut client = Switch::start(&config("b", &b, "client"));
+    wait_for_link(&server, "cable", true);
+    wait_for_link(&client, "cable", true);
+    a.address("10.0.0.1/24");
+    b.address("10.0.0.2/24");
+    reaches(&a, &b);
+    client.kill();
+    wait_for_link(&server, "cable", false);
+    client.restart();
+    wait_for_link(&client, "cable", true);
+    b.address("10.0.0.2/24");
+    reaches(&a, &b);
+    server.kill_and_restart();
+    a.address("10.0.0.1/24");
+    wait_for_link(&client, "cable", true);
+    wait_for_link(&server, "cable", true);
+    reaches(&a, &b);
+}
+
+#[test]
+fn datagrams_join_two_switches() {
+    let (folder, a, b) = (Folder::new(), Host::new(), Host::new());
+    let config = |name: &str, host: &Host, path: &str, peer: &str| {
+        let [path, peer] = [path, peer].map(|name| folder.path().join(name).display().to_string());
+        let lan = tap("lan", name, host);
+        format!(
+            "[network.lan]\nmode = \"internal\"\n{lan}[network.lan.port.cable]\ntype = \"dgram\"\npath = \"{path}\"\npeer = \"{peer}\"\n"
+        )
+    };
+    let one = Switch::start(&config("a", &a, "one", "two"));
+    let mut two = Switch::start(&config("b", &b, "two", "one"));
+    wait_for_link(&one, "cable", true);
+    a.address("10.0.0.1/24");
+    b.address("10.0.0.2/24");
+    reaches(&a, &b);
+    two.kill_and_restart();
+    b.address("10.0.0.2/24");
+    wait_until("the peer is found again", || a.try_run("ping -n -c 1 -W 1 10.0.0.2").is_ok());
+    reaches(&a, &b);
+}
+
+#[test]
+fn a_peer_that_sends_nonsense_loses_its_connection_and_nobody_else_notices() {
+    let (folder, a, b) = (Folder::new(), Host::new(), Host::new());
+    let switch = Switch::start(&format!(
+        "[network.lan]\nmode = \"internal\"\n{}{}{}",
+        tap("lan", "a", &a),
+        tap("lan", "b", &b),
+        stream("cable", &folder, "server")
+    ));
+    a.address("10.0.0.1/24");
+    b.address("10.0.0.2/24");
+    for nonsense in [&[0xff; 64][..], &[0; 64]] {
+        let mut peer = UnixStream::connect(folder.path().join("cable.sock")).expect("the switch listens");
+        peer.write_all(nonsense).expect("the switch reads");
+        assert_eq!(peer.read(&mut [0]).expect("the switch answers nothing"), 0);
+    }
+    let drops = port(&switch, "cable")["drops"].clone();
+    assert_eq!((&drops["frame_too_long"], &drops["frame_too_short"]), (&1.into(), &1.into()), "{drops}");
+    assert!(switch.log().contains("announced a frame of 4294967295 bytes"), "{}", switch.log());
+    reaches(&a, &b);
+}
+
+#[test]
+fn a_guest_that_reads_nothing_holds_up_nobody() {
+    let (folder, a, b) = (Folder::new(), Host::new(), Host::new());
+    let switch = Switch::start(&format!(
+        "[network.lan]\nmode = \"internal\"\n{}{}{}",
+        tap("lan", "a", &a),
+        tap("lan", "b", &b),
+        stream("cable", &folder, "server")
+    ));
+    a.address("10.0.0.1/24");
+    b.address("10.0.0.2/24");
+    let _deaf = UnixStream::connect(folder.path().join("cable.sock")).expect("the switch listens");
+    wait_for_link(&switch, "cable", true);
+    // To nobody: flooded to the deaf peer, too, until its queues are full.
+    a.run("ip neighbour add 10.0.0.77 lladdr 02:00:00:00:00:77 dev eth0");
+    wait_until("the deaf peer's queue is full", || {
+        let _ = a.try_run("ping -n -q -c 200 -i 0.002 -s 1400 -W 1 10.0.0.77");
+        port(&switch, "cable")["drops"]["tx_queue_full"].as_u64() > Some(0)
+    });
+    reaches(&a, &b);
+}
