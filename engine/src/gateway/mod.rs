@@ -18,12 +18,12 @@ mod slow_path;
 
 use std::net::Ipv4Addr;
 
-use nat_engine::{Known, Nat, NatConfig, NatPacket};
+use nat_engine::{FlowKey, Known, Nat, NatConfig, NatPacket};
 use packet::checksum::Delta;
 use packet::wire::{EthernetHeader, FromBytes, Ipv4Header};
 use packet::{
-    Burst, DropReason, EtherType, Frame, Ipv4Cidr, Ipv4Packet, L4, MacAddr, Millis, NetworkId, PuntReason,
-    Verdict,
+    BURST_FRAMES, Burst, DropReason, EtherType, Frame, Ipv4Cidr, Ipv4Packet, L4, MacAddr, Millis, NetworkId,
+    PuntReason, Verdict,
 };
 use switch_core::Bridge;
 
@@ -46,6 +46,10 @@ pub(crate) struct Gateway {
     /// Whether there is any rule at all.
     translates: bool,
     icmp_limit: RateLimit,
+    /// The burst's packets that are to be routed, with their places in the burst. Kept for its allocation.
+    packets: Vec<(usize, Ipv4Packet)>,
+    /// Where the flows of `packets` are to be found.
+    keys: Vec<FlowKey>,
     /// Where the frame before went, in this burst: mostly the next one goes there too.
     last: Option<Adjacency>,
 }
@@ -81,6 +85,8 @@ impl Gateway {
             nat: Nat::new(NatConfig::default(), seed),
             translates: false,
             icmp_limit: RateLimit::new(),
+            packets: Vec::with_capacity(BURST_FRAMES),
+            keys: Vec::with_capacity(BURST_FRAMES),
             last: None,
         }
     }
@@ -137,53 +143,76 @@ impl Gateway {
     }
 
     /// Stage 5. Frames addressed to the switch are routed; of flooded ones it notes which the slow path wants to see.
+    ///
+    /// First all packets are read, so that their flows can be fetched from memory together.
     pub(crate) fn process(&mut self, burst: &mut Burst, bridges: &[Bridge], now: Millis) {
         let input = burst.network();
         let Some(interface) = self.interface(input) else { return };
         let serves_dhcp = interface.dhcp.is_some();
-        self.last = None;
-        burst.for_each(|_, frame| match frame.meta.verdict {
-            Verdict::Local => {
-                let Frame { meta, bytes } = frame;
-                if let Err(verdict) = self.route(Frame { meta, bytes }, input, bridges, now) {
-                    meta.verdict = verdict;
-                }
-            }
+        let mut packets = std::mem::take(&mut self.packets);
+        packets.clear();
+        burst.for_each(|index, frame| match frame.meta.verdict {
+            Verdict::Local => match self.read(&frame, input) {
+                Ok(ip) => packets.push((index, ip)),
+                Err(verdict) => frame.meta.verdict = verdict,
+            },
             Verdict::Flood if frame.meta.dst.is_group() => frame.meta.copy = wanted(&frame, serves_dhcp),
             _ => {}
         });
+        if self.translates {
+            self.keys.clear();
+            self.keys.extend(packets.iter().map(|(_, ip)| self.nat.key(ip)));
+            self.nat.look_ahead(&self.keys);
+        }
+        self.last = None;
+        for (nth, &(index, ip)) in packets.iter().enumerate() {
+            let Frame { meta, bytes } = burst.frame_mut(index);
+            if let Err(verdict) = self.route(Frame { meta, bytes }, ip, nth, input, bridges, now) {
+                burst.metas_mut()[index].verdict = verdict;
+            }
+        }
+        self.packets = packets;
     }
 
-    /// Routes one frame: on return its verdict is `Forward` or `Flood`, or the error says what it is.
+    /// The packet in a frame addressed to the switch, if it may be looked at any further.
+    #[inline]
+    fn read(&self, frame: &Frame<'_>, input: NetworkId) -> Result<Ipv4Packet, Verdict> {
+        match frame.meta.ether_type {
+            _ if usize::from(frame.meta.l3) != EthernetHeader::LEN => Err(DropReason::TaggedForGateway)?,
+            EtherType::IPV4 => {}
+            EtherType::ARP => Err(PuntReason::Arp)?,
+            _ => Err(DropReason::NotForGateway)?,
+        }
+        let ip = Ipv4Packet::parse(&frame.bytes[EthernetHeader::LEN..])?;
+        self.check(input, &ip)?;
+        Ok(ip)
+    }
+
+    /// Routes the frame with the `nth` packet of the burst: on return its verdict is `Forward` or `Flood`, or the error
+    /// says what it is.
+    #[inline]
     fn route(
         &mut self,
         frame: Frame<'_>,
+        ip: Ipv4Packet,
+        nth: usize,
         input: NetworkId,
         bridges: &[Bridge],
         now: Millis,
     ) -> Result<(), Verdict> {
         let Frame { meta, bytes } = frame;
-        match meta.ether_type {
-            _ if usize::from(meta.l3) != EthernetHeader::LEN => Err(DropReason::TaggedForGateway)?,
-            EtherType::IPV4 => {}
-            EtherType::ARP => Err(PuntReason::Arp)?,
-            _ => Err(DropReason::NotForGateway)?,
-        }
-        let packet_len = meta.offload.packet_len(bytes, EthernetHeader::LEN);
+        let packet_len = meta.offload.packet_len(bytes, EthernetHeader::LEN).min(usize::from(ip.total_len));
         let (ethernet, bytes) = bytes.split_at_mut(EthernetHeader::LEN);
-        let ip = Ipv4Packet::parse(bytes)?;
-        self.check(input, &ip)?;
         let l4 = EthernetHeader::LEN + usize::from(ip.header_len);
         let mut packet = NatPacket { bytes, ip, partial_checksum: meta.offload.is_partial_at(l4) };
-        let hop = self.translate(&mut packet, input, now)?;
+        let hop = self.translate(&mut packet, nth, input, now)?;
 
-        let ip = packet.ip;
         meta.network = hop.network;
         meta.routed = true;
         decrement_ttl(packet.bytes);
         let next = self.adjacency(hop, bridges, now);
         let mtu = next.map_or_else(|| self.mtu_of(hop.network), |next| next.mtu);
-        if packet_len.min(usize::from(ip.total_len)) > mtu {
+        if packet_len > mtu {
             Err(if ip.dont_fragment { PuntReason::TooBig } else { PuntReason::Fragment })?;
         }
         let next = next.ok_or(PuntReason::ResolveNeighbour)?;
@@ -223,13 +252,14 @@ impl Gateway {
     fn translate(
         &mut self,
         packet: &mut NatPacket<'_>,
+        nth: usize,
         input: NetworkId,
         now: Millis,
     ) -> Result<Hop, Verdict> {
         if !self.translates {
             return self.route_plainly(packet.ip.dst, input);
         }
-        match self.nat.translate_known(packet, now) {
+        match self.nat.translate_known_at(packet, self.keys[nth], now) {
             Known::Miss => self.admit(packet, input, now),
             // A large ping of a guest to its gateway.
             Known::Drop(DropReason::FragmentWithoutFirst) if self.is_guests_own(packet.ip.dst, input) => {
