@@ -10,4 +10,5 @@ pub mod config;
 pub mod control;
 pub mod demo;
 pub mod driver;
+pub mod rules;
 pub mod show;

@@ -75,6 +75,15 @@ impl DeviceTable {
         })
     }
 
+    /// The device's name, if it is a device and the file says how it is called.
+    pub(super) fn device(&self) -> Option<&Spanned<String>> {
+        match self {
+            Self::Tap(tap) => tap.device.as_ref(),
+            Self::Packet(packet) => packet.device.as_ref(),
+            Self::Stream(_) | Self::Dgram(_) => None,
+        }
+    }
+
     /// The address that the other side is to be given.
     pub(super) fn peer_address(&self) -> Option<&Spanned<Ipv4Cidr>> {
         match self {

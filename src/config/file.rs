@@ -36,6 +36,7 @@ pub(super) struct NetworkTable {
     pub(super) domain: Maybe<String>,
     pub(super) uplink: Maybe<String>,
     pub(super) publish: Maybe<Vec<Spanned<Publish>>>,
+    pub(super) rules: Maybe<Vec<Spanned<String>>>,
     pub(super) mtu: Maybe<u32>,
     pub(super) ageing: Maybe<u32>,
     pub(super) fdb_capacity: Maybe<u32>,
@@ -109,7 +110,6 @@ fn file(document: &DeTable<'_>, mistakes: &mut Vec<Mistake>) -> FileConfig {
 
 fn network(name: Spanned<String>, entries: &DeTable<'_>, mistakes: &mut Vec<Mistake>) -> NetworkTable {
     let mut table = Table::new(name.span(), entries, mistakes);
-    table.not_yet("rules", "this version has `publish`, and masquerades in mode nat; remove the key");
     let ports = table.tables("port");
     let mut network = NetworkTable {
         mode: table.required("mode", "mode = \"nat\"", choice(MODES)),
@@ -122,6 +122,7 @@ fn network(name: Spanned<String>, entries: &DeTable<'_>, mistakes: &mut Vec<Mist
         domain: table.optional("domain", text(value::domain)),
         uplink: table.optional("uplink", text(|name| Ok(name.to_owned()))),
         publish: table.list("publish", text(value::publish)),
+        rules: table.list("rules", text(|line| Ok(line.to_owned()))),
         mtu: table.optional("mtu", mtu),
         ageing: table.optional("ageing", number(10..=1_000_000, "seconds")),
         fdb_capacity: table.optional("fdb-capacity", number(16..=MACS, "addresses")),

@@ -83,7 +83,7 @@ pub struct Mistake {
 }
 
 impl Mistake {
-    pub(super) fn new(span: Range<usize>, message: impl Into<String>, help: impl Into<String>) -> Self {
+    pub(crate) fn new(span: Range<usize>, message: impl Into<String>, help: impl Into<String>) -> Self {
         // Values are quoted in them, and a terminal must not obey them.
         let printable = |text: String| text.replace(char::is_control, "\u{fffd}");
         Self { span, message: printable(message.into()), help: printable(help.into()) }
@@ -91,7 +91,7 @@ impl Mistake {
 }
 
 impl Mistakes {
-    pub(super) fn new(file: &str, text: &str, mut list: Vec<Mistake>) -> Self {
+    pub(crate) fn new(file: &str, text: &str, mut list: Vec<Mistake>) -> Self {
         list.sort_by_key(|mistake| (mistake.span.start, mistake.span.end));
         // The parser may stumble over one thing twice.
         list.dedup();

@@ -11,6 +11,7 @@ mod device;
 mod file;
 mod host;
 mod mistake;
+mod place;
 mod plan;
 mod table;
 mod value;
@@ -24,12 +25,16 @@ use std::net::Ipv4Addr;
 use std::path::Path;
 
 use engine::InterfaceConfig;
+use engine::report::Chain;
 use nat_engine::Timeouts;
 use packet::{MacAddr, Millis, Protocol};
 use tapio::PortSpec;
 
+use crate::rules::Rule;
+
 pub use mistake::{ConfigError, Mistake, Mistakes};
 pub use plan::{Action, Plan};
+pub(crate) use table::suggestion;
 
 /// Where `run` looks for the configuration.
 pub const DEFAULT_PATH: &str = "/etc/tapswitch/tapswitch.toml";
@@ -60,7 +65,7 @@ impl Config {
     pub fn parse(name: &str, text: &str, name_servers: &[Ipv4Addr]) -> Result<Self, Mistakes> {
         let wrong = |mistakes| Mistakes::new(name, text, mistakes);
         let file = file::read(text).map_err(wrong)?;
-        check::check(&file, name_servers).map_err(wrong)
+        check::check(&file, text, name_servers).map_err(wrong)
     }
 
     /// How many networks there are, uplinks not counted.
@@ -81,6 +86,8 @@ struct Network {
     /// `None` in modes internal and bridge, and only there.
     interface: Option<InterfaceConfig>,
     publish: Vec<Publish>,
+    /// `None`: mode nat masquerades.
+    rules: Option<Vec<(Chain, Rule)>>,
     ageing: Millis,
     fdb_capacity: u32,
     ports: Vec<Port>,

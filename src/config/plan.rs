@@ -4,11 +4,12 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::net::Ipv4Addr;
 
 use engine::{NetworkConfig, PortConfig, Reach, RuntimeConfig};
-use nat_engine::{Condition, Match, NatRule, RuleSet, Target};
+use nat_engine::{Condition, Match, NatRule, PortList, Target};
 use packet::{Ipv4Cidr, Millis, NetworkId, PortId};
 use tapio::PortSpec;
 
 use super::{Config, Mode, Network, Port, Publish, Uplink};
+use crate::rules::{self, Interfaces};
 
 /// A configuration with numbers for names.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
@@ -36,6 +37,8 @@ impl Plan {
         let empty = Self::default();
         let mut builder = Builder::new(config, previous.unwrap_or(&empty));
         config.networks.iter().for_each(|network| builder.network(network));
+        config.networks.iter().for_each(|network| builder.publish_rules(network));
+        config.networks.iter().for_each(|network| builder.nat_rules(network));
         config.uplinks.iter().for_each(|uplink| builder.uplink(uplink));
         builder.finish()
     }
@@ -66,6 +69,31 @@ impl Plan {
     pub fn spec(&self, id: PortId) -> Option<&PortSpec> {
         let index = self.devices.binary_search_by_key(&id, |(id, _)| *id).ok()?;
         Some(&self.devices[index].1)
+    }
+
+    /// What the rules of this plan may name.
+    pub fn interfaces(&self) -> Interfaces {
+        let named = self.runtime.networks.iter().filter(|network| !network.name.is_empty());
+        let (uplinks, networks): (Vec<&NetworkConfig>, Vec<&NetworkConfig>) =
+            named.partition(|network| matches!(network.reach, Reach::Uplink(_)));
+        let device = |network: &NetworkConfig| {
+            let port = self.runtime.ports.iter().find(|port| port.network == network.id)?;
+            self.spec(port.id).map(|spec| spec.device().into_owned())
+        };
+        let uplinks: Vec<(&str, String)> = uplinks
+            .iter()
+            .map(|network| (network.name.as_str(), device(network).unwrap_or_default()))
+            .collect();
+        Interfaces::new(
+            networks.iter().map(|network| network.name.as_str()),
+            uplinks.iter().map(|(name, device)| (*name, device.as_str())),
+        )
+    }
+
+    /// The number of a network or uplink.
+    pub fn network_id(&self, name: &str) -> Option<NetworkId> {
+        let mut networks = self.runtime.networks.iter();
+        networks.find(|network| network.name == name && !name.is_empty()).map(|network| network.id)
     }
 
     /// The name of a network or uplink; empty if there is none.
@@ -137,10 +165,8 @@ impl<'a> Builder<'a> {
             isolated: matches!(network.mode, Mode::Nat { isolated: true, .. }),
         });
         network.ports.iter().for_each(|port| self.port(&network.name, port));
-        match (network.mode, &network.interface) {
-            (Mode::Bridge { uplink }, _) => self.port(&network.name, &self.config.uplinks[uplink].port),
-            (Mode::Nat { uplink, .. }, Some(interface)) => self.nat_rules(network, interface.address, uplink),
-            _ => {}
+        if let Mode::Bridge { uplink } = network.mode {
+            self.port(&network.name, &self.config.uplinks[uplink].port);
         }
     }
 
@@ -172,15 +198,26 @@ impl<'a> Builder<'a> {
         });
     }
 
-    fn nat_rules(&mut self, network: &Network, subnet: Ipv4Cidr, uplink: usize) {
-        let output = self.network_id(&self.config.uplinks[uplink].port.name);
-        let outside = self.config.uplinks[uplink].interface.as_ref();
-        let rules: &mut RuleSet = &mut self.plan.runtime.rules;
-        if let Some(outside) = outside {
-            let publish = |publish: &Publish| publish_rule(outside.address.address(), publish);
-            rules.prerouting.extend(network.publish.iter().map(publish));
+    /// What the file's `publish` says goes before any rule.
+    fn publish_rules(&mut self, network: &Network) {
+        let Mode::Nat { uplink, .. } = network.mode else { return };
+        let Some(outside) = &self.config.uplinks[uplink].interface else { return };
+        let publish = |publish: &Publish| publish_rule(outside.address.address(), publish);
+        self.plan.runtime.rules.prerouting.extend(network.publish.iter().map(publish));
+    }
+
+    fn nat_rules(&mut self, network: &Network) {
+        let (Mode::Nat { uplink, .. }, Some(interface)) = (network.mode, &network.interface) else { return };
+        let Some(lines) = &network.rules else {
+            let output = self.network_id(&self.config.uplinks[uplink].port.name);
+            self.plan.runtime.rules.postrouting.extend(masquerade_rules(interface.address, output));
+            return;
+        };
+        for (chain, rule) in lines {
+            let id = |name: &str| self.network_ids.get(name).copied().map(NetworkId::new);
+            let rule = rule.bind(id).expect("the names of a checked rule exist");
+            rules::of_chain(&mut self.plan.runtime.rules, *chain).push(rule);
         }
-        rules.postrouting.extend(masquerade_rules(subnet, output));
     }
 
     /// Numbers are ascending, and networks have no gaps.
@@ -258,10 +295,10 @@ fn publish_rule(outside: Ipv4Addr, publish: &Publish) -> NatRule {
         matches: Match {
             destination: host(outside).map(Condition::is),
             protocol: Some(Condition::is(publish.protocol)),
-            destination_ports: Some(Condition::is((publish.outside_port, publish.outside_port))),
+            destination_ports: Some(Condition::is(PortList::port(publish.outside_port))),
             ..Match::default()
         },
-        target: Target::Dnat(address, Some(port)),
+        target: Target::Dnat { addresses: address.into(), ports: Some((port, port)) },
     }
 }
 
@@ -280,7 +317,7 @@ fn masquerade_rules(subnet: Ipv4Cidr, output: NetworkId) -> [NatRule; 3] {
     [
         rule(Ipv4Cidr::new(Ipv4Addr::new(224, 0, 0, 0), 24).map(Condition::is), Target::Accept),
         rule(host(Ipv4Addr::BROADCAST).map(Condition::is), Target::Accept),
-        rule(inside.map(Condition::not), Target::Masquerade),
+        rule(inside.map(Condition::not), Target::Masquerade { ports: None }),
     ]
 }
 

@@ -133,14 +133,6 @@ impl<'d, 'm> Table<'d, 'm> {
         self.keep(value.span(), table.ok_or_else(wrong)).map(Spanned::into_inner)
     }
 
-    /// A key that a later version has: `why` says what this one has instead.
-    pub(super) fn not_yet(&mut self, key: &'static str, why: &str) {
-        if let Some((name, _)) = self.entries.get_key_value(key) {
-            self.asked.push(key);
-            self.mistakes.push(Mistake::new(name.span(), format!("`{key}` is not supported yet"), why));
-        }
-    }
-
     /// Every key that nobody asked for is a mistake.
     pub(super) fn finish(self) {
         for name in self.entries.keys() {
@@ -217,7 +209,7 @@ pub(super) fn kind(value: &DeValue<'_>) -> &'static str {
 }
 
 /// The one of `names` that is nearest to `wrong`, or all of them where none is near.
-pub(super) fn suggestion(wrong: &str, names: &[&str]) -> String {
+pub(crate) fn suggestion(wrong: &str, names: &[&str]) -> String {
     let near = |name: &&&str| edit_distance(wrong, name);
     match names.iter().min_by_key(near) {
         Some(name) if edit_distance(wrong, name) <= name.len().div_ceil(3) => format!("write `{name}`"),

@@ -20,7 +20,7 @@ use std::sync::mpsc::SyncSender;
 
 use serde::{Deserialize, Serialize};
 
-use crate::config::ConfigError;
+use crate::config::{ConfigError, Mistakes};
 
 pub use client::{ClientError, request};
 pub use report::Answer;
@@ -30,7 +30,7 @@ pub use server::Server;
 pub const DEFAULT_PATH: &str = "/run/tapswitch/control.sock";
 
 /// What a client asks for.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 #[serde(tag = "request", rename_all = "kebab-case", deny_unknown_fields)]
 pub enum Request {
     /// Tell about the state.
@@ -43,6 +43,11 @@ pub enum Request {
     },
     /// Read the configuration again, and become what it says.
     Reload,
+    /// Add or delete a NAT rule, until the next reload.
+    Nat {
+        /// `-A`, `-I` or `-D`, as iptables' nat table has it.
+        line: String,
+    },
 }
 
 /// The parts of the state.
@@ -90,7 +95,9 @@ pub enum RequestError {
     NoAnswer,
     /// The configuration to reload has mistakes; nothing changed.
     WrongConfig(ConfigError),
-    /// The configuration could not be brought about.
+    /// The rule has a mistake; nothing changed.
+    WrongRule(Mistakes),
+    /// What was asked for could not be brought about.
     Failed(Box<dyn Error + Send + Sync>),
 }
 
@@ -99,7 +106,7 @@ impl RequestError {
     pub fn kind(&self) -> ErrorKind {
         match self {
             Self::Malformed(_) | Self::TooLong | Self::TooSlow => ErrorKind::Request,
-            Self::WrongConfig(_) => ErrorKind::Config,
+            Self::WrongConfig(_) | Self::WrongRule(_) => ErrorKind::Config,
             Self::NoAnswer | Self::Failed(_) => ErrorKind::Failed,
         }
     }
@@ -118,6 +125,7 @@ impl fmt::Display for RequestError {
             Self::WrongConfig(error) => {
                 write!(f, "nothing changed, the configuration is wrong:\n{}", error.render(false))
             }
+            Self::WrongRule(mistakes) => f.write_str(&mistakes.render(false)),
             Self::Failed(error) => write!(f, "{error}"),
         }
     }
@@ -131,7 +139,7 @@ impl Error for RequestError {}
 pub enum ErrorKind {
     /// The request makes no sense.
     Request,
-    /// The configuration has mistakes.
+    /// The configuration, or the rule, has mistakes.
     Config,
     /// The switch could not do it.
     Failed,

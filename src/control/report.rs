@@ -5,12 +5,13 @@
 use std::collections::BTreeMap;
 
 use engine::report::{Chain, FdbReport, FlowReport, LeaseReport, PortReport, RuleReport, StatsReport};
-use nat_engine::{Condition, Match, NatRule, Target};
+use nat_engine::{Condition, Match, NatRule};
 use packet::{DropCounters, DropReason, Ipv4Cidr, NetworkId};
 use serde::{Deserialize, Serialize};
 use tapio::PortSpec;
 
 use crate::config::{Action, Plan};
+use crate::rules;
 
 /// What the switch answers.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
@@ -32,6 +33,8 @@ pub enum Answer {
     Stats(Stats),
     /// To `reload`.
     Reloaded(Reloaded),
+    /// To `nat`.
+    RuleChanged(RuleChanged),
 }
 
 /// A table that may be shown in part.
@@ -133,9 +136,9 @@ pub struct Rule {
     pub packets: u64,
     /// Their bytes.
     pub bytes: u64,
-    /// `ACCEPT`, `MASQUERADE`, `SNAT` or `DNAT`.
+    /// The target, such as `MASQUERADE`.
     pub target: String,
-    /// The new address, and the new port if there is one.
+    /// What it translates to: addresses, ports, or both with a colon between them.
     pub to: Option<String>,
     /// The protocol.
     pub protocol: Option<String>,
@@ -153,6 +156,10 @@ pub struct Rule {
     pub source_ports: Option<String>,
     /// Destination ports.
     pub destination_ports: Option<String>,
+    /// What people say about it.
+    pub comment: Option<String>,
+    /// The rule as it can be written into the configuration.
+    pub line: String,
 }
 
 /// A DHCP lease.
@@ -221,6 +228,17 @@ pub struct Reloaded {
     pub reconfigured: u64,
 }
 
+/// What a line about a NAT rule did.
+#[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
+pub struct RuleChanged {
+    /// `PREROUTING` or `POSTROUTING`.
+    pub chain: String,
+    /// The number that the rule has, or had.
+    pub number: u64,
+    /// Whether the rule came; else it went.
+    pub added: bool,
+}
+
 /// To `show ports`.
 pub fn ports(reports: &[PortReport], plan: &Plan) -> Answer {
     Answer::Ports(reports.iter().map(|report| port(report, plan)).collect())
@@ -287,44 +305,37 @@ pub fn flows(reports: &[FlowReport], total: u64) -> Answer {
 /// To `show nat`: the rules of `plan`, with the counters of `reports` where there are any.
 pub fn nat(reports: &[RuleReport], plan: &Plan) -> Answer {
     let rules = &plan.runtime.rules;
-    let chains = [
-        (Chain::Prerouting, "PREROUTING", &rules.prerouting),
-        (Chain::Postrouting, "POSTROUTING", &rules.postrouting),
-    ];
+    let chains = [(Chain::Prerouting, &rules.prerouting), (Chain::Postrouting, &rules.postrouting)];
     let counters: BTreeMap<(bool, usize), &RuleReport> =
         reports.iter().map(|report| ((report.chain == Chain::Prerouting, report.index), report)).collect();
     let mut answer = Vec::new();
-    for (chain, name, rules) in chains {
+    for (chain, rules) in chains {
         for (index, rule) in rules.iter().enumerate() {
             let counter = counters.get(&(chain == Chain::Prerouting, index));
             let (packets, bytes) = counter.map_or((0, 0), |counter| (counter.packets, counter.bytes));
-            answer.push(Rule { chain: name.to_owned(), packets, bytes, ..conditions(rule, plan) });
+            answer.push(Rule { packets, bytes, ..conditions(chain, rule, plan) });
         }
     }
     Answer::Nat(answer)
 }
 
-fn conditions(rule: &NatRule, plan: &Plan) -> Rule {
-    let (target, to) = match rule.target {
-        Target::Accept => ("ACCEPT", None),
-        Target::Masquerade => ("MASQUERADE", None),
-        Target::Snat(address) => ("SNAT", Some(address.to_string())),
-        Target::Dnat(address, None) => ("DNAT", Some(address.to_string())),
-        Target::Dnat(address, Some(port)) => ("DNAT", Some(format!("{address}:{port}"))),
-    };
+fn conditions(chain: Chain, rule: &NatRule, plan: &Plan) -> Rule {
     let network = |id: &NetworkId| plan.network_name(*id).to_owned();
-    let Match { input, output, source, destination, protocol, source_ports, destination_ports } =
+    let Match { input, output, source, destination, protocol, source_ports, destination_ports, comment } =
         &rule.matches;
     Rule {
-        target: target.to_owned(),
-        to,
+        chain: rules::chain_name(chain).to_owned(),
+        target: rules::target_name(&rule.target).to_owned(),
+        to: rules::translation(&rule.target),
         protocol: condition(protocol, ToString::to_string),
         input: condition(input, network),
         output: condition(output, network),
         source: condition(source, cidr),
         destination: condition(destination, cidr),
-        source_ports: condition(source_ports, port_range),
-        destination_ports: condition(destination_ports, port_range),
+        source_ports: condition(source_ports, rules::port_list),
+        destination_ports: condition(destination_ports, rules::port_list),
+        comment: comment.clone(),
+        line: format!("-A {} {}", rules::chain_name(chain), rules::Rule::of(rule, |id| network(&id))),
         ..Rule::default()
     }
 }
@@ -337,10 +348,6 @@ fn condition<T>(condition: &Option<Condition<T>>, text: impl Fn(&T) -> String) -
 
 fn cidr(cidr: &Ipv4Cidr) -> String {
     if cidr.prefix_len() == 32 { cidr.address().to_string() } else { cidr.to_string() }
-}
-
-fn port_range(&(first, last): &(u16, u16)) -> String {
-    if first == last { first.to_string() } else { format!("{first}:{last}") }
 }
 
 /// To `show leases`: at most `limit` of `reports`.
@@ -411,4 +418,13 @@ pub fn reloaded(actions: &[Action]) -> Answer {
         }
     }
     Answer::Reloaded(answer)
+}
+
+/// To `nat`: what `line` did to the rule with this number.
+pub fn rule_changed(line: &rules::Line, number: usize) -> Answer {
+    Answer::RuleChanged(RuleChanged {
+        chain: rules::chain_name(line.chain).to_owned(),
+        number: number as u64,
+        added: line.edit.adds(),
+    })
 }

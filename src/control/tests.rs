@@ -12,7 +12,7 @@ use std::{fs, thread};
 
 use mio::{Events, Poll, Token, Waker};
 
-use super::report::{Drop, FdbEntry, Flow, Lease, Listed, Port, Reloaded, Rule, Stats, Tuple};
+use super::report::{Drop, FdbEntry, Flow, Lease, Listed, Port, Reloaded, Rule, RuleChanged, Stats, Tuple};
 use super::server::CLIENT_TIME;
 use super::*;
 
@@ -84,6 +84,11 @@ fn respond(request: Request) -> Response {
             Ok(Answer::Leases(Listed { total: 7, entries }))
         }
         Request::Show { .. } => Err(RequestError::Failed("not in this test".into())),
+        Request::Nat { line } => Err(RequestError::WrongRule(Mistakes::new(
+            "rule",
+            &line,
+            vec![crate::config::Mistake::new(0..1, "not in this test", "")],
+        ))),
         Request::Reload => Err(RequestError::WrongConfig(
             crate::config::Config::parse("t", "x = 1", &[]).unwrap_err().into(),
         )),
@@ -135,6 +140,9 @@ fn errors_say_what_is_wrong_and_whose_fault_it_is() {
     assert_eq!(seen[0]["kind"], "config");
     assert!(seen[0]["error"].as_str().unwrap().contains("unknown key `x`\n --> t:1:1"));
     assert_eq!(seen[1], serde_json::json!({"error": "not in this test", "kind": "failed"}));
+    let seen = answers(&lab, b"{\"request\":\"nat\",\"line\":\"-X\"}\n");
+    assert_eq!(seen[0]["kind"], "config");
+    assert!(seen[0]["error"].as_str().unwrap().contains("--> rule:1:1"));
     let refused = request(&lab.path(), Request::Reload);
     assert!(matches!(refused, Err(ClientError::Refused { kind: ErrorKind::Config, .. })));
 }
@@ -280,7 +288,7 @@ fn a_socket_that_took_its_place_is_not_removed() {
 }
 
 /// One of each kind, with no list empty.
-fn answers_of_every_kind() -> [Answer; 8] {
+fn answers_of_every_kind() -> [Answer; 9] {
     let tuple = Tuple { source: "a:1".into(), destination: "b:2".into(), packets: 1, bytes: 2 };
     let flow = Flow {
         protocol: "tcp".into(),
@@ -332,6 +340,7 @@ fn answers_of_every_kind() -> [Answer; 8] {
         Answer::Drops(vec![drop]),
         Answer::Stats(Stats { frames: 1, ..Stats::default() }),
         Answer::Reloaded(Reloaded { opened: 1, closed: 2, reconfigured: 3 }),
+        Answer::RuleChanged(RuleChanged { chain: "PREROUTING".into(), number: 1, added: true }),
     ]
 }
 

@@ -5,8 +5,9 @@ use std::sync::mpsc::Receiver;
 use tracing::info;
 
 use super::Driver;
-use crate::config::{Action, Config, Plan};
+use crate::config::{Action, Config, Mistakes, Plan};
 use crate::control::{Command, Request, RequestError, What, report};
+use crate::rules;
 
 impl Driver {
     /// Answers all requests that wait, between two bursts.
@@ -15,6 +16,7 @@ impl Driver {
             let response = match request {
                 Request::Show { what, limit } => Ok(self.show(what, limit)),
                 Request::Reload => self.reload().map(|actions| report::reloaded(&actions)),
+                Request::Nat { line } => self.change_rules(&line),
             };
             // Whoever asked may have gone.
             let _ = reply.try_send(response);
@@ -29,6 +31,20 @@ impl Driver {
         self.apply(plan).map_err(|error| RequestError::Failed(Box::new(error)))?;
         info!(changes = actions.len(), "configuration reloaded");
         Ok(actions)
+    }
+
+    /// Adds or deletes a NAT rule of the running configuration. The file stays as it is.
+    fn change_rules(&mut self, text: &str) -> Result<report::Answer, RequestError> {
+        let wrong = |mistake| RequestError::WrongRule(Mistakes::new("rule", text, vec![mistake]));
+        let line = rules::parse(text, &self.plan.interfaces()).map_err(wrong)?;
+        let mut runtime = self.plan.runtime.clone();
+        let number = line
+            .apply(&mut runtime.rules, |name| self.plan.network_id(name))
+            .map_err(|error| RequestError::Failed(Box::new(error)))?;
+        self.plan.runtime.rules = runtime.rules.clone();
+        self.worker.install(runtime);
+        info!(%line, "NAT rule changed");
+        Ok(report::rule_changed(&line, number))
     }
 
     fn show(&self, what: What, limit: usize) -> report::Answer {

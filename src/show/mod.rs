@@ -4,7 +4,9 @@ mod nat;
 mod table;
 
 use crate::control::Answer;
-use crate::control::report::{Drop, FdbEntry, Flow, Lease, Listed, Port, Reloaded, Stats, Tuple};
+use crate::control::report::{
+    Drop, FdbEntry, Flow, Lease, Listed, Port, Reloaded, RuleChanged, Stats, Tuple,
+};
 
 use self::table::{Column, left, right, table};
 
@@ -20,6 +22,7 @@ pub fn text(answer: &Answer) -> String {
         Answer::Drops(drops) => table(DROPS, drops.iter().map(drop_row)),
         Answer::Stats(stats) => stats_text(stats),
         Answer::Reloaded(reloaded) => reloaded_text(reloaded),
+        Answer::RuleChanged(changed) => rule_changed_text(changed),
     }
 }
 
@@ -151,6 +154,12 @@ fn stats_text(stats: &Stats) -> String {
 fn reloaded_text(reloaded: &Reloaded) -> String {
     let Reloaded { opened, closed, reconfigured } = reloaded;
     format!("reloaded: {opened} ports opened, {closed} closed, {reconfigured} changed\n")
+}
+
+fn rule_changed_text(changed: &RuleChanged) -> String {
+    let RuleChanged { chain, number, added } = changed;
+    let what = if *added { "added as" } else { "deleted:" };
+    format!("{what} rule {number} of {chain}, until the next reload of the configuration file\n")
 }
 
 /// A span with its two largest units: `2h 4m`.

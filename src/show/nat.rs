@@ -32,18 +32,28 @@ fn line(rule: &Rule) -> String {
         hanging(&rule.destination),
     );
     let protocol = protocol(rule);
-    let ports = [("spt", &rule.source_ports), ("dpt", &rule.destination_ports)];
-    for (name, ports) in ports.iter().filter_map(|(name, ports)| Some((name, ports.as_ref()?))) {
+    let ports = [("s", &rule.source_ports), ("d", &rule.destination_ports)];
+    for (side, ports) in ports.iter().filter_map(|(side, ports)| Some((side, ports.as_ref()?))) {
+        let name = format!("{side}pt");
         // Writing to a string can't fail.
-        let _ = match (ports.strip_prefix('!'), ports.contains(':')) {
-            (Some(ports), true) => write!(line, " {protocol} {name}s:!{ports}"),
-            (Some(ports), false) => write!(line, " {protocol} {name}:!{ports}"),
-            (None, true) => write!(line, " {protocol} {name}s:{ports}"),
-            (None, false) => write!(line, " {protocol} {name}:{ports}"),
+        let _ = match (ports.strip_prefix('!'), ports) {
+            (None, ports) if ports.contains(',') => write!(line, " multiport {side}ports {ports}"),
+            (Some(ports), _) if ports.contains(',') => write!(line, " multiport {side}ports !{ports}"),
+            (None, ports) if ports.contains(':') => write!(line, " {protocol} {name}s:{ports}"),
+            (Some(ports), _) if ports.contains(':') => write!(line, " {protocol} {name}s:!{ports}"),
+            (None, ports) => write!(line, " {protocol} {name}:{ports}"),
+            (Some(ports), _) => write!(line, " {protocol} {name}:!{ports}"),
         };
     }
+    if let Some(comment) = &rule.comment {
+        line += &format!(" /* {comment} */");
+    }
     if let Some(to) = &rule.to {
-        line += &format!(" to:{to}");
+        line += &match rule.target.as_str() {
+            "MASQUERADE" => format!(" masq ports: {to}"),
+            "REDIRECT" => format!(" redir ports {to}"),
+            _ => format!(" to:{to}"),
+        };
     }
     line.truncate(line.trim_end().len());
     line

@@ -1,5 +1,5 @@
 use super::*;
-use crate::control::report::Rule;
+use crate::control::report::{Rule, RuleChanged};
 
 fn rules() -> Vec<Rule> {
     let masquerade = Rule {
@@ -81,6 +81,7 @@ fn every_answer_with_nothing_in_it_has_a_text() {
         Answer::Drops(Vec::new()),
         Answer::Stats(Stats::default()),
         Answer::Reloaded(Reloaded::default()),
+        Answer::RuleChanged(RuleChanged::default()),
     ];
     for answer in answers {
         assert!(text(&answer).ends_with('\n'), "{answer:?}");

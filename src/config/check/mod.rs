@@ -2,6 +2,7 @@
 
 mod device;
 mod interface;
+mod rules;
 mod shared;
 
 use std::net::Ipv4Addr;
@@ -15,14 +16,21 @@ use super::file::{FileConfig, Maybe, ModeName, NetworkTable, PortTable, UplinkTa
 use super::mistake::Mistake;
 use super::table::suggestion;
 use super::{Config, Mode, Network, Port, Uplink};
+use crate::rules::Interfaces;
 
-/// Checks what concerns more than one value. `name_servers` are offered where a network names none.
-pub(super) fn check(file: &FileConfig, name_servers: &[Ipv4Addr]) -> Result<Config, Vec<Mistake>> {
-    let mut check = Check { file, name_servers, mistakes: Vec::new() };
+/// Checks what concerns more than one value of `text`, which `file` was read from. `name_servers` are offered where a network names none.
+pub(super) fn check(
+    file: &FileConfig,
+    text: &str,
+    name_servers: &[Ipv4Addr],
+) -> Result<Config, Vec<Mistake>> {
+    let mut check =
+        Check { file, text, interfaces: rules::interfaces(file), name_servers, mistakes: Vec::new() };
     check.numbers()?;
     let networks = file.networks.iter().filter_map(|table| check.network(table)).collect();
     let uplinks = file.uplinks.iter().filter_map(|table| check.uplink(table)).collect();
     check.shared();
+    check.number_of_rules();
     let Check { mistakes, .. } = check;
     let config =
         Config { networks, uplinks, timeouts: file.engine.timeouts, flow_limit: file.engine.flow_limit };
@@ -32,6 +40,9 @@ pub(super) fn check(file: &FileConfig, name_servers: &[Ipv4Addr]) -> Result<Conf
 
 struct Check<'a> {
     file: &'a FileConfig,
+    text: &'a str,
+    /// What rules may name.
+    interfaces: Interfaces,
     name_servers: &'a [Ipv4Addr],
     mistakes: Vec<Mistake>,
 }
@@ -58,6 +69,7 @@ impl Check<'_> {
             mode,
             interface,
             publish: table.publish.iter().flat_map(|list| list.get_ref()).map(|p| *p.get_ref()).collect(),
+            rules: self.rules(table, mode),
             ageing: Millis::from_secs(setting(&table.ageing, DEFAULT_AGEING).into()),
             fdb_capacity: setting(&table.fdb_capacity, DEFAULT_FDB_CAPACITY),
             ports: table.ports.iter().filter_map(|port| self.port(port, mtu(&table.mtu))).collect(),

@@ -3,7 +3,7 @@
 use std::net::Ipv4Addr;
 
 use engine::Reach;
-use nat_engine::{Match, Target};
+use nat_engine::{Condition, Match, PortList, Target};
 use packet::{NetworkId, PortId};
 use tapio::{DgramConfig, Netns, PacketConfig, PortSpec, Role, StreamConfig, TapConfig};
 
@@ -68,7 +68,7 @@ fn nat_without_rules_masquerades_but_leaves_groups_and_broadcasts_alone() {
         ]
     );
     let targets: Vec<&Target> = plan.runtime.rules.postrouting.iter().map(|rule| &rule.target).collect();
-    assert_eq!(targets, [&Target::Accept, &Target::Accept, &Target::Masquerade]);
+    assert_eq!(targets, [&Target::Accept, &Target::Accept, &Target::Masquerade { ports: None }]);
 }
 
 fn describe(matches: &Match) -> String {
@@ -82,9 +82,10 @@ fn describe(matches: &Match) -> String {
 fn a_published_port_of_the_uplink_leads_inside() {
     let plan = plan(&BASE.replace("'wan'\n", "'wan'\npublish = ['53:192.168.122.7:5353/udp']\n"));
     let [rule] = plan.runtime.rules.prerouting.as_slice() else { panic!("{:?}", plan.runtime.rules) };
-    assert_eq!(rule.target, Target::Dnat(Ipv4Addr::new(192, 168, 122, 7), Some(5353)));
+    let to = Ipv4Addr::new(192, 168, 122, 7).into();
+    assert_eq!(rule.target, Target::Dnat { addresses: to, ports: Some((5353, 5353)) });
     assert_eq!(rule.matches.destination.unwrap().value.to_string(), "10.0.0.2/32");
-    assert_eq!(rule.matches.destination_ports.unwrap().value, (53, 53));
+    assert_eq!(rule.matches.destination_ports, Some(Condition::is(PortList::port(53))));
     assert_eq!(rule.matches.protocol.unwrap().value.to_string(), "udp");
     assert_eq!(rule.matches.input, None);
 }
