@@ -2,7 +2,7 @@
 
 use std::net::Ipv4Addr;
 
-use nat_engine::{RuleSet, Timeouts};
+use nat_engine::{NatSettings, RuleSet, Timeouts};
 use packet::{Ipv4Cidr, MacAddr, Millis, NetworkId, PortId};
 
 /// A snapshot. Numbers, not names, connect its parts.
@@ -14,6 +14,8 @@ pub struct RuntimeConfig {
     pub ports: Vec<PortConfig>,
     /// NAT rules, in order.
     pub rules: RuleSet,
+    /// How NAT maps, filters and limits.
+    pub nat: NatSettings,
     /// Idle times of flows.
     pub timeouts: Timeouts,
     /// Flows at most; a new one beyond that is refused.
@@ -50,6 +52,17 @@ pub enum Reach {
     Translated(NetworkId),
     /// This network is an uplink: the next hop for everything that is on no network, if there is one.
     Uplink(Option<Ipv4Addr>),
+}
+
+impl Reach {
+    /// The uplink that a network uses.
+    pub const fn uplink(self) -> Option<NetworkId> {
+        match self {
+            Self::Routed(uplink) => uplink,
+            Self::Translated(uplink) => Some(uplink),
+            Self::Closed | Self::Uplink(_) => None,
+        }
+    }
 }
 
 /// The switch's own address on a network.

@@ -159,6 +159,52 @@ fn a_guest_reaches_a_published_port_of_its_neighbour_and_the_reply_comes_back() 
 }
 
 #[test]
+fn the_switch_answers_arp_for_the_addresses_of_a_pool_on_the_uplink_only() {
+    let first = Ipv4Addr::new(203, 0, 113, 16);
+    let mut config = nat_config();
+    config.rules.postrouting[0].target = nat_engine::Target::Snat {
+        addresses: nat_engine::AddressRange { first, last: Ipv4Addr::new(203, 0, 113, 19) },
+        ports: None,
+    };
+    let mut bench = Bench::new(config);
+    let ask = |address| arp_request(OUTSIDE_MAC, OUTSIDE, address);
+    let (port, reply) = only(bench.send(UPLINK, &[ask(Ipv4Addr::new(203, 0, 113, 17))]));
+    assert_eq!(
+        (port, &reply[..6], &reply[28..32]),
+        (UPLINK, &OUTSIDE_MAC.octets()[..], &[203, 0, 113, 17][..])
+    );
+    assert!(bench.send(UPLINK, &[ask(Ipv4Addr::new(203, 0, 113, 20))]).is_empty());
+    let from_inside = arp_request(guest_mac(0), guest_ip(0), first);
+    assert!(bench.send(0, &[from_inside]).values().flatten().all(|frame| frame[..6] == [0xff; 6]));
+}
+
+#[test]
+fn who_was_sent_to_comes_in_by_the_mapping_from_any_port() {
+    let mut bench = Bench::nat();
+    bench.send(0, &[from_guest(0).ipv4(guest_ip(0), FAR).udp(5000, 7).payload(b"")]);
+    let (port, inward) =
+        only(bench.send(UPLINK, &[from_outside().ipv4(FAR, WAN_IP).udp(99, 5000).payload(b"")]));
+    assert_eq!((port, ip_of(&inward).dst), (0, guest_ip(0)));
+    let stranger = from_outside().ipv4(OUTSIDE, WAN_IP).udp(99, 5000).payload(b"");
+    assert!(bench.send(UPLINK, &[stranger]).is_empty());
+    assert_eq!(bench.drops(UPLINK), [("nat_unsolicited", 1)]);
+}
+
+#[test]
+fn a_redirected_connection_ends_at_the_switch() {
+    let mut config = nat_config();
+    config.rules.prerouting[0].target = nat_engine::Target::Redirect { ports: None };
+    config.rules.prerouting[0].matches.destination = None;
+    config.rules.prerouting[0].matches.input = Some(nat_engine::Condition::is(LAN));
+    let mut bench = Bench::nat();
+    bench.worker.install(config);
+    bench.send(0, &[arp_request(guest_mac(0), guest_ip(0), LAN_IP)]);
+    let (port, told) =
+        only(bench.send(0, &[from_guest(0).ipv4(guest_ip(0), FAR).tcp(5000, 8888, 2).payload(b"")]));
+    assert_eq!((port, icmp_of(&told)), (0, (3, 3)));
+}
+
+#[test]
 fn what_nobody_asked_for_does_not_come_in() {
     let mut bench = Bench::nat();
     let udp = |dst| from_outside().ipv4(FAR, dst).udp(53, 5000).payload(b"x");

@@ -10,23 +10,26 @@ use std::net::{Ipv4Addr, SocketAddrV4};
 use packet::{DropReason, L4, Millis, NetworkId, Protocol};
 
 use crate::flow::{Direction, Flow};
+use crate::flow_table::FlowMappings;
 use crate::mapping::MappingKey;
-use crate::nat::Nat;
+use crate::nat::{Nat, contact_of};
 use crate::port_pool::{PortLease, Published, Wanted};
 use crate::rule::{Candidate, NatRule, Target, netmap, pick_port};
 use crate::slab::Id;
 use crate::tcp::TcpState;
-use crate::{NatPacket, PortRange, Tuple};
+use crate::{Behaviour, NatPacket, PortRange, Tuple};
 
 /// Where a flow's first packet is to go after PREROUTING. To be handed on to [`Nat::admit_new`].
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Destination {
     /// The address to route by.
     pub address: Ipv4Addr,
-    /// Whether that is a rule's doing.
+    /// Whether that is a rule's doing, or a mapping's that lets the packet in.
     pub translated: bool,
-    /// The port to send to, for protocols that have ports, if a rule changes it.
+    /// The port to send to, for protocols that have ports, if a rule or mapping changes it.
     port: Option<u16>,
+    /// Whether a mapping decided, not a rule.
+    mapped: bool,
     /// The deciding rule's place in the chain.
     rule: Option<usize>,
 }
@@ -54,18 +57,44 @@ enum Source {
 }
 
 impl Nat {
-    /// PREROUTING for a flow's first packet: where it wants to go. Stores and counts nothing.
+    /// PREROUTING for a flow's first packet: where it wants to go. If no rule says so, and it is for the outside address
+    /// and port of a mapping whose filter lets it in, that is the inside socket. Stores and counts nothing.
     pub fn destination(&self, packet: &NatPacket<'_>, input: NetworkId) -> Destination {
-        let unchanged = Destination { address: packet.ip.dst, translated: false, port: None, rule: None };
+        let unchanged =
+            Destination { address: packet.ip.dst, translated: false, port: None, mapped: false, rule: None };
         let Some(original) = Tuple::of(&packet.ip) else { return unchanged };
         let candidate = candidate(original, original.destination(), input, None);
         let rule = decide(&self.config.rules.prerouting, &candidate);
-        match rule.and_then(|rule| {
-            self.new_destination(&self.config.rules.prerouting[rule].target, original, input)
-        }) {
-            Some((address, port)) => Destination { address, translated: true, port, rule },
+        let Some(index) = rule else {
+            let inside = self.let_in(original, input);
+            return inside.map_or(unchanged, |inside| Destination {
+                address: *inside.ip(),
+                translated: true,
+                port: Some(inside.port()),
+                mapped: true,
+                rule,
+            });
+        };
+        match self.new_destination(&self.config.rules.prerouting[index].target, original, input) {
+            Some((address, port)) => Destination { address, translated: true, port, mapped: false, rule },
             None => Destination { rule, ..unchanged },
         }
+    }
+
+    /// The inside socket that a packet is for by its outside address and port, if it may start a flow with it.
+    fn let_in(&self, original: Tuple, input: NetworkId) -> Option<SocketAddrV4> {
+        if !matches!(original.protocol(), Protocol::TCP | Protocol::UDP) {
+            return None;
+        }
+        let (id, inside) = self.mappings.find_outside(original.protocol(), original.destination())?;
+        let is_let_in = match self.config.settings.filtering {
+            // Two hosts behind one NAT could never let each other in: what one sends is refused and not remembered.
+            _ if self.uplink(input).is_some() => true,
+            Behaviour::EndpointIndependent => true,
+            Behaviour::AddressDependent => self.contacts.knows(id, original.source_address()),
+            Behaviour::AddressAndPortDependent => false,
+        };
+        is_let_in.then_some(inside)
     }
 
     /// Where a PREROUTING rule sends a flow's packets; `None` leaves them.
@@ -89,8 +118,8 @@ impl Nat {
     /// POSTROUTING for a flow's first packet, which the caller routed from `input` to `output`: picks the translation,
     /// stores the flow and rewrites the packet. Budget 250 ns.
     ///
-    /// A packet that leaves by the network it came from, after a rule changed its destination, also gets a source: the
-    /// address it was sent to, so that the reply passes here (hairpinning, RFC 4787 REQ-9).
+    /// A packet between hosts behind one uplink, by an outside address, also gets the source that it would have outside
+    /// (hairpinning, RFC 4787 REQ-9).
     ///
     /// # Errors
     /// `FlowTableFull`, `NatNoPorts`, `NatNoAddress`, `NatProtocolUnsupported`, `TcpNoSyn`, `NatUnsolicited` (an echo
@@ -108,13 +137,16 @@ impl Nat {
         if self.flows.len() >= self.flow_limit() {
             return Err(DropReason::FlowTableFull);
         }
+        let inward = match destination.mapped {
+            true => Some(self.destination_mapping(original, destination).ok_or(DropReason::NatUnsolicited)?),
+            false => None,
+        };
         let server = server(original, destination);
         let (outside, rule) = {
             let candidate = candidate(original, server, input, Some(output));
             let rule = decide(&self.config.rules.postrouting, &candidate);
-            let hairpin = (destination.translated && input == output)
-                .then(|| Outside::Shared(original.destination_address(), None));
-            (self.outside(rule, original, output)?.or(hairpin), rule)
+            let outside = self.outside(rule, original, output)?;
+            (outside.or_else(|| self.hairpin(original, destination, input, output)), rule)
         };
         if !is_translatable(original.protocol(), destination, outside.as_ref()) {
             return Err(DropReason::NatProtocolUnsupported);
@@ -126,8 +158,39 @@ impl Nat {
         };
         let source = source.ok_or(DropReason::NatNoPorts)?;
         self.count_rules(destination.rule, rule, packet.ip.total_len);
-        self.store(packet, original, server, source, now);
+        self.store(packet, original, server, source, inward, now);
         Ok(())
+    }
+
+    /// The mapping that [`destination`](Self::destination) found, if it is still there.
+    fn destination_mapping(&self, original: Tuple, destination: Destination) -> Option<Id> {
+        let (id, inside) = self.mappings.find_outside(original.protocol(), original.destination())?;
+        (*inside.ip() == destination.address && Some(inside.port()) == destination.port).then_some(id)
+    }
+
+    /// The outside source of a packet that comes in again: as if it had been to the uplink and back. Without a rule for
+    /// that, and where the reply would not pass here, it is the address that the packet was sent to.
+    fn hairpin(
+        &self,
+        original: Tuple,
+        destination: Destination,
+        input: NetworkId,
+        output: NetworkId,
+    ) -> Option<Outside> {
+        if !destination.translated {
+            return None;
+        }
+        let outwards = || {
+            let uplink = self.uplink(input).filter(|&uplink| self.uplink(output) == Some(uplink))?;
+            let candidate = candidate(original, original.destination(), input, Some(uplink));
+            self.outside(decide(&self.config.rules.postrouting, &candidate), original, uplink).ok()?
+        };
+        let back = || (input == output).then(|| Outside::Shared(original.destination_address(), None));
+        outwards().or_else(back)
+    }
+
+    fn uplink(&self, network: NetworkId) -> Option<NetworkId> {
+        self.config.uplinks.get(network.index()).copied().flatten()
     }
 
     /// Where a POSTROUTING rule moves the source to; `None` leaves it.
@@ -165,7 +228,8 @@ impl Nat {
         range: Option<PortRange>,
     ) -> Option<Source> {
         let inside = original.source();
-        let key = MappingKey::new(original.protocol(), inside, outside);
+        let mapping = self.config.settings.mapping;
+        let key = MappingKey::new(mapping, original.protocol(), inside, outside, original.destination());
         let mut wanted = Wanted { port: inside.port(), keep: true, range };
         if let Some((id, port)) = self.mappings.find(key) {
             if self.is_free(original, reply(original, server, SocketAddrV4::new(outside, port))) {
@@ -218,9 +282,10 @@ impl Nat {
         original: Tuple,
         server: SocketAddrV4,
         source: Source,
+        inward: Option<Id>,
         now: Millis,
     ) {
-        let (mapping, client) = match source {
+        let (outward, client) = match source {
             Source::Plain(client) => (None, client),
             Source::Known(id, port) => (Some(id), SocketAddrV4::new(self.mappings.outside(id), port)),
             Source::New(key, lease) => {
@@ -228,13 +293,14 @@ impl Nat {
                 (Some(self.mappings.insert(key, lease)), outside)
             }
         };
-        if let Some(id) = mapping {
-            self.mappings.acquire(id);
-        }
+        outward.into_iter().chain(inward).for_each(|mapping| self.mappings.acquire(mapping));
         let mut flow = Flow::new(original, reply(original, server, client));
         flow.note(Direction::Original, packet.ip.l4, packet.ip.total_len);
         let left = flow.translated(Direction::Original);
-        self.flows.insert(flow, mapping, now);
+        if let Some(mapping) = outward.filter(|_| self.filters_by_address()) {
+            self.contacts.add(mapping, contact_of(&flow));
+        }
+        self.flows.insert(flow, FlowMappings { source: outward, destination: inward }, now);
         self.admitted += 1;
         self.rewrite(packet, original, left, now);
     }

@@ -28,7 +28,7 @@ impl Direction {
 
 /// A flow, as far as each of its packets needs it: one cache line.
 ///
-/// Beside it in the table: 12 bytes of list and mapping, 4 of free list, and in the worst case, just after the index has
+/// Beside it in the table: 16 bytes of list and mappings, 4 of free list, and in the worst case, just after the index has
 /// grown, 2 × 10 bytes of index.
 #[derive(Debug)]
 #[repr(align(64))]

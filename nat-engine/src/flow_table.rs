@@ -47,10 +47,19 @@ struct Entry(u32);
 struct Place {
     previous: Option<Id>,
     next: Option<Id>,
-    mapping: Option<Id>,
+    mappings: FlowMappings,
 }
 
-const _: () = assert!(size_of::<Place>() == 12);
+const _: () = assert!(size_of::<Place>() == 16);
+
+/// The mappings that a flow's outside ports are from.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct FlowMappings {
+    /// That of the host that sent the first packet.
+    pub(crate) source: Option<Id>,
+    /// That of the host that it was sent to.
+    pub(crate) destination: Option<Id>,
+}
 
 #[derive(Clone, Copy, Debug, Default)]
 struct List {
@@ -123,15 +132,15 @@ impl FlowTable {
         &mut self.flows[id]
     }
 
-    /// Adds a flow, neither of whose tuples may be in the table yet, and the mapping that its outside port is from.
-    pub(crate) fn insert(&mut self, flow: Flow, mapping: Option<Id>, now: Millis) -> Id {
+    /// Adds a flow, neither of whose tuples may be in the table yet.
+    pub(crate) fn insert(&mut self, flow: Flow, mappings: FlowMappings, now: Millis) -> Id {
         let class = flow.class;
         let tuples = BOTH.map(|direction| flow.tuple(direction));
         let id = self.flows.insert(flow);
         if self.places.len() <= id.index() {
             self.places.resize(id.index() + 1, Place::default());
         }
-        self.places[id.index()].mapping = mapping;
+        self.places[id.index()].mappings = mappings;
         let Self { flows, index, hash, .. } = self;
         for (direction, tuple) in BOTH.into_iter().zip(tuples) {
             let key = hash.of(tuple.words());
@@ -141,8 +150,8 @@ impl FlowTable {
         id
     }
 
-    /// Forgets a flow. Returns its mapping.
-    pub(crate) fn remove(&mut self, id: Id) -> Option<Id> {
+    /// Forgets a flow.
+    pub(crate) fn remove(&mut self, id: Id) -> Option<Flow> {
         self.unlink(id);
         let flow = self.flows.remove(id)?;
         for direction in BOTH {
@@ -151,7 +160,11 @@ impl FlowTable {
                 entry.remove();
             }
         }
-        self.places[id.index()].mapping
+        Some(flow)
+    }
+
+    pub(crate) fn mappings(&self, id: Id) -> FlowMappings {
+        self.places[id.index()].mappings
     }
 
     /// Says that the flow was used and is in `class` now.
@@ -257,7 +270,8 @@ mod tests {
     #[test]
     fn flows_are_found_by_both_tuples_until_removed() {
         let mut table = FlowTable::new([1, 2]);
-        let ids: Vec<_> = (0..1000).map(|port| table.insert(flow(port), None, Millis::ZERO)).collect();
+        let ids: Vec<_> =
+            (0..1000).map(|port| table.insert(flow(port), FlowMappings::default(), Millis::ZERO)).collect();
         let tuple = |port| flow(port as u16).tuple(Direction::Original);
         let find = |table: &FlowTable, tuple| table.find(tuple, table.key(tuple));
         for (port, &id) in ids.iter().enumerate() {
@@ -274,7 +288,7 @@ mod tests {
     #[test]
     fn use_moves_a_flow_to_the_end_of_the_line_once_a_second() {
         let mut table = FlowTable::new([1, 2]);
-        let [a, b, c] = [1, 2, 3].map(|port| table.insert(flow(port), None, Millis::ZERO));
+        let [a, b, c] = [1, 2, 3].map(|port| table.insert(flow(port), FlowMappings::default(), Millis::ZERO));
         table.refresh(b, TimeoutClass::Udp, Millis::new(999));
         assert_eq!(ports(&table), [1, 2, 3]);
         table.refresh(b, TimeoutClass::Udp, Millis::new(1000));

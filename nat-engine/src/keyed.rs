@@ -32,6 +32,7 @@ impl KeyedHash {
 pub(crate) enum Purpose {
     Flows,
     Mappings,
+    Contacts,
     Fragments,
     Random,
 }

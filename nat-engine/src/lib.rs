@@ -21,6 +21,7 @@
 #![forbid(unsafe_code)]
 
 mod admit;
+mod filtering;
 mod flow;
 mod flow_table;
 mod fragment;
@@ -31,6 +32,7 @@ mod nat;
 mod port_pool;
 mod rewrite;
 mod rule;
+mod settings;
 mod slab;
 mod tcp;
 #[cfg(test)]
@@ -43,5 +45,6 @@ pub use flow_table::FlowKey;
 pub use nat::{FlowView, Known, Nat, NatConfig, RuleCounter, RuleCounters};
 pub use rewrite::NatPacket;
 pub use rule::{AddressRange, Candidate, Condition, Match, NatRule, PortList, PortRange, RuleSet, Target};
+pub use settings::{Behaviour, NatSettings};
 pub use timeouts::Timeouts;
 pub use tuple::Tuple;

@@ -2,10 +2,11 @@
 
 use std::net::Ipv4Addr;
 
-use packet::{DropReason, Fragment, Ipv4Packet, L4, Millis};
+use packet::{DropReason, Fragment, Ipv4Packet, L4, Millis, NetworkId};
 
+use crate::filtering::Contacts;
 use crate::flow::{Direction, Flow};
-use crate::flow_table::{FlowKey, FlowTable, deadline};
+use crate::flow_table::{FlowKey, FlowMappings, FlowTable, deadline};
 use crate::fragment::Fragments;
 use crate::icmp;
 use crate::keyed::Random;
@@ -13,7 +14,7 @@ use crate::mapping::Mappings;
 use crate::port_pool::{PortPools, Published};
 use crate::rule::NatRule;
 use crate::slab::Id;
-use crate::{NatPacket, RuleSet, Timeouts, Tuple};
+use crate::{Behaviour, NatPacket, NatSettings, RuleSet, Timeouts, Tuple};
 
 /// Flows, mappings and rules of one worker.
 #[derive(Debug)]
@@ -21,6 +22,7 @@ pub struct Nat {
     pub(crate) config: NatConfig,
     pub(crate) flows: FlowTable,
     pub(crate) mappings: Mappings,
+    pub(crate) contacts: Contacts,
     pub(crate) ports: PortPools,
     pub(crate) random: Random,
     fragments: Fragments,
@@ -41,6 +43,11 @@ pub struct NatConfig {
     pub flow_limit: u32,
     /// The switch's own address on each network, by [`packet::NetworkId::index`]: what MASQUERADE takes on the way out.
     pub addresses: Vec<Option<Ipv4Addr>>,
+    /// By which network packets to elsewhere leave, by [`packet::NetworkId::index`] of the network they come from: hosts that
+    /// reach each other by outside addresses see the sources they have there. `None` for networks that are outside.
+    pub uplinks: Vec<Option<NetworkId>>,
+    /// Mapping, filtering and limits.
+    pub settings: NatSettings,
 }
 
 /// What [`Nat::translate_known`] made of a packet.
@@ -102,6 +109,7 @@ impl Nat {
             config,
             flows: FlowTable::new(seed),
             mappings: Mappings::new(seed),
+            contacts: Contacts::new(seed),
             ports: PortPools::default(),
             random: Random::new(seed),
             fragments: Fragments::new(seed),
@@ -122,6 +130,9 @@ impl Nat {
         self.ports.republish(&Published { rules: &config.rules, addresses: &config.addresses });
         let old = std::mem::replace(&mut self.config, config);
         self.reserve();
+        if old.settings.filtering != self.config.settings.filtering {
+            self.recall_contacts();
+        }
         let mut gone = old.addresses;
         gone.retain(|address| address.is_some() && !self.config.addresses.contains(address));
         if !gone.is_empty() {
@@ -199,6 +210,11 @@ impl Nat {
         })
     }
 
+    /// The rules.
+    pub const fn rules(&self) -> &RuleSet {
+        &self.config.rules
+    }
+
     /// How often each rule decided.
     pub fn rule_counters(&self) -> RuleCounters<'_> {
         RuleCounters { prerouting: &self.prerouting_counters, postrouting: &self.postrouting_counters }
@@ -223,6 +239,9 @@ impl Nat {
         let limit = self.flow_limit();
         self.flows.reserve(limit);
         self.mappings.reserve(limit);
+        if self.filters_by_address() {
+            self.contacts.reserve(limit);
+        }
     }
 
     pub(crate) fn flow_limit(&self) -> usize {
@@ -252,17 +271,41 @@ impl Nat {
         }
     }
 
+    pub(crate) fn filters_by_address(&self) -> bool {
+        self.config.settings.filtering == Behaviour::AddressDependent
+    }
+
+    fn recall_contacts(&mut self) {
+        self.contacts.clear();
+        if !self.filters_by_address() {
+            return;
+        }
+        for id in self.flows.ids() {
+            if let Some(mapping) = self.flows.mappings(id).source {
+                self.contacts.add(mapping, contact_of(self.flows.get(id)));
+            }
+        }
+    }
+
     fn forget(&mut self, which: impl Fn(&Flow) -> bool) {
         let ids: Vec<Id> = self.flows.ids().filter(|&id| which(self.flows.get(id))).collect();
         ids.into_iter().for_each(|id| self.expire(id));
     }
 
     fn expire(&mut self, id: Id) {
-        if let Some(mapping) = self.flows.remove(id) {
-            self.mappings.release(mapping);
+        let FlowMappings { source, destination } = self.flows.mappings(id);
+        let flow = self.flows.remove(id);
+        if let (Some(mapping), Some(flow), true) = (source, flow, self.filters_by_address()) {
+            self.contacts.remove(mapping, contact_of(&flow));
         }
+        source.into_iter().chain(destination).for_each(|mapping| self.mappings.release(mapping));
         self.expired += 1;
     }
+}
+
+/// Whom the flow's mapping lets in because of it: whoever its first packet was sent to.
+pub(crate) fn contact_of(flow: &Flow) -> Ipv4Addr {
+    flow.tuple(Direction::Original).destination_address()
 }
 
 /// The counters of `new` rules: those of an equal old rule, else from zero.

@@ -19,6 +19,32 @@ pub struct RuleSet {
     pub postrouting: Vec<NatRule>,
 }
 
+impl RuleSet {
+    /// Whether hosts on `network` know inside hosts by `address`, because a rule translates sources to it or its
+    /// destinations to others: somebody has to answer for it there.
+    pub fn stands_for_others(&self, address: Ipv4Addr, network: NetworkId) -> bool {
+        let is_source = |rule: &NatRule| {
+            let leaves_here =
+                rule.matches.output.is_none_or(|output| output.holds(|&output| output == network));
+            leaves_here
+                && match rule.target {
+                    Target::Snat { addresses, .. } => addresses.contains(address),
+                    Target::Netmap(net) => net.contains(address),
+                    _ => false,
+                }
+        };
+        let is_destination = |rule: &NatRule| {
+            let Match { input: Some(input), destination: Some(net), .. } = &rule.matches else {
+                return false;
+            };
+            let comes_here = input.holds(|&input| input == network) && !net.negated;
+            let translates = matches!(rule.target, Target::Dnat { .. } | Target::Netmap(_));
+            comes_here && translates && net.value.contains(address)
+        };
+        self.postrouting.iter().any(is_source) || self.prerouting.iter().any(is_destination)
+    }
+}
+
 /// A rule: the first one that matches decides.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct NatRule {

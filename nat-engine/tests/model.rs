@@ -26,6 +26,15 @@ struct ModelFlow {
     original: Tuple,
     reply: Tuple,
     used: Millis,
+    /// The inside sockets and outside ports that it keeps mapped: of who sent first, and of whom that was for.
+    sender: Option<(SocketAddrV4, u16)>,
+    receiver: Option<(SocketAddrV4, u16)>,
+}
+
+impl ModelFlow {
+    fn mappings(&self) -> impl Iterator<Item = (SocketAddrV4, u16)> {
+        self.sender.into_iter().chain(self.receiver)
+    }
 }
 
 impl Model {
@@ -46,9 +55,10 @@ impl Model {
             }
         }
         let tcp = packet.protocol() == Protocol::TCP;
+        let receiver = self.mapped(packet);
         let server = match packet.destination() {
             to if tcp && to == SocketAddrV4::new(PUBLIC, 8080) => SocketAddrV4::new(GUEST, 80),
-            to if *to.ip() == PUBLIC => return Err(DropReason::NatUnsolicited),
+            to if *to.ip() == PUBLIC => receiver.ok_or(DropReason::NatUnsolicited)?.0,
             to => to,
         };
         if tcp && !syn {
@@ -57,33 +67,57 @@ impl Model {
         if self.0.len() == LIMIT {
             return Err(DropReason::FlowTableFull);
         }
-        let is_inside = |address: SocketAddrV4| address.ip().octets()[0] == 192;
         let mut client = packet.source();
+        let mut sender = None;
         if is_inside(client) {
             let picked = left.map_or(0, Tuple::source_port);
-            client = SocketAddrV4::new(PUBLIC, self.outside_port(packet, picked));
+            client = SocketAddrV4::new(PUBLIC, self.outside_port(packet, server, picked));
+            sender = Some((packet.source(), client.port()));
         }
         let reply = Tuple::new(packet.protocol(), server, client);
-        self.0.push(ModelFlow { original: packet, reply, used: now });
+        self.0.push(ModelFlow { original: packet, reply, used: now, sender, receiver });
         Ok(reply.reversed())
     }
 
-    /// The outside port for an inside socket, given that the NAT picked `picked`.
-    fn outside_port(&self, packet: Tuple, picked: u16) -> u16 {
-        let wanted = packet.source_port();
-        let same_protocol = |flow: &&ModelFlow| {
-            flow.original.protocol() == packet.protocol() && *flow.reply.destination().ip() == PUBLIC
+    /// The inside socket that a packet is for by its outside port, if the packet is let in.
+    fn mapped(&self, packet: Tuple) -> Option<(SocketAddrV4, u16)> {
+        let published = packet.protocol() == Protocol::TCP && packet.destination_port() == 8080;
+        if packet.protocol() == Protocol::ICMP || *packet.destination().ip() != PUBLIC || published {
+            return None;
+        }
+        let port = packet.destination_port();
+        let mapping = self.same_protocol(packet).flat_map(ModelFlow::mappings).find(|&(_, is)| is == port)?;
+        let knows = |flow: &ModelFlow| {
+            flow.sender == Some(mapping) && flow.original.destination_address() == packet.source_address()
         };
-        let port = |flow: &ModelFlow| flow.reply.destination_port();
-        let mut flows = self.0.iter().filter(same_protocol);
-        if let Some(mapped) = flows.find(|flow| flow.original.source() == packet.source()) {
-            return port(mapped);
+        (is_inside(packet.source()) || self.same_protocol(packet).any(knows)).then_some(mapping)
+    }
+
+    /// The outside port for an inside socket, given that the NAT picked `picked`.
+    fn outside_port(&self, packet: Tuple, server: SocketAddrV4, picked: u16) -> u16 {
+        let wanted = packet.source_port();
+        let mapped: BTreeSet<u16> = self
+            .same_protocol(packet)
+            .flat_map(ModelFlow::mappings)
+            .filter(|(inside, _)| *inside == packet.source())
+            .map(|(_, port)| port)
+            .collect();
+        let is_free = |port| {
+            let reply = Tuple::new(packet.protocol(), server, SocketAddrV4::new(PUBLIC, port));
+            reply != packet && self.0.iter().all(|flow| flow.original != reply && flow.reply != reply)
+        };
+        match mapped.first() {
+            Some(&port) if mapped.len() == 1 && is_free(port) => return port,
+            // Who talks to itself takes a second port.
+            Some(_) if mapped.contains(&picked) => return picked,
+            _ => {}
         }
         let is_taken = |candidate| {
             let published = packet.protocol() == Protocol::TCP && candidate == 8080;
-            published || self.0.iter().filter(same_protocol).any(|flow| port(flow) == candidate)
+            published
+                || self.same_protocol(packet).flat_map(ModelFlow::mappings).any(|(_, port)| port == candidate)
         };
-        if !is_taken(wanted) {
+        if mapped.is_empty() && !is_taken(wanted) {
             return wanted;
         }
         let same_range = packet.protocol() == Protocol::ICMP || (picked < 1024) == (wanted < 1024);
@@ -91,10 +125,18 @@ impl Model {
         picked
     }
 
+    fn same_protocol(&self, packet: Tuple) -> impl Iterator<Item = &ModelFlow> {
+        self.0.iter().filter(move |flow| flow.original.protocol() == packet.protocol())
+    }
+
     fn expire(&mut self, now: Millis) {
         // A second later than the idle time: the NAT's promise is "not earlier".
         self.0.retain(|flow| now < flow.used + IDLE + Millis::from_secs(1));
     }
+}
+
+fn is_inside(address: SocketAddrV4) -> bool {
+    address.ip().octets()[0] == 192
 }
 
 #[derive(Clone, Debug)]

@@ -112,6 +112,8 @@ impl Gateway {
             timeouts: config.timeouts,
             flow_limit: config.flow_limit,
             addresses: self.interfaces.iter().map(|i| Some(i.as_ref()?.address.address())).collect(),
+            uplinks: config.networks.iter().map(|network| network.reach.uplink()).collect(),
+            settings: config.nat,
         });
     }
 
@@ -276,10 +278,11 @@ impl Gateway {
     #[cold]
     fn admit(&mut self, packet: &mut NatPacket<'_>, input: NetworkId, now: Millis) -> Result<Hop, Verdict> {
         let destination = self.nat.destination(packet, input);
-        let hop = if destination.translated {
+        // A redirected packet ends here, like one that was sent here.
+        let hop = if destination.translated && self.routes.owner_of(destination.address).is_none() {
             self.routes.lookup(input, destination.address, true).map_err(unroutable)?
         } else {
-            self.route_plainly(packet.ip.dst, input)?
+            self.route_plainly(destination.address, input)?
         };
         let is_translated = |network| {
             self.interface(network).is_some_and(|interface| matches!(interface.reach, Reach::Translated(_)))

@@ -99,7 +99,7 @@ impl Gateway {
         if !well_formed || sender == own.address() {
             return Err(DropReason::BadArp);
         }
-        let asks_us = operation == ArpPacket::REQUEST && target == own.address();
+        let asks_us = operation == ArpPacket::REQUEST && self.answers_for(target, input);
         if own.contains(sender) {
             let hop = Hop { network: input, address: sender };
             for frame in self.neighbours.confirm(hop, sender_mac, asks_us, now) {
@@ -108,10 +108,20 @@ impl Gateway {
         }
         if asks_us {
             let reply = eth().src(own_mac).dst(sender_mac);
-            let reply = reply.arp(ArpPacket::REPLY, (own_mac, own.address()), (sender_mac, sender));
+            let reply = reply.arp(ArpPacket::REPLY, (own_mac, target), (sender_mac, sender));
             out.push(input, &reply, Offload::NONE);
         }
         if asks_us || operation == ArpPacket::REPLY { Ok(()) } else { Err(DropReason::ArpNotForUs) }
+    }
+
+    /// Whether `address` is the switch's own there, or one of an uplink's subnet that NAT takes for others. RFC 1027.
+    fn answers_for(&self, address: Ipv4Addr, network: NetworkId) -> bool {
+        let Some(interface) = self.interface(network) else { return false };
+        let is_uplink = matches!(interface.reach, Reach::Uplink(_));
+        interface.address.address() == address
+            || (is_uplink
+                && interface.address.contains(address)
+                && self.nat.rules().stands_for_others(address, network))
     }
 
     fn ask(&self, hop: Hop, mac: Option<MacAddr>, out: &mut Outgoing) {

@@ -51,6 +51,7 @@ pub fn config() -> NatConfig {
         },
         flow_limit: 1000,
         addresses: vec![Some(GATEWAY), Some(PUBLIC)],
+        uplinks: vec![Some(WAN), None],
         ..NatConfig::default()
     }
 }
