@@ -89,7 +89,8 @@ impl TapPort {
             return Err(PortError::when(Operation::CheckName, device)(Errno::INVAL));
         }
         let tun = tap_ioctl::open_tun().map_err(PortError::when(Operation::OpenTun, device))?;
-        tap_ioctl::attach(&tun, device).map_err(PortError::when(Operation::Attach, device))?;
+        tap_ioctl::attach(&tun, device, tap_ioctl::TAP)
+            .map_err(PortError::when(Operation::Attach, device))?;
         let found = tap_ioctl::is_persistent(&tun).map_err(PortError::when(Operation::Attach, device))?;
         tap_ioctl::set_header_size(&tun, VNET_HDR_LEN)
             .map_err(PortError::when(Operation::SetHeaderSize, device))?;

@@ -9,8 +9,11 @@ use std::os::unix::fs::OpenOptionsExt;
 use libc::{c_int, c_short, c_uint, ifreq};
 use rustix::ioctl::{IntegerSetter, Opcode, Setter, Updater, ioctl};
 
-/// What TUNSETIFF asks for: Ethernet frames, without packet information, each behind a `virtio_net_hdr`.
-const FLAGS: c_int = libc::IFF_TAP | libc::IFF_NO_PI | libc::IFF_VNET_HDR;
+/// What TUNSETIFF asks for in a tap: Ethernet frames, without packet information, each behind a `virtio_net_hdr`.
+pub(crate) const TAP: c_int = libc::IFF_TAP | libc::IFF_NO_PI | libc::IFF_VNET_HDR;
+
+/// What TUNSETIFF asks for in a tun: IP packets and nothing else.
+pub(crate) const TUN: c_int = libc::IFF_TUN | libc::IFF_NO_PI;
 
 /// Opens a descriptor that is no device yet, in the calling thread's network namespace.
 pub(crate) fn open_tun() -> io::Result<OwnedFd> {
@@ -18,10 +21,10 @@ pub(crate) fn open_tun() -> io::Result<OwnedFd> {
     Ok(file.into())
 }
 
-/// TUNSETIFF: makes `tun` the userspace end of the tap `device`, which is created if it doesn't exist.
-pub(crate) fn attach(tun: &OwnedFd, device: &str) -> rustix::io::Result<()> {
+/// TUNSETIFF: makes `tun` the userspace end of `device`, a [`TAP`] or a [`TUN`], which is created if it doesn't exist.
+pub(crate) fn attach(tun: &OwnedFd, device: &str, kind: c_int) -> rustix::io::Result<()> {
     let mut request = request(device)?;
-    request.ifr_ifru.ifru_flags = FLAGS as c_short;
+    request.ifr_ifru.ifru_flags = kind as c_short;
     // SAFETY: TUNSETIFF reads and writes one `ifreq`.
     let call = unsafe { Updater::<{ libc::TUNSETIFF as Opcode }, ifreq>::new(&mut request) };
     // SAFETY: `call` is what TUNSETIFF takes, and `request` outlives it.
@@ -88,7 +91,7 @@ mod tests {
     fn with_tap(f: impl FnOnce(OwnedFd, Links) + Send) {
         let attached = || {
             let tun = open_tun().unwrap();
-            attach(&tun, "t0").unwrap();
+            attach(&tun, "t0", TAP).unwrap();
             f(tun, Links::open().unwrap());
         };
         NetnsHandle::anonymous().unwrap().enter(attached).unwrap();
@@ -115,7 +118,7 @@ mod tests {
             drop(tun);
             assert!(links.find("t0").is_ok());
             let tun = open_tun().unwrap();
-            attach(&tun, "t0").unwrap();
+            attach(&tun, "t0", TAP).unwrap();
             assert!(is_persistent(&tun).unwrap());
             set_persistent(&tun, false).unwrap();
             assert!(!is_persistent(&tun).unwrap());
@@ -149,6 +152,6 @@ mod tests {
     #[test]
     fn a_name_that_is_too_long_is_refused() {
         let tun = open_tun().unwrap();
-        assert_eq!(attach(&tun, "sixteen-letters-"), Err(rustix::io::Errno::NAMETOOLONG));
+        assert_eq!(attach(&tun, "sixteen-letters-", TAP), Err(rustix::io::Errno::NAMETOOLONG));
     }
 }

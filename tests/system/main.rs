@@ -8,6 +8,7 @@
 mod bridge;
 mod demo;
 mod dhcp;
+mod embedding;
 mod host;
 mod junk;
 mod mtu_offload;
