@@ -123,6 +123,20 @@ fn s7_dnat_of_a_port_to_another_port_of_a_guest() {
 }
 
 #[test]
+fn s7_dnat_by_iptables_lines_with_the_port_kept_and_changed() {
+    let lab = Lab::with(
+        "nat",
+        "rules = [\
+         \"-A PREROUTING -i wan -d 10.180.13.2 -p tcp --dport 80 -j DNAT --to-destination 192.168.122.10:10080\", \
+         \"-A PREROUTING -i wan -d 10.180.13.2 -p tcp --dport 81 -j DNAT --to-destination 192.168.122.11\", \
+         \"-A POSTROUTING -s 192.168.122.0/24 ! -d 192.168.122.0/24 -j MASQUERADE\"]",
+    );
+    TcpServer::listen(&lab.a, "192.168.122.10:10080").exchange(&lab.outside, "10.180.13.2:80", 1 << 20);
+    TcpServer::listen(&lab.b, "192.168.122.11:81").exchange(&lab.outside, "10.180.13.2:81", 1 << 20);
+    lab.a.ping("10.180.13.1");
+}
+
+#[test]
 fn s8_a_tcp_client_outside_is_served_by_a_guest_through_a_published_port() {
     let lab =
         Lab::with("nat", "publish = [\"8888:192.168.122.10:8080/tcp\", \"5353:192.168.122.11:53/udp\"]");
