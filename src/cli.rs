@@ -10,6 +10,7 @@ use tracing_subscriber::EnvFilter;
 
 use crate::config::{self, Config, Plan};
 use crate::control::{self, ClientError, ErrorKind, Request, What};
+use crate::guest::{Guest, GuestError};
 use crate::{driver, show};
 
 /// A userspace virtual switch and NAT gateway: one process in place of the kernel's bridge, iptables' nat table and
@@ -42,6 +43,18 @@ enum Command {
         /// The folder to write them to
         folder: PathBuf,
     },
+    /// Print QEMU's options for a guest at a port
+    #[command(after_help = "Use it as: qemu-system-x86_64 … $(tapswitch qemu-args NETWORK/PORT)")]
+    QemuArgs {
+        #[command(flatten)]
+        place: Place,
+        /// The guest's memory, which a port of type vhost-user shares with the switch
+        #[arg(long, value_name = "SIZE", default_value = "1G")]
+        memory: String,
+    },
+    /// Print what goes into a libvirt domain's <devices> for a guest at a port
+    #[command(after_help = "A <qemu:commandline> goes into <domain>, behind its <devices>.")]
+    LibvirtXml(Place),
     /// Have a running switch read its configuration again
     #[command(after_help = "If the configuration is wrong or can't be brought about, nothing changes.")]
     Reload(Control),
@@ -82,6 +95,16 @@ struct Show {
     control: Control,
 }
 
+#[derive(Args, Debug)]
+struct Place {
+    /// The port
+    #[arg(value_name = "NETWORK/PORT")]
+    port: String,
+    /// The configuration that has it
+    #[arg(long, value_name = "FILE", default_value = config::DEFAULT_PATH)]
+    config: PathBuf,
+}
+
 /// Does what the command line says.
 pub fn main() -> ExitCode {
     let outcome = match Cli::parse().command {
@@ -90,6 +113,8 @@ pub fn main() -> ExitCode {
         Command::Demo => crate::demo::run().map_err(Failure::of),
         Command::Show(show) => self::show(&show),
         Command::Man { folder } => clap_mangen::generate_to(Cli::command(), folder).map_err(Failure::of),
+        Command::QemuArgs { place, memory } => guest(&place, |guest| guest.qemu_args(&memory)),
+        Command::LibvirtXml(place) => guest(&place, |guest| guest.libvirt_xml()),
         Command::Reload(control) => {
             request(&control, Request::Reload).and_then(|answer| print(&show::text(&answer)))
         }
@@ -136,6 +161,12 @@ fn show(show: &Show) -> Result<(), Failure> {
     } else {
         print(&show::text(&answer))
     }
+}
+
+fn guest(place: &Place, text: impl Fn(&Guest<'_>) -> Result<String, GuestError>) -> Result<(), Failure> {
+    let config = load(&place.config)?;
+    let text = Guest::of(&config, &place.port).and_then(|guest| text(&guest));
+    print(&text.map_err(|error| Failure { message: format!("error: {error}"), status: WRONG })?)
 }
 
 fn request(control: &Control, request: Request) -> Result<control::Answer, Failure> {

@@ -10,5 +10,6 @@ pub mod config;
 pub mod control;
 pub mod demo;
 pub mod driver;
+pub mod guest;
 pub mod rules;
 pub mod show;

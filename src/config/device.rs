@@ -16,6 +16,7 @@ pub(super) enum DeviceTable {
     Packet(PacketTable),
     Stream(StreamTable),
     Dgram(DgramTable),
+    VhostUser(VhostUserTable),
 }
 
 /// `type = "tap"`
@@ -46,6 +47,13 @@ pub(super) struct DgramTable {
     pub(super) peer: Maybe<PathBuf>,
 }
 
+/// `type = "vhost-user"`
+pub(super) struct VhostUserTable {
+    pub(super) path: Maybe<PathBuf>,
+    pub(super) role: Maybe<Role>,
+    pub(super) offload: Maybe<bool>,
+}
+
 impl DeviceTable {
     /// Reads `type` and the keys that it brings along. The MAC address of a tap's other side is `mac_key`. `None` if the
     /// type is wrong: then nothing is known of the other keys.
@@ -72,6 +80,11 @@ impl DeviceTable {
                 path: table.required("path", SOCKET, text(value::socket)),
                 peer: table.required("peer", PEER_SOCKET, text(value::socket)),
             }),
+            Kind::VhostUser => Self::VhostUser(VhostUserTable {
+                path: table.required("path", SOCKET, text(value::socket)),
+                role: table.optional("role", choice(ROLES)),
+                offload: table.optional("offload", boolean),
+            }),
         })
     }
 
@@ -80,7 +93,7 @@ impl DeviceTable {
         match self {
             Self::Tap(tap) => tap.device.as_ref(),
             Self::Packet(packet) => packet.device.as_ref(),
-            Self::Stream(_) | Self::Dgram(_) => None,
+            Self::Stream(_) | Self::Dgram(_) | Self::VhostUser(_) => None,
         }
     }
 
@@ -88,7 +101,7 @@ impl DeviceTable {
     pub(super) fn peer_address(&self) -> Option<&Spanned<Ipv4Cidr>> {
         match self {
             Self::Tap(tap) => tap.peer_address.as_ref(),
-            Self::Packet(_) | Self::Stream(_) | Self::Dgram(_) => None,
+            Self::Packet(_) | Self::Stream(_) | Self::Dgram(_) | Self::VhostUser(_) => None,
         }
     }
 }
@@ -99,13 +112,14 @@ enum Kind {
     Packet,
     Stream,
     Dgram,
+    VhostUser,
 }
 
 fn kind(text: &str) -> Read<Kind> {
     let names: Vec<&str> = KINDS.iter().map(|(name, _)| *name).collect();
     match (KINDS.iter().find(|(name, _)| *name == text), text) {
         (Some(&(_, kind)), _) => Ok(kind),
-        (None, "tun" | "vhost-user") => {
+        (None, "tun") => {
             let help = format!("write one of: {}", names.join(", "));
             Err(Wrong::new(format!("`{text}` is not supported yet"), help))
         }
@@ -113,8 +127,13 @@ fn kind(text: &str) -> Read<Kind> {
     }
 }
 
-const KINDS: &[(&str, Kind)] =
-    &[("tap", Kind::Tap), ("packet", Kind::Packet), ("stream", Kind::Stream), ("dgram", Kind::Dgram)];
+const KINDS: &[(&str, Kind)] = &[
+    ("tap", Kind::Tap),
+    ("packet", Kind::Packet),
+    ("stream", Kind::Stream),
+    ("dgram", Kind::Dgram),
+    ("vhost-user", Kind::VhostUser),
+];
 
 const ROLES: &[(&str, Role)] = &[("server", Role::Server), ("client", Role::Client)];
 

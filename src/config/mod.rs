@@ -68,6 +68,21 @@ impl Config {
         check::check(&file, text, name_servers).map_err(wrong)
     }
 
+    /// The port `name` of `network`.
+    pub fn port(&self, network: &str, name: &str) -> Option<PortView<'_>> {
+        let network = self.networks.iter().find(|candidate| candidate.name == network)?;
+        let port = network.ports.iter().find(|port| port.name == name)?;
+        let mac = port.static_macs.first().copied();
+        Some(PortView { name: &port.name, spec: &port.device, mtu: port.mtu, mac })
+    }
+
+    /// Network and name of every port, uplinks not counted.
+    pub fn port_names(&self) -> impl Iterator<Item = (&str, &str)> {
+        self.networks
+            .iter()
+            .flat_map(|network| network.ports.iter().map(|port| (network.name.as_str(), port.name.as_str())))
+    }
+
     /// How many networks there are, uplinks not counted.
     pub fn network_count(&self) -> usize {
         self.networks.len()
@@ -77,6 +92,19 @@ impl Config {
     pub fn port_count(&self) -> usize {
         self.networks.iter().map(|network| network.ports.len()).sum::<usize>() + self.uplinks.len()
     }
+}
+
+/// A port, as whoever is to be connected to it needs to know it.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct PortView<'a> {
+    /// Its name.
+    pub name: &'a str,
+    /// What it is made of.
+    pub spec: &'a PortSpec,
+    /// The largest layer-3 packet it takes, in bytes.
+    pub mtu: u16,
+    /// The address that is to be behind it, if the file says so.
+    pub mac: Option<MacAddr>,
 }
 
 #[derive(Clone, PartialEq, Eq, Debug)]

@@ -55,7 +55,7 @@ pub struct Port {
     pub network: String,
     /// Its name.
     pub name: String,
-    /// What it is made of: `tap`, `packet`, `stream` or `dgram`.
+    /// What it is made of: `tap`, `packet`, `stream`, `dgram` or `vhost-user`.
     #[serde(rename = "type")]
     pub kind: String,
     /// Whether frames can pass: its device is up and has a carrier, or a peer is connected.

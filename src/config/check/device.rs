@@ -3,7 +3,7 @@
 use std::collections::{HashMap, HashSet};
 use std::path::Path;
 
-use tapio::{DgramConfig, Netns, PacketConfig, PortSpec, Role, StreamConfig, TapConfig};
+use tapio::{DgramConfig, Netns, PacketConfig, PortSpec, Role, StreamConfig, TapConfig, VhostUserConfig};
 use toml::Spanned;
 
 use super::super::device::{DeviceTable, DgramTable};
@@ -38,6 +38,11 @@ impl Check<'_> {
                 role: given(&stream.role).unwrap_or_default(),
             }),
             DeviceTable::Dgram(dgram) => PortSpec::Dgram(self.dgram(dgram)?),
+            DeviceTable::VhostUser(vhost) => PortSpec::VhostUser(VhostUserConfig {
+                path: given(&vhost.path)?,
+                role: given(&vhost.role).unwrap_or_default(),
+                offload: given(&vhost.offload).unwrap_or(true),
+            }),
         })
     }
 
@@ -109,6 +114,7 @@ impl<'a> Claim<'a> {
             DeviceTable::Packet(packet) => return device(&packet.device, &packet.netns),
             DeviceTable::Stream(stream) => (&stream.path, given(&stream.role) != Some(Role::Client)),
             DeviceTable::Dgram(dgram) => (&dgram.path, true),
+            DeviceTable::VhostUser(vhost) => (&vhost.path, given(&vhost.role) != Some(Role::Client)),
         };
         path.as_ref().filter(|_| is_made).map_or(Self::Nothing, Self::Socket)
     }

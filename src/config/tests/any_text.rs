@@ -91,6 +91,7 @@ const LINES: &[&str] = &[
     "type = 'packet'",
     "type = 'stream'",
     "type = 'dgram'",
+    "type = 'vhost-user'",
     "path = '/run/a'",
     "peer = '/run/a'",
     "role = 'client'",

@@ -5,7 +5,7 @@ use std::net::Ipv4Addr;
 use engine::Reach;
 use nat_engine::{Condition, Match, PortList, Target};
 use packet::{NetworkId, PortId};
-use tapio::{DgramConfig, Netns, PacketConfig, PortSpec, Role, StreamConfig, TapConfig};
+use tapio::{DgramConfig, Netns, PacketConfig, PortSpec, Role, StreamConfig, TapConfig, VhostUserConfig};
 
 use super::super::{Action, Config, Plan};
 use super::mistakes::BASE;
@@ -206,6 +206,9 @@ role = 'client'
 type = 'dgram'
 path = '/run/c'
 peer = '/run/c-peer'
+[network.lan.port.d]
+type = 'vhost-user'
+path = '/run/d'
 [uplink.eth0]
 type = 'packet'
 host-stack = true
@@ -215,6 +218,7 @@ host-stack = true
         PortSpec::Stream(StreamConfig { path: "/run/a".into(), role: Role::Server }),
         PortSpec::Stream(StreamConfig { path: "/run/b".into(), role: Role::Client }),
         PortSpec::Dgram(DgramConfig { path: "/run/c".into(), peer: "/run/c-peer".into() }),
+        PortSpec::VhostUser(VhostUserConfig { path: "/run/d".into(), role: Role::Server, offload: true }),
         PortSpec::Packet(PacketConfig { device: "eth0".into(), netns: None, mtu: 1500, host_stack: true }),
     ];
     let found: Vec<&PortSpec> = plan.devices.iter().map(|(_, spec)| spec).collect();
