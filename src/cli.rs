@@ -8,8 +8,10 @@ use std::process::ExitCode;
 use clap::{Args, CommandFactory, Parser, Subcommand};
 use tracing_subscriber::EnvFilter;
 
-use crate::config::{self, Config, Plan};
+use crate::config::{self, Config, Mistake, Mistakes, Plan};
 use crate::control::{self, ClientError, ErrorKind, Request, What};
+use crate::import::{self, Imported};
+use crate::rules::{self, Interfaces};
 use crate::guest::{Guest, GuestError};
 use crate::{driver, show};
 
@@ -37,6 +39,16 @@ enum Command {
     Demo,
     /// Show the state of a running switch
     Show(Show),
+    /// Change the NAT rules of a running switch, or list them
+    #[command(
+        subcommand,
+        after_help = "Rules are lines of iptables' nat table. The configuration file stays as it \
+        is: at the next reload, and when the switch starts, its rules are in force."
+    )]
+    Nat(Nat),
+    /// Turn another program's file into configuration
+    #[command(subcommand)]
+    Import(Import),
     /// Write the man pages, tapswitch.1 and one for each command
     #[command(hide = true)]
     Man {
@@ -95,6 +107,46 @@ struct Show {
     control: Control,
 }
 
+#[derive(Subcommand, Debug)]
+enum Nat {
+    /// Add a rule, such as "-A POSTROUTING -s 192.168.3.0/24 -o wan -j MASQUERADE", or with -I one in between
+    Add(Line),
+    /// Delete a rule: "-D CHAIN NUMBER", or -D with the whole rule
+    Del(Line),
+    /// List the rules and how often each decided, as `iptables -t nat -L -nv` does
+    List {
+        /// Print JSON, for programs
+        #[arg(long)]
+        json: bool,
+        #[command(flatten)]
+        control: Control,
+    },
+}
+
+#[derive(Args, Debug)]
+struct Line {
+    /// The line, in quotes
+    #[arg(allow_hyphen_values = true)]
+    line: String,
+    #[command(flatten)]
+    control: Control,
+}
+
+#[derive(Subcommand, Debug)]
+enum Import {
+    /// The nat table of `iptables-save`, as `rules` of a network
+    Iptables {
+        /// What iptables-save printed
+        file: PathBuf,
+    },
+    /// A network of libvirt
+    Libvirt {
+        /// What `virsh net-dumpxml` printed
+        file: PathBuf,
+        /// The uplink that the network is to use
+        #[arg(long, value_name = "NAME")]
+        uplink: Option<String>,
+    },
 #[derive(Args, Debug)]
 struct Place {
     /// The port
@@ -112,6 +164,8 @@ pub fn main() -> ExitCode {
         Command::Check { file } => check(&file),
         Command::Demo => crate::demo::run().map_err(Failure::of),
         Command::Show(show) => self::show(&show),
+        Command::Nat(nat) => self::nat(nat),
+        Command::Import(import) => self::import(&import),
         Command::Man { folder } => clap_mangen::generate_to(Cli::command(), folder).map_err(Failure::of),
         Command::QemuArgs { place, memory } => guest(&place, |guest| guest.qemu_args(&memory)),
         Command::LibvirtXml(place) => guest(&place, |guest| guest.libvirt_xml()),
@@ -155,14 +209,66 @@ fn load(file: &Path) -> Result<Config, Failure> {
 }
 
 fn show(show: &Show) -> Result<(), Failure> {
-    let answer = request(&show.control, Request::Show { what: show.what, limit: show.limit })?;
-    if show.json {
+    show_part(&show.control, Request::Show { what: show.what, limit: show.limit }, show.json)
+}
+
+fn show_part(control: &Control, show: Request, json: bool) -> Result<(), Failure> {
+    let answer = request(control, show)?;
+    if json {
         print(&format!("{}\n", serde_json::to_string(&answer).map_err(Failure::of)?))
     } else {
         print(&show::text(&answer))
     }
 }
 
+fn nat(nat: Nat) -> Result<(), Failure> {
+    let (line, adds) = match nat {
+        Nat::Add(line) => (line, true),
+        Nat::Del(line) => (line, false),
+        Nat::List { json, control } => {
+            return show_part(
+                &control,
+                Request::Show { what: What::Nat, limit: control::DEFAULT_LIMIT },
+                json,
+            );
+        }
+    };
+    let Line { line, control } = line;
+    let place = match rules::parse(&line, &Interfaces::Any) {
+        Ok(parsed) if parsed.edit.adds() == adds => None,
+        Ok(_) if adds => Some(("`nat add` adds a rule", "write -A or -I, or `nat del`")),
+        Ok(_) => Some(("`nat del` deletes a rule", "write -D, or `nat add`")),
+        Err(mistake) => return Err(wrong(&Mistakes::new("rule", &line, vec![mistake]))),
+    };
+    if let Some((message, help)) = place {
+        return Err(wrong(&Mistakes::new(
+            "rule",
+            &line,
+            vec![Mistake::new(0..2.min(line.len()), message, help)],
+        )));
+    }
+    request(&control, Request::Nat { line }).and_then(|answer| print(&show::text(&answer)))
+}
+
+fn import(import: &Import) -> Result<(), Failure> {
+    let (Import::Iptables { file } | Import::Libvirt { file, .. }) = import;
+    let text = config::read_text(file)
+        .map_err(|error| Failure::of(format!("cannot read {}: {error}", file.display())))?;
+    let name = file.display().to_string();
+    let imported = match import {
+        Import::Iptables { .. } => import::iptables(&name, &text),
+        Import::Libvirt { uplink, .. } => import::libvirt(&name, &text, uplink.as_deref()),
+    };
+    let Imported { toml, notes } = imported.map_err(|mistakes| wrong(&mistakes))?;
+    for note in notes {
+        // Where nobody reads, the file is still made.
+        let _ = writeln!(io::stderr(), "note: {note}");
+    }
+    print(&toml)
+}
+
+fn wrong(mistakes: &Mistakes) -> Failure {
+    Failure { message: mistakes.render(io::stderr().is_terminal()), status: WRONG }
 fn guest(place: &Place, text: impl Fn(&Guest<'_>) -> Result<String, GuestError>) -> Result<(), Failure> {
     let config = load(&place.config)?;
     let text = Guest::of(&config, &place.port).and_then(|guest| text(&guest));

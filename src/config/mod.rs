@@ -20,7 +20,7 @@ mod value;
 mod tests;
 
 use std::fs::File;
-use std::io::Read;
+use std::io::{self, Read};
 use std::net::Ipv4Addr;
 use std::path::Path;
 
@@ -51,13 +51,10 @@ pub struct Config {
 impl Config {
     /// Reads and checks the file at `path`. The name servers to offer where the file names none are the host's.
     pub fn load(path: &Path) -> Result<Self, ConfigError> {
-        let unreadable = |error| ConfigError::Unreadable { path: path.to_owned(), error };
-        let mut text = String::new();
-        let file = File::open(path).map_err(unreadable)?;
-        file.take(MAX_BYTES + 1).read_to_string(&mut text).map_err(unreadable)?;
-        if text.len() as u64 > MAX_BYTES {
-            return Err(ConfigError::TooLong { path: path.to_owned(), limit: MAX_BYTES });
-        }
+        let text = read_text(path).map_err(|error| match error.kind() {
+            io::ErrorKind::FileTooLarge => ConfigError::TooLong { path: path.to_owned(), limit: MAX_BYTES },
+            _ => ConfigError::Unreadable { path: path.to_owned(), error },
+        })?;
         Ok(Self::parse(&path.display().to_string(), &text, &host::name_servers())?)
     }
 
@@ -154,6 +151,16 @@ struct Uplink {
     gateway: Option<Ipv4Addr>,
     /// `None` if a network of mode bridge has the uplink as its port.
     interface: Option<InterfaceConfig>,
+}
+
+/// The text of the file at `path`.
+///
+/// # Errors
+/// What the operating system says; `FileTooLarge` above 4 MiB.
+pub(crate) fn read_text(path: &Path) -> io::Result<String> {
+    let mut text = String::new();
+    File::open(path)?.take(MAX_BYTES + 1).read_to_string(&mut text)?;
+    if text.len() as u64 > MAX_BYTES { Err(io::ErrorKind::FileTooLarge.into()) } else { Ok(text) }
 }
 
 /// More than 4096 ports with every key set need; a device or a pipe may have no end.

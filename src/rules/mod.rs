@@ -46,6 +46,20 @@ pub enum Edit {
     DeleteNumber(usize),
 }
 
+impl Line {
+    /// What `-i` and `-o` name.
+    pub fn interfaces(&self) -> impl Iterator<Item = &str> {
+        let rule = match &self.edit {
+            Edit::Append(rule) | Edit::Insert(_, rule) | Edit::Delete(rule) => Some(rule),
+            Edit::DeleteNumber(_) => None,
+        };
+        rule.into_iter()
+            .flat_map(|rule| [&rule.input, &rule.output])
+            .flatten()
+            .map(|name| name.value.as_str())
+    }
+}
+
 impl Edit {
     /// Whether a rule comes; else one goes.
     pub const fn adds(&self) -> bool {
