@@ -191,6 +191,27 @@ fn who_was_sent_to_comes_in_by_the_mapping_from_any_port() {
 }
 
 #[test]
+fn rfc5382_req4_an_unsolicited_syn_is_answered_after_six_seconds_unless_a_connection_came_about() {
+    for connects in [false, true] {
+        let mut bench = Bench::nat();
+        bench.send(0, &[from_guest(0).ipv4(guest_ip(0), FAR).udp(1, 7).payload(b"")]);
+        let syn = from_outside().ipv4(FAR, WAN_IP).tcp(80, 5000, 2).payload(b"");
+        assert!(bench.send(UPLINK, &[syn]).is_empty());
+        assert!(bench.wait(Millis::new(5_999)).is_empty());
+        if connects {
+            bench.send(0, &[from_guest(0).ipv4(guest_ip(0), FAR).tcp(5000, 80, 2).payload(b"")]);
+        }
+        let sent = bench.wait(Millis::new(1));
+        if connects {
+            assert!(sent.is_empty());
+        } else {
+            let (port, told) = only(sent);
+            assert_eq!((port, icmp_of(&told), ip_of(&told).dst), (UPLINK, (3, 3), FAR));
+        }
+    }
+}
+
+#[test]
 fn a_redirected_connection_ends_at_the_switch() {
     let mut config = nat_config();
     config.rules.prerouting[0].target = nat_engine::Target::Redirect { ports: None };

@@ -295,7 +295,7 @@ impl Nat {
         };
         outward.into_iter().chain(inward).for_each(|mapping| self.mappings.acquire(mapping));
         let mut flow = Flow::new(original, reply(original, server, client));
-        flow.note(Direction::Original, packet.ip.l4, packet.ip.total_len);
+        flow.note(Direction::Original, packet);
         let left = flow.translated(Direction::Original);
         if let Some(mapping) = outward.filter(|_| self.filters_by_address()) {
             self.contacts.add(mapping, contact_of(&flow));

@@ -1,10 +1,11 @@
 //! A flow: two tuples, where it is in its life, and what passed.
 
+use packet::wire::TcpHeader;
 use packet::{L4, Protocol};
 
-use crate::Tuple;
 use crate::tcp::TcpState;
 use crate::timeouts::TimeoutClass;
+use crate::{NatPacket, Tuple};
 
 /// Which of a flow's two directions.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -42,7 +43,7 @@ pub(crate) struct Flow {
     pub(crate) class: TimeoutClass,
     /// The second in which it last moved to the end of its list.
     pub(crate) refreshed: u32,
-    /// What passed, by [`Direction`].
+    /// What passed, by [`Direction`]. Of `packets`, the upper 16 bits are what TCP acknowledged last, in 64 KiB.
     pub(crate) packets: [u64; 2],
     pub(crate) bytes: [u64; 2],
 }
@@ -83,13 +84,20 @@ impl Flow {
         self.tuple(direction.other()).reversed()
     }
 
-    /// Takes note of a packet of `len` bytes and returns the class that the flow is now in.
+    /// Takes note of a packet and returns the class that the flow is now in.
     #[inline]
-    pub(crate) fn note(&mut self, direction: Direction, l4: L4, len: u16) -> TimeoutClass {
+    pub(crate) fn note(&mut self, direction: Direction, packet: &NatPacket<'_>) -> TimeoutClass {
         self.packets[direction as usize] += 1;
-        self.bytes[direction as usize] += u64::from(len);
-        match l4 {
+        self.bytes[direction as usize] += u64::from(packet.ip.total_len);
+        match packet.ip.l4 {
             L4::Tcp { flags, .. } => {
+                if flags & TcpHeader::ACK != 0 {
+                    let count = self.packets[direction as usize] & COUNT;
+                    self.packets[direction as usize] = count | u64::from(packet.acknowledged()) << COUNT_BITS;
+                }
+                if flags & (TcpHeader::RST | TcpHeader::FIN) != 0 && !self.is_in_window(direction, packet) {
+                    return self.class;
+                }
                 self.tcp = self.tcp.after(direction, flags);
                 self.tcp.class()
             }
@@ -97,11 +105,31 @@ impl Flow {
         }
     }
 
-    pub(crate) const fn state_name(&self) -> &'static str {
+    /// Whether the end of an established connection comes from someone who knows where it is. Lenient: who guesses the
+    /// four numbers of the tuple is right one time in 64, and what then follows from the true end undoes a reset.
+    #[cold]
+    fn is_in_window(&self, direction: Direction, packet: &NatPacket<'_>) -> bool {
+        let expected = (self.packets[direction.other() as usize] >> COUNT_BITS) as u16;
+        let ahead = packet.sequence().wrapping_sub(expected).wrapping_add(1);
+        self.tcp.class() != TimeoutClass::TcpEstablished || ahead <= WINDOW
+    }
+
+    /// Packets in original and reply direction.
+    pub(crate) fn packet_counts(&self) -> [u64; 2] {
+        self.packets.map(|packets| packets & COUNT)
+    }
+
+    pub(crate) fn state_name(&self) -> &'static str {
         match self.protocol {
             Protocol::TCP => self.tcp.name(),
-            _ if self.packets[Direction::Reply as usize] > 0 => "replied",
+            _ if self.packet_counts()[Direction::Reply as usize] > 0 => "replied",
             _ => "unreplied",
         }
     }
 }
+
+/// 2⁴⁸ packets are enough for a week at line rate.
+const COUNT_BITS: u32 = 48;
+const COUNT: u64 = (1 << COUNT_BITS) - 1;
+/// 64 MiB in 64 KiB: twice the largest receive buffer that Linux gives by default.
+const WINDOW: u16 = 1024;

@@ -177,10 +177,15 @@ impl Nat {
         let Some((id, direction)) = self.flows.find(arrived, key) else { return Known::Miss };
         let flow = self.flows.get_mut(id);
         let left = flow.translated(direction);
-        let class = flow.note(direction, packet.ip.l4, packet.ip.total_len);
+        let class = flow.note(direction, packet);
         self.flows.refresh(id, class, now);
         self.rewrite(packet, arrived, left, now);
         Known::Translated
+    }
+
+    /// Whether the packet belongs to a flow.
+    pub fn knows(&self, ip: &Ipv4Packet) -> bool {
+        Tuple::of(ip).is_some_and(|tuple| self.flows.find(tuple, self.flows.key(tuple)).is_some())
     }
 
     /// When [`on_timeout`](Self::on_timeout) has something to do; a moment that has passed means at once.
@@ -205,7 +210,7 @@ impl Nat {
             reply: flow.tuple(Direction::Reply),
             state: flow.state_name(),
             expires_in: deadline(flow, &self.config.timeouts).since(now),
-            packets: flow.packets,
+            packets: flow.packet_counts(),
             bytes: flow.bytes,
         })
     }

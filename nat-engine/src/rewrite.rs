@@ -74,6 +74,23 @@ impl NatPacket<'_> {
         addresses
     }
 
+    /// The upper half of a TCP segment's sequence number.
+    pub(crate) fn sequence(&self) -> u16 {
+        self.word(TCP_SEQUENCE)
+    }
+
+    /// The upper half of a TCP segment's acknowledgement number.
+    #[inline]
+    pub(crate) fn acknowledged(&self) -> u16 {
+        self.word(TCP_ACKNOWLEDGEMENT)
+    }
+
+    #[inline]
+    fn word(&self, at: usize) -> u16 {
+        let bytes = self.bytes.get(usize::from(self.ip.header_len) + at..);
+        bytes.and_then(|bytes| bytes.first_chunk()).map_or(0, |&word| u16::from_be_bytes(word))
+    }
+
     /// The packet without padding.
     pub(crate) fn packet_bytes(&self) -> &[u8] {
         self.bytes.get(..usize::from(self.ip.total_len)).unwrap_or_default()
@@ -83,6 +100,11 @@ impl NatPacket<'_> {
         self.ip.fragment != Fragment::Whole
     }
 }
+
+/// Offset of the sequence number in a TCP header.
+const TCP_SEQUENCE: usize = 4;
+/// Offset of the acknowledgement number in a TCP header.
+const TCP_ACKNOWLEDGEMENT: usize = 8;
 
 #[inline]
 fn update(field: &mut U16, change: impl FnOnce(&mut [u8; 2])) {

@@ -15,7 +15,10 @@
 //!               anything else but RST          before RST     closing     the RST was forged: RFC 7857, 2.2
 //! ```
 //!
-//! A SYN may start from either side, so that simultaneous open (RFC 5382 REQ-2a) is not a special case.
+//! A SYN may start from either side, so that simultaneous open (RFC 5382 REQ-2a) is not a special case. Figure 1 of the
+//! RFC takes the second SYN for established already; here only the ACK that the two sides' handshake ends with counts, so
+//! that a flood of answered SYNs goes after minutes, not hours. RST and FIN far from where the connection is don't arrive
+//! here at all: see [`Flow::note`](crate::flow::Flow::note).
 
 use packet::wire::TcpHeader;
 

@@ -10,6 +10,7 @@
 //! What is here runs for each frame of a burst; what answers, waits or allocates is in [`slow_path`].
 
 mod fragment;
+mod held;
 mod icmp;
 mod neighbour;
 mod outgoing;
@@ -27,6 +28,7 @@ use packet::{
 };
 use switch_core::Bridge;
 
+use self::held::HeldSyns;
 use self::icmp::RateLimit;
 use self::neighbour::Neighbours;
 pub(crate) use self::outgoing::Outgoing;
@@ -46,6 +48,7 @@ pub(crate) struct Gateway {
     /// Whether there is any rule at all.
     translates: bool,
     icmp_limit: RateLimit,
+    held: HeldSyns,
     /// The burst's packets that are to be routed, with their places in the burst. Kept for its allocation.
     packets: Vec<(usize, Ipv4Packet)>,
     /// Where the flows of `packets` are to be found.
@@ -85,6 +88,7 @@ impl Gateway {
             nat: Nat::new(NatConfig::default(), seed),
             translates: false,
             icmp_limit: RateLimit::new(),
+            held: HeldSyns::default(),
             packets: Vec::with_capacity(BURST_FRAMES),
             keys: Vec::with_capacity(BURST_FRAMES),
             last: None,
@@ -141,7 +145,8 @@ impl Gateway {
 
     /// When [`on_timeout`](Self::on_timeout) has something to do.
     pub(crate) fn next_timeout(&self) -> Option<Millis> {
-        [self.neighbours.next_timeout(), self.nat.next_timeout()].into_iter().flatten().min()
+        let timeouts = [self.neighbours.next_timeout(), self.nat.next_timeout(), self.held.next_timeout()];
+        timeouts.into_iter().flatten().min()
     }
 
     /// Stage 5. Frames addressed to the switch are routed; of flooded ones it notes which the slow path wants to see.

@@ -5,12 +5,13 @@ use std::net::Ipv4Addr;
 use nat_engine::{Known, NatPacket};
 use packet::builder::eth;
 use packet::checksum::Sum;
-use packet::wire::{ArpPacket, EthernetHeader, FromBytes, UdpHeader};
+use packet::wire::{ArpPacket, EthernetHeader, FromBytes, TcpHeader, UdpHeader};
 use packet::{
     DropReason, EtherType, FrameMeta, Gso, Ipv4Packet, L4, MacAddr, Millis, NetworkId, Offload, PuntReason,
     offload,
 };
 
+use super::held::HeldSyn;
 use super::icmp::{self, IcmpError};
 use super::neighbour::{Due, Waiting};
 use super::outgoing::Outgoing;
@@ -61,6 +62,11 @@ impl Gateway {
     /// Does what is due: asks for next hops, gives up on silent ones, forgets idle flows.
     pub(crate) fn on_timeout(&mut self, now: Millis, out: &mut Outgoing) {
         self.nat.on_timeout(now);
+        while let Some(syn) = self.held.due(now) {
+            if let Err(reason) = self.refuse(&syn, now, out) {
+                out.drops.count(reason);
+            }
+        }
         for due in self.neighbours.on_timeout(now) {
             match due {
                 Due::Ask(hop, mac) => self.ask(hop, mac, out),
@@ -172,6 +178,10 @@ impl Gateway {
                 Ok(())
             }
             L4::IcmpError => Err(DropReason::IcmpErrorUnmatched),
+            L4::Tcp { flags: TcpHeader::SYN, .. } if from_outside => {
+                self.held.hold(bytes, input, now);
+                Err(DropReason::NatUnsolicited)
+            }
             // An answer to a stranger would tell that there is something to attack.
             L4::Tcp { .. } | L4::Udp { .. } if from_outside => Err(DropReason::NatUnsolicited),
             L4::Tcp { .. } | L4::Udp { .. } => {
@@ -180,6 +190,18 @@ impl Gateway {
             }
             _ => Err(DropReason::NoService),
         }
+    }
+
+    /// Tells the sender of a SYN that nobody wanted it, unless its connection has come about since.
+    fn refuse(&mut self, syn: &HeldSyn, now: Millis, out: &mut Outgoing) -> Result<(), DropReason> {
+        let (_, packet) = syn.bytes.split_at(EthernetHeader::LEN);
+        if self.nat.knows(&Ipv4Packet::parse(packet)?) {
+            return Ok(());
+        }
+        let (ethernet, _) =
+            EthernetHeader::ref_from_prefix(&syn.bytes).map_err(|_| DropReason::FrameTooShort)?;
+        let sender = MacAddr::new(ethernet.src);
+        self.tell_sender(IcmpError::PortUnreachable, sender, &syn.bytes, syn.network, now, out)
     }
 
     /// A routed frame waits for its next hop's MAC.
@@ -227,11 +249,23 @@ impl Gateway {
         now: Millis,
         out: &mut Outgoing,
     ) -> Result<(), DropReason> {
+        self.tell_sender(error, meta.src, bytes, input, now, out)
+    }
+
+    fn tell_sender(
+        &mut self,
+        error: IcmpError,
+        sender: MacAddr,
+        bytes: &[u8],
+        input: NetworkId,
+        now: Millis,
+        out: &mut Outgoing,
+    ) -> Result<(), DropReason> {
         let interface = self.interface(input).ok_or(DropReason::NoRoute)?;
         let (own, own_mac) = (interface.address.address(), interface.mac);
         if let Some(mut frame) = icmp::error(&bytes[EthernetHeader::LEN..], own, error) {
             self.admit_icmp(now)?;
-            address_frame(&mut frame, meta.src, own_mac);
+            address_frame(&mut frame, sender, own_mac);
             out.push(input, &frame, Offload::NONE);
         }
         Ok(())
