@@ -13,6 +13,7 @@ mod host;
 mod junk;
 mod mtu_offload;
 mod nat;
+mod nat_rules;
 mod ports;
 mod process;
 mod route;

@@ -14,11 +14,11 @@ use crate::traffic::{TcpServer, at, try_connect, udp, udp_exchange};
 ///                  ├ 192.168.122.1 [switch] 10.180.13.2 ── 10.180.13.1 outside, also 203.0.113.1
 /// b 192.168.122.11 ┘
 /// ```
-struct Lab {
-    a: Host,
-    b: Host,
-    outside: Host,
-    switch: Switch,
+pub struct Lab {
+    pub a: Host,
+    pub b: Host,
+    pub outside: Host,
+    pub switch: Switch,
 }
 
 impl Lab {
@@ -27,7 +27,7 @@ impl Lab {
     }
 
     /// With further keys of the network.
-    fn with(mode: &str, keys: &str) -> Self {
+    pub fn with(mode: &str, keys: &str) -> Self {
         let (a, b, outside) = (Host::new(), Host::new(), Host::new());
         let switch = Switch::start(&format!(
             "[network.default]\nmode = \"{mode}\"\naddress = \"192.168.122.1/24\"\nuplink = \"wan\"\n{keys}\n{}{}\
