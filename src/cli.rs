@@ -10,9 +10,9 @@ use tracing_subscriber::EnvFilter;
 
 use crate::config::{self, Config, Mistake, Mistakes, Plan};
 use crate::control::{self, ClientError, ErrorKind, Request, What};
+use crate::guest::{Guest, GuestError};
 use crate::import::{self, Imported};
 use crate::rules::{self, Interfaces};
-use crate::guest::{Guest, GuestError};
 use crate::{driver, show};
 
 /// A userspace virtual switch and NAT gateway: one process in place of the kernel's bridge, iptables' nat table and
@@ -147,6 +147,8 @@ enum Import {
         #[arg(long, value_name = "NAME")]
         uplink: Option<String>,
     },
+}
+
 #[derive(Args, Debug)]
 struct Place {
     /// The port
@@ -269,6 +271,8 @@ fn import(import: &Import) -> Result<(), Failure> {
 
 fn wrong(mistakes: &Mistakes) -> Failure {
     Failure { message: mistakes.render(io::stderr().is_terminal()), status: WRONG }
+}
+
 fn guest(place: &Place, text: impl Fn(&Guest<'_>) -> Result<String, GuestError>) -> Result<(), Failure> {
     let config = load(&place.config)?;
     let text = Guest::of(&config, &place.port).and_then(|guest| text(&guest));

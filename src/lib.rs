@@ -10,7 +10,7 @@ pub mod config;
 pub mod control;
 pub mod demo;
 pub mod driver;
-pub mod import;
 pub mod guest;
+pub mod import;
 pub mod rules;
 pub mod show;
