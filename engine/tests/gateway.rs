@@ -212,6 +212,29 @@ fn rfc5382_req4_an_unsolicited_syn_is_answered_after_six_seconds_unless_a_connec
 }
 
 #[test]
+fn rfc5508_req8_a_guest_is_told_that_there_is_no_room_and_a_stranger_is_not() {
+    use nat_engine::Exhausted;
+    for (exhausted, code) in [(Exhausted::Prohibited, 13), (Exhausted::HostUnreachable, 1)] {
+        let mut config = nat_config();
+        config.flow_limit = 1;
+        config.nat.exhausted = exhausted;
+        let mut bench = Bench::nat();
+        bench.worker.install(config);
+        bench.send(0, &[arp_request(guest_mac(0), guest_ip(0), LAN_IP)]);
+        bench.send(UPLINK, &[arp_request(OUTSIDE_MAC, OUTSIDE, WAN_IP)]);
+        let out = |port| from_guest(0).ipv4(guest_ip(0), FAR).udp(port, 7).payload(b"");
+        bench.send(0, &[out(5000)]);
+        let (port, told) = only(bench.send(0, &[out(5001)]));
+        assert_eq!((port, icmp_of(&told), ip_of(&told).dst), (0, (3, code), guest_ip(0)));
+        assert_eq!(bench.drops(0), [("flow_table_full", 1)]);
+        assert_eq!(only(bench.send(0, &[out(5000)])).0, UPLINK);
+        let published = from_outside().ipv4(FAR, WAN_IP).tcp(9, 8888, 2).payload(b"");
+        assert!(bench.send(UPLINK, &[published]).is_empty());
+        assert_eq!(bench.drops(UPLINK), [("flow_table_full", 1)]);
+    }
+}
+
+#[test]
 fn a_redirected_connection_ends_at_the_switch() {
     let mut config = nat_config();
     config.rules.prerouting[0].target = nat_engine::Target::Redirect { ports: None };

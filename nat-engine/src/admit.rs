@@ -17,7 +17,7 @@ use crate::port_pool::{PortLease, Published, Wanted};
 use crate::rule::{Candidate, NatRule, Target, netmap, pick_port};
 use crate::slab::Id;
 use crate::tcp::TcpState;
-use crate::{Behaviour, NatPacket, PortRange, Tuple};
+use crate::{Behaviour, NatPacket, NatSettings, PortRange, Tuple};
 
 /// Where a flow's first packet is to go after PREROUTING. To be handed on to [`Nat::admit_new`].
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -122,7 +122,7 @@ impl Nat {
     /// (hairpinning, RFC 4787 REQ-9).
     ///
     /// # Errors
-    /// `FlowTableFull`, `NatNoPorts`, `NatNoAddress`, `NatProtocolUnsupported`, `TcpNoSyn`, `NatUnsolicited` (an echo
+    /// `FlowTableFull`, `NatHostLimit`, `NatNoPorts`, `NatNoAddress`, `NatProtocolUnsupported`, `TcpNoSyn`, `NatUnsolicited` (an echo
     /// reply that nobody asked for), `IcmpErrorUnmatched`, `FragmentWithoutFirst`. Nothing is stored then, and the
     /// packet is untouched.
     pub fn admit_new(
@@ -142,6 +142,13 @@ impl Nat {
             false => None,
         };
         let server = server(original, destination);
+        let settings = &self.config.settings;
+        if settings.limits_hosts() {
+            let inside = inward.map_or(original.source_address(), |_| destination.address);
+            if !self.hosts.may_add_flow(inside, settings) {
+                return Err(DropReason::NatHostLimit);
+            }
+        }
         let (outside, rule) = {
             let candidate = candidate(original, server, input, Some(output));
             let rule = decide(&self.config.rules.postrouting, &candidate);
@@ -152,11 +159,12 @@ impl Nat {
             return Err(DropReason::NatProtocolUnsupported);
         }
         let source = match outside {
-            Some(Outside::Shared(address, ports)) => self.map_source(original, server, address, ports),
-            Some(Outside::OneToOne(address)) => self.keep_source(original, server, address),
-            None => self.keep_source(original, server, original.source_address()),
+            Some(Outside::Shared(address, ports)) => {
+                self.map_source(original, server, address, ports, now)?
+            }
+            Some(Outside::OneToOne(address)) => self.keep_source(original, server, address)?,
+            None => self.keep_source(original, server, original.source_address())?,
         };
-        let source = source.ok_or(DropReason::NatNoPorts)?;
         self.count_rules(destination.rule, rule, packet.ip.total_len);
         self.store(packet, original, server, source, inward, now);
         Ok(())
@@ -226,35 +234,48 @@ impl Nat {
         server: SocketAddrV4,
         outside: Ipv4Addr,
         range: Option<PortRange>,
-    ) -> Option<Source> {
+        now: Millis,
+    ) -> Result<Source, DropReason> {
         let inside = original.source();
-        let mapping = self.config.settings.mapping;
+        let NatSettings { mapping, port_preservation: keep, port_parity, .. } = self.config.settings;
         let key = MappingKey::new(mapping, original.protocol(), inside, outside, original.destination());
-        let mut wanted = Wanted { port: inside.port(), keep: true, range };
+        let parity = port_parity && original.protocol() == Protocol::UDP;
+        let mut wanted = Wanted { port: inside.port(), keep, range, parity };
         if let Some((id, port)) = self.mappings.find(key) {
             if self.is_free(original, reply(original, server, SocketAddrV4::new(outside, port))) {
-                return Some(Source::Known(id, port));
+                return Ok(Source::Known(id, port));
             }
             wanted.keep = false;
+        }
+        let settings = &self.config.settings;
+        if settings.limits_hosts() && !self.hosts.may_map(*inside.ip(), settings, now) {
+            return Err(DropReason::NatHostLimit);
         }
         // Leases that turn out to be of no use are kept until a good one is found, so that none comes twice.
         let mut refused = Vec::new();
         for _ in 0..TRIES {
             let published = Published { rules: &self.config.rules, addresses: &self.config.addresses };
-            let lease =
-                self.ports.lease(outside, original.protocol(), wanted, &published, &mut self.random)?;
+            let lease = self
+                .ports
+                .lease(outside, original.protocol(), wanted, &published, &mut self.random, now)
+                .ok_or(DropReason::NatNoPorts)?;
             if self.is_free(original, reply(original, server, SocketAddrV4::new(outside, lease.port()))) {
-                return Some(Source::New(key, lease));
+                return Ok(Source::New(key, lease));
             }
             refused.push(lease);
             wanted.keep = false;
         }
-        None
+        Err(DropReason::NatNoPorts)
     }
 
     /// The source port as it is; another one only if another flow looks the same from the other side, as when two
     /// published ports lead to one server and a client uses one port for both.
-    fn keep_source(&mut self, original: Tuple, server: SocketAddrV4, address: Ipv4Addr) -> Option<Source> {
+    fn keep_source(
+        &mut self,
+        original: Tuple,
+        server: SocketAddrV4,
+        address: Ipv4Addr,
+    ) -> Result<Source, DropReason> {
         let ports = match original.protocol() {
             Protocol::TCP | Protocol::UDP | Protocol::ICMP => TRIES,
             _ => 0,
@@ -263,11 +284,11 @@ impl Nat {
         for _ in 0..=ports {
             let client = SocketAddrV4::new(address, port);
             if self.is_free(original, reply(original, server, client)) {
-                return Some(Source::Plain(client));
+                return Ok(Source::Plain(client));
             }
             port = self.random.between(1024, u16::MAX);
         }
-        None
+        Err(DropReason::NatNoPorts)
     }
 
     /// Whether no flow has this tuple yet, in either direction.
@@ -287,13 +308,13 @@ impl Nat {
     ) {
         let (outward, client) = match source {
             Source::Plain(client) => (None, client),
-            Source::Known(id, port) => (Some(id), SocketAddrV4::new(self.mappings.outside(id), port)),
+            Source::Known(id, port) => (Some(id), SocketAddrV4::new(self.mappings.key(id).outside(), port)),
             Source::New(key, lease) => {
                 let outside = SocketAddrV4::new(key.outside(), lease.port());
                 (Some(self.mappings.insert(key, lease)), outside)
             }
         };
-        outward.into_iter().chain(inward).for_each(|mapping| self.mappings.acquire(mapping));
+        outward.into_iter().chain(inward).for_each(|mapping| self.acquire(mapping, now));
         let mut flow = Flow::new(original, reply(original, server, client));
         flow.note(Direction::Original, packet);
         let left = flow.translated(Direction::Original);
@@ -303,6 +324,15 @@ impl Nat {
         self.flows.insert(flow, FlowMappings { source: outward, destination: inward }, now);
         self.admitted += 1;
         self.rewrite(packet, original, left, now);
+    }
+
+    /// One more flow uses the mapping.
+    fn acquire(&mut self, mapping: Id, now: Millis) {
+        let is_new = self.mappings.acquire(mapping);
+        let settings = &self.config.settings;
+        if settings.limits_hosts() {
+            self.hosts.add(*self.mappings.key(mapping).inside().ip(), is_new, settings, now);
+        }
     }
 
     fn count_rules(&mut self, prerouting: Option<usize>, postrouting: Option<usize>, len: u16) {

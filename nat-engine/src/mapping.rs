@@ -140,9 +140,9 @@ impl Mappings {
         Some((id, self.mappings[id].key().inside()))
     }
 
-    /// The outside address of a mapping.
-    pub(crate) fn outside(&self, id: Id) -> Ipv4Addr {
-        self.mappings[id].key().outside()
+    /// What a mapping is found by.
+    pub(crate) fn key(&self, id: Id) -> MappingKey {
+        self.mappings[id].key()
     }
 
     /// Adds a mapping, used by no flow yet. Another with the same key keeps being the one that is found.
@@ -158,17 +158,19 @@ impl Mappings {
         id
     }
 
-    /// One more flow uses the mapping.
-    pub(crate) fn acquire(&mut self, id: Id) {
-        self.mappings[id].flows += 1;
+    /// One more flow uses the mapping. Whether it is the first.
+    pub(crate) fn acquire(&mut self, id: Id) -> bool {
+        let flows = &mut self.mappings[id].flows;
+        *flows += 1;
+        *flows == 1
     }
 
-    /// One flow fewer uses the mapping; the last one frees its port.
-    pub(crate) fn release(&mut self, id: Id) {
+    /// One flow fewer uses the mapping; with the last one it is gone, and its port is returned.
+    pub(crate) fn release(&mut self, id: Id) -> Option<PortLease> {
         let mapping = &mut self.mappings[id];
         mapping.flows -= 1;
         if mapping.flows > 0 {
-            return;
+            return None;
         }
         let (key, outside) = (mapping.key().hash(&self.hash), mapping.outside_hash(&self.hash));
         for (index, hash) in [(&mut self.by_key, key), (&mut self.by_outside, outside)] {
@@ -176,6 +178,6 @@ impl Mappings {
                 entry.remove();
             }
         }
-        self.mappings.remove(id);
+        self.mappings.remove(id).map(|mapping| mapping.lease)
     }
 }

@@ -1,13 +1,15 @@
 //! The NAT as its caller sees it: the hit path, time, and what it tells about itself.
 
+use std::collections::BTreeSet;
 use std::net::Ipv4Addr;
 
-use packet::{DropReason, Fragment, Ipv4Packet, L4, Millis, NetworkId};
+use packet::{DropReason, Fragment, Ipv4Packet, L4, Millis, NetworkId, Protocol};
 
 use crate::filtering::Contacts;
 use crate::flow::{Direction, Flow};
 use crate::flow_table::{FlowKey, FlowMappings, FlowTable, deadline};
 use crate::fragment::Fragments;
+use crate::hosts::Hosts;
 use crate::icmp;
 use crate::keyed::Random;
 use crate::mapping::Mappings;
@@ -23,6 +25,7 @@ pub struct Nat {
     pub(crate) flows: FlowTable,
     pub(crate) mappings: Mappings,
     pub(crate) contacts: Contacts,
+    pub(crate) hosts: Hosts,
     pub(crate) ports: PortPools,
     pub(crate) random: Random,
     fragments: Fragments,
@@ -110,6 +113,7 @@ impl Nat {
             flows: FlowTable::new(seed),
             mappings: Mappings::new(seed),
             contacts: Contacts::new(seed),
+            hosts: Hosts::new(seed),
             ports: PortPools::default(),
             random: Random::new(seed),
             fragments: Fragments::new(seed),
@@ -132,6 +136,9 @@ impl Nat {
         self.reserve();
         if old.settings.filtering != self.config.settings.filtering {
             self.recall_contacts();
+        }
+        if self.config.settings.limits_hosts() && !old.settings.limits_hosts() {
+            self.recount_hosts();
         }
         let mut gone = old.addresses;
         gone.retain(|address| address.is_some() && !self.config.addresses.contains(address));
@@ -197,7 +204,7 @@ impl Nat {
     pub fn on_timeout(&mut self, now: Millis) {
         for _ in 0..EXPIRE_AT_ONCE {
             match self.flows.next_to_expire(&self.config.timeouts) {
-                Some((id, deadline)) if deadline <= now => self.expire(id),
+                Some((id, deadline)) if deadline <= now => self.expire(id, now),
                 _ => break,
             }
         }
@@ -213,6 +220,11 @@ impl Nat {
             packets: flow.packet_counts(),
             bytes: flow.bytes,
         })
+    }
+
+    /// The settings.
+    pub const fn settings(&self) -> &NatSettings {
+        &self.config.settings
     }
 
     /// The rules.
@@ -276,6 +288,19 @@ impl Nat {
         }
     }
 
+    /// One flow fewer uses the mapping.
+    fn release(&mut self, mapping: Id, now: Millis) {
+        let key = self.mappings.key(mapping);
+        let lease = self.mappings.release(mapping);
+        let settings = &self.config.settings;
+        if settings.limits_hosts() {
+            self.hosts.remove(*key.inside().ip(), lease.is_some());
+        }
+        if let Some(lease) = lease.filter(|_| key.protocol() != Protocol::TCP) {
+            self.ports.rest(lease, now + settings.quarantine, settings.quarantine_limit);
+        }
+    }
+
     pub(crate) fn filters_by_address(&self) -> bool {
         self.config.settings.filtering == Behaviour::AddressDependent
     }
@@ -292,18 +317,32 @@ impl Nat {
         }
     }
 
-    fn forget(&mut self, which: impl Fn(&Flow) -> bool) {
-        let ids: Vec<Id> = self.flows.ids().filter(|&id| which(self.flows.get(id))).collect();
-        ids.into_iter().for_each(|id| self.expire(id));
+    fn recount_hosts(&mut self) {
+        self.hosts.clear();
+        let mut counted = BTreeSet::new();
+        for id in self.flows.ids() {
+            let FlowMappings { source, destination } = self.flows.mappings(id);
+            for mapping in source.into_iter().chain(destination) {
+                let host = *self.mappings.key(mapping).inside().ip();
+                let is_new = counted.insert(mapping.get());
+                self.hosts.add(host, is_new, &self.config.settings, Millis::ZERO);
+            }
+        }
     }
 
-    fn expire(&mut self, id: Id) {
+    fn forget(&mut self, which: impl Fn(&Flow) -> bool) {
+        let ids: Vec<Id> = self.flows.ids().filter(|&id| which(self.flows.get(id))).collect();
+        // Nobody gets their ports: the address is gone.
+        ids.into_iter().for_each(|id| self.expire(id, Millis::ZERO));
+    }
+
+    fn expire(&mut self, id: Id, now: Millis) {
         let FlowMappings { source, destination } = self.flows.mappings(id);
         let flow = self.flows.remove(id);
         if let (Some(mapping), Some(flow), true) = (source, flow, self.filters_by_address()) {
             self.contacts.remove(mapping, contact_of(&flow));
         }
-        source.into_iter().chain(destination).for_each(|mapping| self.mappings.release(mapping));
+        source.into_iter().chain(destination).for_each(|mapping| self.release(mapping, now));
         self.expired += 1;
     }
 }

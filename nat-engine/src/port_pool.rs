@@ -5,17 +5,17 @@
 //!                                reserved 1 bit per port: published by a DNAT rule
 //! ```
 //!
-//! The inside host's port is kept where it is free. Else the port is a random one of the same range (RFC 4787 REQ-3a):
+//! A port that is free again rests for a while before somebody else gets it. The inside host's port is kept where it is free. Else the port is a random one of the same range (RFC 4787 REQ-3a):
 //! the first free one after a random place, RFC 6056 algorithm 1.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 use std::fmt;
 use std::net::Ipv4Addr;
 use std::ops::RangeInclusive;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use packet::{NetworkId, Protocol};
+use packet::{Millis, NetworkId, Protocol};
 
 use crate::keyed::Random;
 use crate::{PortRange, RuleSet};
@@ -41,7 +41,11 @@ impl Drop for PortLease {
 
 /// The pools of all outside addresses. 16 KiB for each address and protocol in use.
 #[derive(Debug, Default)]
-pub(crate) struct PortPools(BTreeMap<(Ipv4Addr, Protocol), PortPool>);
+pub(crate) struct PortPools {
+    pools: BTreeMap<(Ipv4Addr, Protocol), PortPool>,
+    /// Ports that rest, and until when, the next one first.
+    resting: VecDeque<(Millis, PortLease)>,
+}
 
 impl PortPools {
     /// A free port of `address`: `wanted` itself, else another of its range. `None` if there is none left.
@@ -54,19 +58,29 @@ impl PortPools {
         wanted: Wanted,
         published: &Published<'_>,
         random: &mut Random,
+        now: Millis,
     ) -> Option<PortLease> {
+        while self.resting.pop_front_if(|(until, _)| *until <= now).is_some() {}
         let new_pool = || {
             let pool = PortPool::default();
             published.reserve(&pool.reserved, address, protocol);
             pool
         };
-        self.0.entry((address, protocol)).or_insert_with(new_pool).lease(protocol, wanted, random)
+        self.pools.entry((address, protocol)).or_insert_with(new_pool).lease(protocol, wanted, random)
+    }
+
+    /// A port that no flow uses any more. It rests until `until`, if it is among the last `limit` that do.
+    pub(crate) fn rest(&mut self, lease: PortLease, until: Millis, limit: u32) {
+        self.resting.push_back((until, lease));
+        while self.resting.len() > limit as usize {
+            self.resting.pop_front();
+        }
     }
 
     /// The published ports have changed. Leases stay, also of ports that are reserved now.
     pub(crate) fn republish(&mut self, published: &Published<'_>) {
-        self.0.retain(|_, pool| Arc::strong_count(&pool.leased) > 1);
-        for (&(address, protocol), pool) in &mut self.0 {
+        self.pools.retain(|_, pool| Arc::strong_count(&pool.leased) > 1);
+        for (&(address, protocol), pool) in &mut self.pools {
             pool.reserved = PortSet::default();
             published.reserve(&pool.reserved, address, protocol);
         }
@@ -82,6 +96,8 @@ pub(crate) struct Wanted {
     pub(crate) keep: bool,
     /// One of these; else of the range that the inside host's is in.
     pub(crate) range: Option<PortRange>,
+    /// Rather one that is even or odd as the inside host's.
+    pub(crate) parity: bool,
 }
 
 /// The ports that DNAT rules publish.
@@ -116,22 +132,27 @@ struct PortPool {
 
 impl PortPool {
     fn lease(&self, protocol: Protocol, wanted: Wanted, random: &mut Random) -> Option<PortLease> {
-        let Wanted { port, keep, range } = wanted;
+        let Wanted { port, keep, range, parity } = wanted;
         let has_ports = matches!(protocol, Protocol::TCP | Protocol::UDP);
         let (low, high) = range.filter(|_| has_ports).unwrap_or_else(|| range_of(protocol, port));
-        let kept = (keep && (low..=high).contains(&port)).then(|| self.first_free(port..=port)).flatten();
+        let kept =
+            (keep && (low..=high).contains(&port)).then(|| self.first_free(port..=port, ANY)).flatten();
         let port = kept.or_else(|| {
             let start = random.between(low, high);
-            self.first_free(start..=high).or_else(|| self.first_free(low..=start))
+            let first =
+                |set| self.first_free(start..=high, set).or_else(|| self.first_free(low..=start, set));
+            let same_parity = if port % 2 == 0 { EVEN } else { ODD };
+            parity.then(|| first(same_parity)).flatten().or_else(|| first(ANY))
         })?;
         self.leased.insert(port);
         Some(PortLease { port, leased: Arc::clone(&self.leased) })
     }
 
-    fn first_free(&self, range: RangeInclusive<u16>) -> Option<u16> {
+    /// Of those ports that have a bit in `set`, for each 64 alike.
+    fn first_free(&self, range: RangeInclusive<u16>, set: u64) -> Option<u16> {
         let (low, high) = range.into_inner();
         (low / 64..=high / 64).find_map(|word| {
-            let mut free = !(self.leased.word(word) | self.reserved.word(word));
+            let mut free = !(self.leased.word(word) | self.reserved.word(word)) & set;
             if word == low / 64 {
                 free &= u64::MAX << (low % 64);
             }
@@ -142,6 +163,10 @@ impl PortPool {
         })
     }
 }
+
+const ANY: u64 = u64::MAX;
+const EVEN: u64 = 0x5555_5555_5555_5555;
+const ODD: u64 = !EVEN;
 
 /// RFC 4787 REQ-3a: ports below 1024 stay below. Port 0 is nobody's; identifier 0 is as good as any.
 fn range_of(protocol: Protocol, port: u16) -> PortRange {
@@ -193,7 +218,7 @@ mod tests {
     const OUTSIDE: Ipv4Addr = Ipv4Addr::new(203, 0, 113, 1);
 
     fn same(port: u16) -> Wanted {
-        Wanted { port, keep: true, range: None }
+        Wanted { port, keep: true, range: None, parity: false }
     }
 
     struct Fixture {
@@ -209,7 +234,7 @@ mod tests {
 
         fn lease(&mut self, protocol: Protocol, wanted: Wanted) -> Option<PortLease> {
             let published = Published { rules: &self.rules, addresses: &[Some(OUTSIDE)] };
-            self.pools.lease(OUTSIDE, protocol, wanted, &published, &mut self.random)
+            self.pools.lease(OUTSIDE, protocol, wanted, &published, &mut self.random, Millis::ZERO)
         }
 
         fn udp(&mut self, port: u16) -> Option<PortLease> {
@@ -270,6 +295,18 @@ mod tests {
         fixture.rules.prerouting.clear();
         fixture.pools.republish(&Published { rules: &fixture.rules, addresses: &[] });
         assert_eq!(fixture.udp(5000).unwrap().port(), 5000);
+    }
+
+    #[test]
+    fn rfc4787_req4_parity_is_kept_on_request_as_long_as_it_can_be() {
+        let mut fixture = Fixture::new();
+        let mut lease = |port| {
+            let wanted = Wanted { port, keep: true, range: Some((2000, 2007)), parity: true };
+            fixture.lease(Protocol::UDP, wanted).map(|lease| (lease.port() % 2, lease))
+        };
+        let leases: Vec<_> = (0..4).filter_map(|n| lease(9001 + 2 * n)).collect();
+        assert_eq!(leases.iter().map(|(parity, _)| *parity).collect::<Vec<_>>(), [1; 4]);
+        assert_eq!(lease(9001).map(|(parity, _)| parity), Some(0));
     }
 
     #[test]

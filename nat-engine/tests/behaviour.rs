@@ -13,7 +13,10 @@ use world::*;
 use Behaviour::{AddressAndPortDependent, AddressDependent, EndpointIndependent};
 
 fn world(mapping: Behaviour, filtering: Behaviour) -> World {
-    World::with(NatConfig { settings: NatSettings { mapping, filtering }, ..config() })
+    World::with(NatConfig {
+        settings: NatSettings { mapping, filtering, ..NatSettings::default() },
+        ..config()
+    })
 }
 
 fn udp_out(world: &mut World, guest: Ipv4Addr, remote: Ipv4Addr, port: u16) -> u16 {

@@ -6,7 +6,7 @@ mod world;
 use std::collections::BTreeSet;
 use std::net::SocketAddrV4;
 
-use nat_engine::{NatConfig, Timeouts, Tuple};
+use nat_engine::{NatConfig, NatSettings, Timeouts, Tuple};
 use packet::builder::eth;
 use packet::{DropReason, Ipv4Packet, Millis, Protocol};
 use proptest::prelude::*;
@@ -194,7 +194,9 @@ fn tuple_of(frame: &[u8]) -> Tuple {
 fn small_world() -> World {
     let timeouts =
         Timeouts { udp: IDLE, tcp_opening: IDLE, tcp_established: IDLE, tcp_closing: IDLE, icmp: IDLE };
-    World::with(NatConfig { timeouts, flow_limit: LIMIT as u32, ..config() })
+    // The model's ports don't rest.
+    let settings = NatSettings { quarantine: Millis::ZERO, ..NatSettings::default() };
+    World::with(NatConfig { timeouts, settings, flow_limit: LIMIT as u32, ..config() })
 }
 
 proptest! {

@@ -112,6 +112,8 @@ drop_reasons! {
     NatUnsolicited = "nat_unsolicited",
     /// No outside port is left for a new flow.
     NatNoPorts = "nat_no_ports",
+    /// The inside host has as many flows or outside ports as it may have, or asks for more too fast.
+    NatHostLimit = "nat_host_limit",
     /// The outside has no address to translate to.
     NatNoAddress = "nat_no_address",
     /// The flow table is full; existing flows are not touched.

@@ -40,6 +40,8 @@ pub enum PuntReason {
     Prohibited,
     /// To be answered with an ICMP fragmentation needed.
     TooBig,
+    /// To be answered with an ICMP destination unreachable: NAT has no place for the flow, for this reason.
+    NoResources(DropReason),
 }
 
 impl From<DropReason> for Verdict {

@@ -293,7 +293,17 @@ impl Gateway {
             self.interface(network).is_some_and(|interface| matches!(interface.reach, Reach::Translated(_)))
         };
         if destination.translated || is_translated(input) || is_translated(hop.network) {
-            self.nat.admit_new(packet, destination, input, hop.network, now)?;
+            let from_outside = self.is_outside(input);
+            self.nat.admit_new(packet, destination, input, hop.network, now).map_err(
+                |reason| match reason {
+                    DropReason::FlowTableFull | DropReason::NatHostLimit | DropReason::NatNoPorts
+                        if !from_outside =>
+                    {
+                        PuntReason::NoResources(reason).into()
+                    }
+                    _ => Verdict::Drop(reason),
+                },
+            )?;
         }
         Ok(hop)
     }
@@ -304,14 +314,14 @@ impl Gateway {
             let reachable = owner == input || self.routes.allows(input, owner, false);
             return Err(if reachable { PuntReason::ToSelf } else { PuntReason::Prohibited }.into());
         }
-        self.routes.lookup(input, destination, false).map_err(|reason| {
-            let from_outside =
-                self.interface(input).is_some_and(|interface| matches!(interface.reach, Reach::Uplink(_)));
-            match reason {
-                DropReason::RouteProhibited if from_outside => DropReason::NatUnsolicited.into(),
-                _ => unroutable(reason),
-            }
+        self.routes.lookup(input, destination, false).map_err(|reason| match reason {
+            DropReason::RouteProhibited if self.is_outside(input) => DropReason::NatUnsolicited.into(),
+            _ => unroutable(reason),
         })
+    }
+
+    fn is_outside(&self, network: NetworkId) -> bool {
+        self.interface(network).is_some_and(|interface| matches!(interface.reach, Reach::Uplink(_)))
     }
 
     /// Whether `address` is the switch's own in the network `input`, and that is no uplink.

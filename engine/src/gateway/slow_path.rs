@@ -2,7 +2,7 @@
 
 use std::net::Ipv4Addr;
 
-use nat_engine::{Known, NatPacket};
+use nat_engine::{Exhausted, Known, NatPacket};
 use packet::builder::eth;
 use packet::checksum::Sum;
 use packet::wire::{ArpPacket, EthernetHeader, FromBytes, TcpHeader, UdpHeader};
@@ -51,6 +51,14 @@ impl Gateway {
             PuntReason::NoRoute => {
                 self.tell(IcmpError::NetworkUnreachable, meta, bytes, input, now, out)?;
                 Err(DropReason::NoRoute)
+            }
+            PuntReason::NoResources(reason) => {
+                let error = match self.nat.settings().exhausted {
+                    Exhausted::Prohibited => IcmpError::Prohibited,
+                    Exhausted::HostUnreachable => IcmpError::HostUnreachable,
+                };
+                self.tell(error, meta, bytes, input, now, out)?;
+                Err(reason)
             }
             PuntReason::Prohibited => {
                 self.tell(IcmpError::Prohibited, meta, bytes, input, now, out)?;
