@@ -3,7 +3,7 @@
 use std::net::Ipv4Addr;
 use std::ops::Range;
 
-use nat_engine::Timeouts;
+use nat_engine::{NatSettings, Timeouts};
 use packet::{Ipv4Cidr, MacAddr, Millis};
 use toml::Spanned;
 use toml::de::{DeTable, DeValue};
@@ -11,6 +11,7 @@ use toml::de::{DeTable, DeValue};
 use super::Publish;
 use super::device::DeviceTable;
 use super::mistake::Mistake;
+use super::nat_settings;
 use super::table::{Read, Table, Wrong, choice, number, text};
 use super::value::{self, AddressRange};
 
@@ -21,6 +22,7 @@ pub(super) struct FileConfig {
     pub(super) networks: Vec<NetworkTable>,
     pub(super) uplinks: Vec<UplinkTable>,
     pub(super) engine: EngineTable,
+    pub(super) nat: NatSettings,
 }
 
 /// `[network.NAME]`
@@ -100,11 +102,13 @@ fn file(document: &DeTable<'_>, mistakes: &mut Vec<Mistake>) -> FileConfig {
     let networks = top.tables("network");
     let uplinks = top.tables("uplink");
     let engine = top.table("engine");
+    let nat = top.table("nat");
     top.finish();
     FileConfig {
         networks: networks.into_iter().map(|(name, entries)| network(name, entries, mistakes)).collect(),
         uplinks: uplinks.into_iter().filter_map(|(name, entries)| uplink(name, entries, mistakes)).collect(),
         engine: engine_table(engine, mistakes),
+        nat: nat_settings::read(nat, mistakes),
     }
 }
 

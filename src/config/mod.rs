@@ -11,6 +11,7 @@ mod device;
 mod file;
 mod host;
 mod mistake;
+mod nat_settings;
 mod place;
 mod plan;
 mod table;
@@ -26,7 +27,7 @@ use std::path::Path;
 
 use engine::InterfaceConfig;
 use engine::report::Chain;
-use nat_engine::Timeouts;
+use nat_engine::{NatSettings, Timeouts};
 use packet::{MacAddr, Millis, Protocol};
 use tapio::PortSpec;
 
@@ -46,6 +47,7 @@ pub struct Config {
     uplinks: Vec<Uplink>,
     timeouts: Timeouts,
     flow_limit: u32,
+    nat: NatSettings,
 }
 
 impl Config {

@@ -135,6 +135,7 @@ impl<'a> Builder<'a> {
         let mut plan = Plan::default();
         plan.runtime.timeouts = config.timeouts;
         plan.runtime.flow_limit = config.flow_limit;
+        plan.runtime.nat = config.nat;
         Self {
             config,
             network_ids: number(segments.iter().map(|(name, _)| *name), old_networks),

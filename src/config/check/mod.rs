@@ -32,8 +32,13 @@ pub(super) fn check(
     check.shared();
     check.number_of_rules();
     let Check { mistakes, .. } = check;
-    let config =
-        Config { networks, uplinks, timeouts: file.engine.timeouts, flow_limit: file.engine.flow_limit };
+    let config = Config {
+        networks,
+        uplinks,
+        timeouts: file.engine.timeouts,
+        flow_limit: file.engine.flow_limit,
+        nat: file.nat,
+    };
     // Whatever is missing in `config` left a mistake.
     if mistakes.is_empty() { Ok(config) } else { Err(mistakes) }
 }

@@ -159,6 +159,8 @@ const VALUES: &[Case] = &[
     ("workers = 1", "workers = 4", &["19:11: this version has one worker; write 1, or remove the key"]),
     ("workers = 1", "poll = 'busy'", &[r#"19:8: `busy` is not supported yet: this version waits for events; write "event", or remove the key"#]),
     ("workers = 1", "poll = 'poll'", &[r#"19:8: `poll` is no way of polling; write "event""#]),
+    ("workers = 1", "[nat]\nfiltering = 'none'", &["20:13: `none` is not one of the choices; write one of: endpoint-independent, address-dependent, address-and-port-dependent"]),
+    ("workers = 1", "[nat]\nport-parity = 'yes'\nquarantine = 3601\nhost-flow-limit = 0", &["20:15: this is a text, not true or false; write true or false", "21:14: `3601` is out of range; write a number of seconds from 0 to 3600, without quotes", "22:19: `0` is out of range; write a number of flows from 1 to 16777216, without quotes"]),
     ("workers = 1", "flows = 0", &["19:9: `0` is out of range; write a number of flows from 1 to 16777216, without quotes"]),
     ("workers = 1", "timeouts.udp = 119", &["19:16: 119 s is below the floor of 120 s that RFC 4787 REQ-5 sets; write 120 or more"]),
     ("workers = 1", "timeouts.tcp-established = 7439", &["19:28: 7439 s is below the floor of 7440 s that RFC 5382 REQ-5 sets; write 7440 or more"]),

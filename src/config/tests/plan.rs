@@ -3,8 +3,8 @@
 use std::net::Ipv4Addr;
 
 use engine::Reach;
-use nat_engine::{Condition, Match, PortList, Target};
-use packet::{NetworkId, PortId};
+use nat_engine::{Behaviour, Condition, Exhausted, Match, NatSettings, PortList, Target};
+use packet::{Millis, NetworkId, PortId};
 use tapio::{DgramConfig, Netns, PacketConfig, PortSpec, Role, StreamConfig, TapConfig, VhostUserConfig};
 
 use super::super::{Action, Config, Plan};
@@ -88,6 +88,41 @@ fn a_published_port_of_the_uplink_leads_inside() {
     assert_eq!(rule.matches.destination_ports, Some(Condition::is(PortList::port(53))));
     assert_eq!(rule.matches.protocol.unwrap().value.to_string(), "udp");
     assert_eq!(rule.matches.input, None);
+}
+
+#[test]
+fn rules_replace_the_masquerade_and_come_after_what_is_published() {
+    let keys = "'wan'\npublish = ['80:192.168.122.7:80']\nrules = ['-A POSTROUTING -o wan -j ACCEPT', \
+                '-A PREROUTING -i default -j RETURN', '-A POSTROUTING -j ACCEPT']\n";
+    let rules = plan(&BASE.replace("'wan'\n", keys)).runtime.rules;
+    let outputs: Vec<_> =
+        rules.postrouting.iter().map(|rule| rule.matches.output.map(|o| o.value.get())).collect();
+    assert_eq!(outputs, [Some(1), None]);
+    let inputs: Vec<_> =
+        rules.prerouting.iter().map(|rule| rule.matches.input.map(|i| i.value.get())).collect();
+    assert_eq!(inputs, [None, Some(0)]);
+    assert_eq!(plan(&BASE.replace("'wan'\n", "'wan'\nrules = []\n")).runtime.rules.postrouting, []);
+}
+
+#[test]
+fn the_choices_of_nat_reach_the_engine() {
+    assert_eq!(plan(BASE).runtime.nat, NatSettings::default());
+    let text = "[nat]\nmapping = 'address-dependent'\nfiltering = 'endpoint-independent'\nport-preservation = false\n\
+                port-parity = true\nquarantine = 7\nquarantine-limit = 8\nhost-flow-limit = 9\n\
+                host-port-limit = 10\nhost-mapping-rate = 11\nexhausted = 'host-unreachable'\n";
+    let expected = NatSettings {
+        mapping: Behaviour::AddressDependent,
+        filtering: Behaviour::EndpointIndependent,
+        port_preservation: false,
+        port_parity: true,
+        quarantine: Millis::from_secs(7),
+        quarantine_limit: 8,
+        host_flow_limit: Some(9),
+        host_port_limit: Some(10),
+        host_mapping_rate: Some(11),
+        exhausted: Exhausted::HostUnreachable,
+    };
+    assert_eq!(plan(&format!("{BASE}{text}")).runtime.nat, expected);
 }
 
 #[test]
