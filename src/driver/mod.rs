@@ -10,6 +10,7 @@
 //! Events are edge-triggered: a port stays on the ready list until its queue was seen empty.
 
 mod control;
+mod links;
 mod ports;
 
 use std::collections::VecDeque;
@@ -27,7 +28,8 @@ use packet::{Burst, DropReason, Millis, PortCounters, PortId};
 use tapio::{Clock, Port, PortError, Rx, Signal, Signals, random_bytes};
 use tracing::{error, info, warn};
 
-use self::ports::{LINKS, Ports};
+use self::links::{LINKS, LinkMonitors};
+use self::ports::Ports;
 use crate::config::Plan;
 use crate::control::{Command, Server};
 
@@ -99,6 +101,7 @@ struct Driver {
     signals: Signals,
     worker: Worker,
     ports: Ports,
+    links: LinkMonitors,
     /// Ports whose queues may hold frames, each once.
     ready: VecDeque<PortId>,
     burst: Burst,
@@ -121,6 +124,7 @@ impl Driver {
             signals,
             worker: Worker::new([word(low), word(high)]),
             ports: Ports::default(),
+            links: LinkMonitors::default(),
             ready: VecDeque::new(),
             burst: Burst::new(),
             recheck: None,
@@ -132,6 +136,7 @@ impl Driver {
         self.ports.apply(&self.plan, &plan, self.poll.registry())?;
         self.worker.install(plan.runtime.clone());
         self.plan = plan;
+        self.links.follow(&self.plan, self.poll.registry());
         // An event may have come and gone before the port was in the worker's configuration.
         self.ready = self.ports.ids().collect();
         // Not everybody's other side is there yet.
@@ -184,11 +189,9 @@ impl Driver {
         }
     }
 
-    /// The device of a port may have gone down or come up.
-    fn on_link_event(&mut self, port: usize) {
-        if let Some(id) = u16::try_from(port).ok().and_then(PortId::new)
-            && self.ports.get_mut(id).is_some_and(|port| port.link_changed())
-        {
+    /// Devices of ports may have gone down or come up.
+    fn on_link_event(&mut self, place: usize) {
+        for id in self.links.changed(place, &self.plan) {
             self.check_link(id);
         }
     }
@@ -282,9 +285,11 @@ impl Driver {
     fn try_port(&mut self, id: PortId) -> bool {
         if self.ports.get_mut(id).is_none()
             && let Some(spec) = self.plan.spec(id)
-            && self.ports.open(id, spec, self.poll.registry()).is_err()
         {
-            return false;
+            if self.ports.open(id, spec, self.poll.registry()).is_err() {
+                return false;
+            }
+            self.links.reopen(spec.netns(), self.poll.registry());
         }
         self.ports.get_mut(id).is_some_and(|port| port.link_up())
     }

@@ -63,9 +63,7 @@ impl Ports {
     pub(super) fn open(&mut self, id: PortId, spec: &PortSpec, registry: &Registry) -> Result<(), PortError> {
         let mut port = Port::open(spec)?;
         let watched = port.register(registry, Token(id.index()));
-        watched
-            .and_then(|()| port.watch_link(registry, Token(LINKS + id.index())))
-            .map_err(|error| PortError::watch(&spec.device(), error))?;
+        watched.map_err(|error| PortError::watch(&spec.device(), error))?;
         if self.0.len() <= id.index() {
             self.0.resize_with(id.index() + 1, || None);
         }
@@ -101,9 +99,6 @@ impl Ports {
         }
     }
 }
-
-/// Tokens from here on, one per port, tell of links that change; those below, of frames.
-pub(super) const LINKS: usize = PortId::LIMIT;
 
 /// What takes `action` back.
 fn inverse_of(action: &Action, old: &Plan) -> Option<Action> {

@@ -43,6 +43,7 @@ mod watch;
 pub use dgram::{DgramConfig, DgramPort};
 pub use error::PortError;
 pub use link::{Link, LinkChange, LinkIndex, Links};
+pub use link_monitor::{LinkEvent, LinkMonitor};
 pub use memory::{MemoryPort, memory_pair};
 pub use netns::{Netns, NetnsHandle};
 pub use packet_socket::{PacketConfig, PacketPort};

@@ -1,4 +1,4 @@
-//! Tells when links of a namespace change: rtnetlink's link group. rtnetlink(7).
+//! Tells which links of a namespace change: rtnetlink's link group. rtnetlink(7).
 
 use std::io;
 use std::os::fd::{AsRawFd, OwnedFd};
@@ -10,44 +10,78 @@ use rustix::io::Errno;
 use rustix::net::netlink::SocketAddrNetlink;
 use rustix::net::{AddressFamily, RecvFlags, SocketFlags, SocketType, bind, recv, socket_with};
 
-/// Events about the links of the namespace in which this was opened.
+use crate::Netns;
+use crate::netlink::{attributes, messages};
+
+/// Events about the links of one namespace. One serves all ports there: each link's change is told to each monitor.
 #[derive(Debug)]
-pub(crate) struct LinkMonitor(OwnedFd);
+pub struct LinkMonitor {
+    socket: OwnedFd,
+    buffer: Vec<u8>,
+}
+
+/// What has changed.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum LinkEvent {
+    /// The link of that name: up or down, there or gone. What exactly is asked of the port.
+    Changed(String),
+    /// More than the kernel keeps: any link may have changed.
+    Overflow,
+}
 
 impl LinkMonitor {
-    /// Listens from now on, in the calling thread's namespace.
-    pub(crate) fn open() -> io::Result<Self> {
-        let flags = SocketFlags::CLOEXEC | SocketFlags::NONBLOCK;
-        // No protocol number: NETLINK_ROUTE is 0.
-        let fd = socket_with(AddressFamily::NETLINK, SocketType::RAW, flags, None)?;
-        bind(&fd, &SocketAddrNetlink::new(0, libc::RTMGRP_LINK as u32))?;
-        Ok(Self(fd))
-    }
-
-    /// An edge-triggered event under `token` when a link changes.
-    pub(crate) fn register(&self, registry: &Registry, token: Token) -> io::Result<()> {
-        SourceFd(&self.0.as_raw_fd()).register(registry, token, Interest::READABLE)
-    }
-
-    /// Takes [`register`](Self::register) back.
-    pub(crate) fn deregister(&self, registry: &Registry) -> io::Result<()> {
-        SourceFd(&self.0.as_raw_fd()).deregister(registry)
-    }
-
-    /// Whether anything has changed since the last call. What exactly is asked of [`Links`](crate::Links): messages
-    /// may have been lost.
-    pub(crate) fn changed(&self) -> bool {
-        let mut message = [0; 64];
-        let mut changed = false;
-        loop {
-            match recv(&self.0, &mut message[..], RecvFlags::TRUNC) {
-                Ok(_) | Err(Errno::NOBUFS) => changed = true,
-                Err(Errno::INTR) => {}
-                Err(_) => return changed,
-            }
+    /// Listens from now on in `netns`; `None`: the calling thread's namespace.
+    ///
+    /// # Errors
+    /// There is no such namespace, or it can't be entered.
+    pub fn open(netns: Option<&Netns>) -> io::Result<Self> {
+        match netns {
+            Some(netns) => netns.open()?.enter(Self::open_here)?,
+            None => Self::open_here(),
         }
     }
+
+    fn open_here() -> io::Result<Self> {
+        let flags = SocketFlags::CLOEXEC | SocketFlags::NONBLOCK;
+        // No protocol number: NETLINK_ROUTE is 0.
+        let socket = socket_with(AddressFamily::NETLINK, SocketType::RAW, flags, None)?;
+        bind(&socket, &SocketAddrNetlink::new(0, libc::RTMGRP_LINK as u32))?;
+        Ok(Self { socket, buffer: vec![0; 32 * 1024] })
+    }
+
+    /// Asks for an edge-triggered event under `token` when [`events`](Self::events) has something.
+    ///
+    /// # Errors
+    /// The system's limit on watched descriptors is reached.
+    pub fn register(&self, registry: &Registry, token: Token) -> io::Result<()> {
+        SourceFd(&self.socket.as_raw_fd()).register(registry, token, Interest::READABLE)
+    }
+
+    /// All that has changed since the last call.
+    pub fn events(&mut self) -> Vec<LinkEvent> {
+        let mut events = Vec::new();
+        loop {
+            match recv(&self.socket, &mut self.buffer[..], RecvFlags::empty()) {
+                Ok((len, _)) => events.extend(messages(&self.buffer[..len]).filter_map(|m| changed(m.body))),
+                Err(Errno::NOBUFS) => events.push(LinkEvent::Overflow),
+                Err(Errno::INTR) => {}
+                Err(_) => break,
+            }
+        }
+        events.dedup();
+        events
+    }
 }
+
+/// The link that a message's body is about: an `ifinfomsg`, then attributes.
+fn changed(body: &[u8]) -> Option<LinkEvent> {
+    let mut attributes = attributes(body.get(IFINFOMSG_LEN..)?);
+    let (_, name) = attributes.find(|&(kind, _)| kind == libc::IFLA_IFNAME)?;
+    let name = name.split(|&byte| byte == 0).next()?;
+    Some(LinkEvent::Changed(String::from_utf8_lossy(name).into_owned()))
+}
+
+const IFINFOMSG_LEN: usize = 16;
 
 #[cfg(test)]
 mod tests {
@@ -55,16 +89,12 @@ mod tests {
     use crate::{Links, NetnsHandle};
 
     #[test]
-    fn a_link_that_comes_up_is_told_once() {
+    fn a_link_that_comes_up_is_told_once_by_its_name() {
         let netns = NetnsHandle::anonymous().unwrap();
-        netns
-            .enter(|| {
-                let monitor = LinkMonitor::open().unwrap();
-                assert!(!monitor.changed());
-                Links::open().unwrap().set_up("lo").unwrap();
-                assert!(monitor.changed());
-                assert!(!monitor.changed());
-            })
-            .unwrap();
+        let mut monitor = LinkMonitor::open(Some(&netns.netns())).unwrap();
+        assert_eq!(monitor.events(), []);
+        netns.enter(|| Links::open().unwrap().set_up("lo").unwrap()).unwrap();
+        assert_eq!(monitor.events(), [LinkEvent::Changed("lo".to_owned())]);
+        assert_eq!(monitor.events(), []);
     }
 }

@@ -109,13 +109,16 @@ pub(crate) fn number(bytes: &[u8]) -> u32 {
     bytes.first_chunk().map_or(0, |&number| u32::from_ne_bytes(number))
 }
 
-struct Message<'a> {
+/// A message of a datagram.
+pub(crate) struct Message<'a> {
     kind: i32,
     sequence: u32,
-    body: &'a [u8],
+    /// From the family's header on.
+    pub(crate) body: &'a [u8],
 }
 
-fn messages(mut bytes: &[u8]) -> impl Iterator<Item = Message<'_>> {
+/// The messages in a datagram; a length that lies ends the list.
+pub(crate) fn messages(mut bytes: &[u8]) -> impl Iterator<Item = Message<'_>> {
     std::iter::from_fn(move || {
         let len = number(bytes) as usize;
         let message = bytes.get(..len).filter(|_| len >= HEADER_LEN)?;

@@ -22,7 +22,6 @@ use rustix::io::Errno;
 use rustix::net::{AddressFamily, SendFlags, SocketFlags, SocketType, socket_with};
 
 use crate::error::Operation;
-use crate::link_monitor::LinkMonitor;
 use crate::packet_options::{self as options, Received};
 use crate::port::{LinkLoss, Rx, count_tx};
 use crate::silence::Silence;
@@ -47,7 +46,6 @@ pub struct PacketConfig {
 pub struct PacketPort {
     config: PacketConfig,
     netns: Option<NetnsHandle>,
-    monitor: LinkMonitor,
     /// `None` while there is none of this name.
     device: Option<Device>,
     watch: Option<Watch>,
@@ -67,9 +65,7 @@ impl PacketPort {
             ),
             None => None,
         };
-        let monitor = in_namespace(config, netns.as_ref(), LinkMonitor::open)?
-            .map_err(PortError::when(Operation::OpenNetlink, &config.device))?;
-        let mut port = Self { config: config.clone(), netns, monitor, device: None, watch: None };
+        let mut port = Self { config: config.clone(), netns, device: None, watch: None };
         port.attach()?;
         Ok(port)
     }
@@ -137,16 +133,7 @@ impl PacketPort {
         Ok(())
     }
 
-    pub(crate) fn watch_link(&self, registry: &Registry, token: Token) -> io::Result<()> {
-        self.monitor.register(registry, token)
-    }
-
-    pub(crate) fn link_changed(&self) -> bool {
-        self.monitor.changed()
-    }
-
-    pub(crate) fn deregister(&mut self, registry: &Registry) -> io::Result<()> {
-        self.monitor.deregister(registry)?;
+    pub(crate) fn deregister(&mut self) -> io::Result<()> {
         let watch = self.watch.take().ok_or(io::ErrorKind::NotFound)?;
         self.device.as_ref().map_or(Ok(()), |device| watch.remove(&device.socket))
     }

@@ -161,35 +161,14 @@ impl Port {
         }
     }
 
-    /// Asks for edge-triggered events under `token` when the state of the device may have changed.
-    ///
-    /// # Errors
-    /// As [`register`](Self::register).
-    pub fn watch_link(&self, registry: &mio::Registry, token: mio::Token) -> io::Result<()> {
-        match self {
-            Self::Tap(port) => port.watch_link(registry, token),
-            Self::Packet(port) => port.watch_link(registry, token),
-            Self::Stream(_) | Self::Dgram(_) | Self::VhostUser(_) | Self::Memory(_) => Ok(()),
-        }
-    }
-
-    /// Whether the state of the device may have changed since the last call: see [`link_up`](Self::link_up).
-    pub fn link_changed(&self) -> bool {
-        match self {
-            Self::Tap(port) => port.link_changed(),
-            Self::Packet(port) => port.link_changed(),
-            Self::Stream(_) | Self::Dgram(_) | Self::VhostUser(_) | Self::Memory(_) => false,
-        }
-    }
-
-    /// Takes [`register`](Self::register) and [`watch_link`](Self::watch_link) back.
+    /// Takes [`register`](Self::register) back.
     ///
     /// # Errors
     /// The port is not registered.
     pub fn deregister(&mut self, registry: &mio::Registry) -> io::Result<()> {
         match self {
             Self::Tap(port) => port.deregister(registry),
-            Self::Packet(port) => port.deregister(registry),
+            Self::Packet(port) => port.deregister(),
             Self::Stream(port) => port.deregister(),
             Self::Dgram(port) => port.deregister(),
             Self::VhostUser(port) => port.deregister(),

@@ -24,7 +24,6 @@ use packet::{
 use rustix::io::Errno;
 
 use crate::error::Operation;
-use crate::link_monitor::LinkMonitor;
 use crate::port::{Rx, count_tx};
 use crate::software_offload::Scratch;
 use crate::{Link, LinkChange, Links, Netns, PortError, tap_ioctl};
@@ -58,7 +57,6 @@ impl Default for TapConfig {
 pub struct TapPort {
     tun: OwnedFd,
     links: Links,
-    monitor: LinkMonitor,
     config: TapConfig,
     link: Link,
     /// The device was there before: give it back as it was in `link`.
@@ -99,7 +97,6 @@ impl TapPort {
         let mut port = Self {
             tun,
             links,
-            monitor: LinkMonitor::open().map_err(PortError::when(Operation::OpenNetlink, device))?,
             config: config.clone(),
             link,
             found,
@@ -217,16 +214,7 @@ impl TapPort {
         SourceFd(&self.tun.as_raw_fd()).register(registry, token, Interest::READABLE)
     }
 
-    pub(crate) fn watch_link(&self, registry: &Registry, token: Token) -> io::Result<()> {
-        self.monitor.register(registry, token)
-    }
-
-    pub(crate) fn link_changed(&self) -> bool {
-        self.monitor.changed()
-    }
-
     pub(crate) fn deregister(&self, registry: &Registry) -> io::Result<()> {
-        self.monitor.deregister(registry)?;
         SourceFd(&self.tun.as_raw_fd()).deregister(registry)
     }
 }

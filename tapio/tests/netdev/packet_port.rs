@@ -6,7 +6,7 @@ use mio::{Events, Poll, Token};
 use packet::builder::eth;
 use packet::wire::TcpHeader;
 use packet::{DropReason, Gso, MacAddr, Offload, parse};
-use tapio::{LinkLoss, PacketConfig, Port, PortError, PortSpec, Rx};
+use tapio::{LinkEvent, LinkLoss, LinkMonitor, PacketConfig, Port, PortError, PortSpec, Rx};
 
 use crate::lab::{Cable, Host, drain, empty_burst, open, send, transfer};
 
@@ -166,14 +166,15 @@ fn a_port_waits_for_its_device_and_takes_it_again_when_it_comes_back() {
     let mut port = open_packet(config(&host, "v0")).unwrap();
     let (mut poll, mut events) = (Poll::new().unwrap(), Events::with_capacity(8));
     port.register(poll.registry(), Token(0)).unwrap();
-    port.watch_link(poll.registry(), Token(1)).unwrap();
+    let mut monitor = LinkMonitor::open(Some(&host.0.netns())).unwrap();
+    monitor.register(poll.registry(), Token(1)).unwrap();
     assert!(!port.link_up());
     assert_eq!(send(&mut port, &[0; 60], Offload::NONE).drops.of(DropReason::TxLinkDown), 1);
     for _ in 0..2 {
         host.run("ip link add h0 type veth peer name v0 && ip link set h0 up").unwrap();
         poll.poll(&mut events, Some(Duration::from_secs(5))).unwrap();
         assert!(events.iter().any(|event| event.token() == Token(1)));
-        assert!(port.link_changed());
+        assert!(monitor.events().contains(&LinkEvent::Changed("v0".to_owned())));
         assert!(port.link_up());
         let frame = eth().src(A).dst(B).payload(&[1; 60]);
         host.0.enter(|| tapio::host::PacketSocket::open("h0").unwrap().send(&frame).unwrap()).unwrap();
