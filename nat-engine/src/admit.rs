@@ -314,16 +314,21 @@ impl Nat {
                 (Some(self.mappings.insert(key, lease)), outside)
             }
         };
-        outward.into_iter().chain(inward).for_each(|mapping| self.acquire(mapping, now));
         let mut flow = Flow::new(original, reply(original, server, client));
         flow.note(Direction::Original, packet);
         let left = flow.translated(Direction::Original);
-        if let Some(mapping) = outward.filter(|_| self.filters_by_address()) {
-            self.contacts.add(mapping, contact_of(&flow));
-        }
-        self.flows.insert(flow, FlowMappings { source: outward, destination: inward }, now);
+        self.add_flow(flow, FlowMappings { source: outward, destination: inward }, now);
         self.admitted += 1;
         self.rewrite(packet, original, left, now);
+    }
+
+    pub(crate) fn add_flow(&mut self, flow: Flow, mappings: FlowMappings, now: Millis) {
+        let FlowMappings { source, destination } = mappings;
+        source.into_iter().chain(destination).for_each(|mapping| self.acquire(mapping, now));
+        if let Some(mapping) = source.filter(|_| self.filters_by_address()) {
+            self.contacts.add(mapping, contact_of(&flow));
+        }
+        self.flows.insert(flow, mappings, now);
     }
 
     /// One more flow uses the mapping.

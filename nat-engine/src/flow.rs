@@ -68,6 +68,14 @@ impl Flow {
         }
     }
 
+    /// Puts back what was read from [`tcp`](Self::tcp), [`packets`](Self::packets) and [`bytes`](Self::bytes).
+    pub(crate) fn restore(&mut self, tcp: TcpState, packets: [u64; 2], bytes: [u64; 2]) {
+        (self.tcp, self.packets, self.bytes) = (tcp, packets, bytes);
+        if self.protocol == Protocol::TCP {
+            self.class = tcp.class();
+        }
+    }
+
     /// What a packet of `direction` looks like when it arrives.
     #[inline]
     pub(crate) const fn tuple(&self, direction: Direction) -> Tuple {

@@ -35,6 +35,7 @@ mod rewrite;
 mod rule;
 mod settings;
 mod slab;
+mod state;
 mod tcp;
 #[cfg(test)]
 mod testing;
@@ -47,5 +48,6 @@ pub use nat::{FlowView, Known, Nat, NatConfig, RuleCounter, RuleCounters};
 pub use rewrite::NatPacket;
 pub use rule::{AddressRange, Candidate, Condition, Match, NatRule, PortList, PortRange, RuleSet, Target};
 pub use settings::{Behaviour, Exhausted, NatSettings};
+pub use state::StateError;
 pub use timeouts::Timeouts;
 pub use tuple::Tuple;

@@ -53,6 +53,21 @@ impl MappingKey {
         Self { tuple: Tuple::new(protocol, inside, SocketAddrV4::new(outside, port)), remote }
     }
 
+    /// The key that has these parts: [`remote`](Self::remote) with zeros for what the mapping doesn't depend on.
+    pub(crate) const fn restored(
+        protocol: Protocol,
+        inside: SocketAddrV4,
+        outside: Ipv4Addr,
+        remote: SocketAddrV4,
+    ) -> Self {
+        Self::new(Behaviour::AddressAndPortDependent, protocol, inside, outside, remote)
+    }
+
+    /// What the mapping depends on of the remote socket; the rest is zero.
+    pub(crate) const fn remote(self) -> SocketAddrV4 {
+        SocketAddrV4::new(self.remote, self.tuple.destination_port())
+    }
+
     pub(crate) const fn protocol(self) -> Protocol {
         self.tuple.protocol()
     }
@@ -143,6 +158,16 @@ impl Mappings {
     /// What a mapping is found by.
     pub(crate) fn key(&self, id: Id) -> MappingKey {
         self.mappings[id].key()
+    }
+
+    /// The outside port of a mapping.
+    pub(crate) fn port(&self, id: Id) -> u16 {
+        self.mappings[id].lease.port()
+    }
+
+    /// All mappings.
+    pub(crate) fn ids(&self) -> impl Iterator<Item = Id> + '_ {
+        self.by_outside.iter().copied()
     }
 
     /// Adds a mapping, used by no flow yet. Another with the same key keeps being the one that is found.

@@ -61,12 +61,26 @@ impl PortPools {
         now: Millis,
     ) -> Option<PortLease> {
         while self.resting.pop_front_if(|(until, _)| *until <= now).is_some() {}
-        let new_pool = || {
+        self.pool(address, protocol, published).lease(protocol, wanted, random)
+    }
+
+    /// This very port, which nobody has.
+    pub(crate) fn claim(
+        &mut self,
+        address: Ipv4Addr,
+        protocol: Protocol,
+        port: u16,
+        published: &Published<'_>,
+    ) -> PortLease {
+        self.pool(address, protocol, published).take(port)
+    }
+
+    fn pool(&mut self, address: Ipv4Addr, protocol: Protocol, published: &Published<'_>) -> &PortPool {
+        self.pools.entry((address, protocol)).or_insert_with(|| {
             let pool = PortPool::default();
             published.reserve(&pool.reserved, address, protocol);
             pool
-        };
-        self.pools.entry((address, protocol)).or_insert_with(new_pool).lease(protocol, wanted, random)
+        })
     }
 
     /// A port that no flow uses any more. It rests until `until`, if it is among the last `limit` that do.
@@ -144,8 +158,12 @@ impl PortPool {
             let same_parity = if port % 2 == 0 { EVEN } else { ODD };
             parity.then(|| first(same_parity)).flatten().or_else(|| first(ANY))
         })?;
+        Some(self.take(port))
+    }
+
+    fn take(&self, port: u16) -> PortLease {
         self.leased.insert(port);
-        Some(PortLease { port, leased: Arc::clone(&self.leased) })
+        PortLease { port, leased: Arc::clone(&self.leased) }
     }
 
     /// Of those ports that have a bit in `set`, for each 64 alike.

@@ -37,6 +37,15 @@ impl TcpState {
     const RST: u8 = 0b0010_0000;
     const BOTH: u8 = 0b11;
 
+    pub(crate) const fn to_bits(self) -> u8 {
+        self.0
+    }
+
+    /// `None` for bits that mean nothing.
+    pub(crate) const fn from_bits(bits: u8) -> Option<Self> {
+        if bits < 1 << 6 { Some(Self(bits)) } else { None }
+    }
+
     /// Whether a packet with these flags may start a connection.
     pub(crate) const fn may_start(flags: u8) -> bool {
         flags & (TcpHeader::SYN | TcpHeader::ACK | TcpHeader::RST | TcpHeader::FIN) == TcpHeader::SYN

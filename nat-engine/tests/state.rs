@@ -1,0 +1,148 @@
+//! State that is carried over: what was saved goes on, and what is damaged is refused as a whole.
+#![allow(clippy::unwrap_used)]
+
+mod world;
+
+use nat_engine::{Behaviour, FlowView, Nat, NatConfig, NatSettings, StateError};
+use packet::Millis;
+use packet::builder::eth;
+use proptest::prelude::*;
+use siphasher::sip::SipHasher13;
+use world::*;
+
+fn views(world: &World) -> Vec<String> {
+    let key = |flow: &FlowView| format!("{flow:?}");
+    let mut views: Vec<_> = world.nat.flows(world.now).map(|flow| key(&flow)).collect();
+    views.sort();
+    views
+}
+
+/// Another process with this configuration, whose clock says something else.
+fn successor(config: NatConfig) -> World {
+    World { nat: Nat::new(config, [77, 88]), now: Millis::from_secs(50_000), partial_checksum: false }
+}
+
+/// A connection, a hairpinned flow, a flow from outside, a published port, a ping; idle for different times.
+fn busy() -> World {
+    let mut world = World::new();
+    world.guest_sends(&eth().ipv4(GUEST, REMOTE).tcp(5000, 80, SYN).payload(b"")).unwrap();
+    world.remote_sends(&eth().ipv4(REMOTE, PUBLIC).tcp(80, 5000, SYN | ACK).payload(b"")).unwrap();
+    world.guest_sends(&eth().ipv4(GUEST, REMOTE).tcp(5000, 80, ACK).payload(b"")).unwrap();
+    world.guest_sends(&eth().ipv4(GUEST2, REMOTE).udp(5000, 53).payload(b"")).unwrap();
+    world.wait(20_000);
+    world.guest_sends(&eth().ipv4(GUEST, PUBLIC).udp(6000, 5000).payload(b"")).unwrap();
+    world.remote_sends(&eth().ipv4(REMOTE, PUBLIC).udp(99, 5000).payload(b"")).unwrap();
+    world.wait(20_000);
+    world.remote_sends(&eth().ipv4(REMOTE2, PUBLIC).tcp(7000, 8080, SYN).payload(b"")).unwrap();
+    world.guest_sends(&eth().ipv4(GUEST, REMOTE).icmp_echo(9, 1).payload(b"")).unwrap();
+    world
+}
+
+#[test]
+fn an_established_connection_goes_on_in_the_next_process() {
+    let before = busy();
+    let mut after = successor(config());
+    assert_eq!(after.nat.import(&before.nat.export(before.now), after.now), Ok(6));
+    assert_eq!(views(&after), views(&before));
+    let data = eth().ipv4(REMOTE, PUBLIC).tcp(80, 5000, ACK).payload(b"more");
+    assert_eq!(ends(&after.remote_sends(&data).unwrap()), (REMOTE, 80, GUEST, 5000));
+    // Mappings go on too: port 5000 is GUEST2's, who may be reached by whom it knows.
+    let other = after.guest_sends(&eth().ipv4(GUEST, REMOTE).udp(5000, 53).payload(b"")).unwrap();
+    assert_ne!(ends(&other).1, 5000);
+    let same = after.guest_sends(&eth().ipv4(GUEST2, REMOTE2).udp(5000, 53).payload(b"")).unwrap();
+    assert_eq!(ends(&same).1, 5000);
+    assert!(after.remote_sends(&eth().ipv4(REMOTE, PUBLIC).udp(7, 5000).payload(b"")).is_ok());
+    after.wait(8_000_000);
+    after.wait(0);
+    assert_eq!((after.counts().0, after.nat.next_timeout()), (0, None));
+}
+
+#[test]
+fn mappings_that_depend_on_the_remote_are_carried_over() {
+    let settings = NatSettings { mapping: Behaviour::AddressAndPortDependent, ..NatSettings::default() };
+    let config = NatConfig { settings, ..config() };
+    let mut before = World::with(config.clone());
+    let to = |port| eth().ipv4(GUEST, REMOTE).udp(5000, port).payload(b"");
+    let ports = [1, 2].map(|port| ends(&before.guest_sends(&to(port)).unwrap()).1);
+    let mut after = successor(config);
+    after.nat.import(&before.nat.export(before.now), after.now).unwrap();
+    assert_eq!([1, 2].map(|port| ends(&after.guest_sends(&to(port)).unwrap()).1), ports);
+}
+
+#[test]
+fn an_empty_nat_is_carried_over_too() {
+    let mut world = World::new();
+    let state = World::new().nat.export(Millis::ZERO);
+    assert_eq!(world.nat.import(&state, world.now), Ok(0));
+}
+
+#[test]
+fn what_does_not_fit_is_refused_by_name_and_changes_nothing() {
+    let state = busy().nat.export(Millis::from_secs(1040));
+    let mut newer = state.clone();
+    newer[9] = 9;
+    let mut world = World::new();
+    assert_eq!(world.nat.import(b"", world.now), Err(StateError::Foreign));
+    assert_eq!(world.nat.import(b"some other file", world.now), Err(StateError::Foreign));
+    assert_eq!(world.nat.import(&newer, world.now), Err(StateError::Version(9)));
+    assert_eq!(world.nat.import(&[&state[..], &[0]].concat(), world.now), Err(StateError::Damaged));
+    assert_eq!(views(&world), views(&World::new()));
+    let mut small = World::with(NatConfig { flow_limit: 5, ..config() });
+    assert_eq!(small.nat.import(&state, small.now), Err(StateError::TooManyFlows(6)));
+    let mut used = busy();
+    assert_eq!(used.nat.import(&state, used.now), Err(StateError::NotEmpty));
+}
+
+#[test]
+fn cut_short_anywhere_it_is_refused() {
+    let state = busy().nat.export(Millis::from_secs(1040));
+    for len in 0..state.len() {
+        assert!(World::new().nat.import(&state[..len], Millis::ZERO).is_err());
+    }
+}
+
+fn with_checksum(mut state: Vec<u8>) -> Vec<u8> {
+    let body = state.len() - 8;
+    let sum = SipHasher13::new().hash(&state[..body]);
+    state[body..].copy_from_slice(&sum.to_be_bytes());
+    state
+}
+
+proptest! {
+    #![proptest_config(properties())]
+
+    #[test]
+    fn any_change_of_its_bytes_is_noticed(at: prop::sample::Index, bit in 0..8_u32) {
+        let mut state = busy().nat.export(Millis::from_secs(1040));
+        let at = at.index(state.len());
+        state[at] ^= 1 << bit;
+        prop_assert!(World::new().nat.import(&state, Millis::ZERO).is_err());
+    }
+
+    #[test]
+    fn forged_state_is_refused_or_makes_sense(changes in prop::collection::vec((any::<prop::sample::Index>(), any::<u8>()), 1..6), now: u32) {
+        let mut state = busy().nat.export(Millis::from_secs(1040));
+        for (at, byte) in changes {
+            let at = 10 + at.index(state.len() - 18);
+            state[at] = byte;
+        }
+        let mut world = World::new();
+        world.now = Millis::new(now.into());
+        if world.nat.import(&with_checksum(state), world.now).is_ok() {
+            let again = world.nat.export(world.now);
+            let mut other = successor(config());
+            other.nat.import(&again, other.now).unwrap();
+            world.guest_sends(&eth().ipv4(GUEST, REMOTE).udp(5000, 53).payload(b"")).unwrap();
+            world.wait(10_000_000_000);
+            prop_assert_eq!(world.counts().0, 0);
+        } else {
+            prop_assert_eq!(world.counts(), (0, 0, 0));
+        }
+    }
+
+    #[test]
+    fn bytes_are_refused(bytes: Vec<u8>) {
+        let state = [&b"tapswNAT\0\x01"[..], &bytes, &[0; 8]].concat();
+        prop_assert!(World::new().nat.import(&with_checksum(state), Millis::ZERO).is_err() || bytes == [0; 8]);
+    }
+}
