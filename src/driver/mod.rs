@@ -167,7 +167,7 @@ impl Driver {
             }
             let now = self.clock.now();
             self.on_timeout(now);
-            for _ in 0..self.ready.len() {
+            for _ in 0..self.ready.len().min(ROUND) {
                 self.serve_next(now);
             }
         }
@@ -348,6 +348,9 @@ fn send(
 /// Tokens below are ports.
 const SIGNALS: Token = Token(usize::MAX - 1);
 const CONTROL: Token = Token(usize::MAX - 2);
+/// Bursts between two looks at signals, time and control requests: hundreds of ports that flood each other at once, as
+/// they do when all of their links come up, must not keep these waiting.
+const ROUND: usize = 16;
 /// Events taken from the kernel at once.
 const EVENTS: usize = 256;
 /// How often ports that are down are looked at.
