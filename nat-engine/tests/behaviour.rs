@@ -192,3 +192,17 @@ fn a_host_reaches_itself_by_its_mapping() {
     assert_eq!((ends(&out).2, ends(&out).3), (GUEST, 5000));
     assert_ne!(ends(&out).1, 5000);
 }
+
+#[test]
+fn rfc4787_req11_behaviour_does_not_change_when_ports_are_contested() {
+    let mut world = world(EndpointIndependent, AddressDependent);
+    for guest in [GUEST, GUEST2] {
+        let ports = [(REMOTE, 53), (REMOTE2, 53), (REMOTE2, 99)]
+            .map(|(remote, port)| udp_out(&mut world, guest, remote, port));
+        assert!(ports.iter().all(|&port| port == ports[0]));
+        let mut arrives = |remote, port| {
+            world.remote_sends(&eth().ipv4(remote, PUBLIC).udp(port, ports[0]).payload(b"")).is_ok()
+        };
+        assert!(arrives(REMOTE, 7) && !arrives(Ipv4Addr::new(198, 51, 100, 3), 53));
+    }
+}
