@@ -209,6 +209,19 @@ impl Worker {
         self.gateway.nat().flows(now).take(limit).map(report).collect()
     }
 
+    /// All flows as bytes, for [`import_flows`](Self::import_flows) into the worker of another process.
+    pub fn export_flows(&self, now: Millis) -> Vec<u8> {
+        self.gateway.nat().export(now)
+    }
+
+    /// Takes over flows of another process, after the configuration and before the first frame. Returns how many.
+    ///
+    /// # Errors
+    /// The state doesn't fit; nothing has changed.
+    pub fn import_flows(&mut self, state: &[u8], now: Millis) -> Result<usize, nat_engine::StateError> {
+        self.gateway.nat_mut().import(state, now)
+    }
+
     /// The NAT rules' counters, in the rules' order.
     pub fn rules(&self) -> Vec<RuleReport> {
         let counters = self.gateway.nat().rule_counters();

@@ -235,6 +235,21 @@ fn rfc5508_req8_a_guest_is_told_that_there_is_no_room_and_a_stranger_is_not() {
 }
 
 #[test]
+fn a_connection_goes_on_in_the_worker_of_the_next_process() {
+    let mut before = Bench::nat();
+    let (_, syn) =
+        only(before.send(0, &[from_guest(0).ipv4(guest_ip(0), FAR).tcp(5000, 80, 2).payload(b"")]));
+    assert_eq!(ip_of(&syn).src, WAN_IP);
+    let state = before.worker.export_flows(before.now);
+    let mut after = Bench::nat();
+    assert_eq!(after.worker.import_flows(&state, after.now), Ok(1));
+    let answer = from_outside().ipv4(FAR, WAN_IP).tcp(80, 5000, 0x12).payload(b"");
+    let (port, inward) = only(after.send(UPLINK, &[answer]));
+    assert_eq!((port, ip_of(&inward).dst), (0, guest_ip(0)));
+    assert!(after.worker.import_flows(&state[1..], after.now).is_err());
+}
+
+#[test]
 fn a_redirected_connection_ends_at_the_switch() {
     let mut config = nat_config();
     config.rules.prerouting[0].target = nat_engine::Target::Redirect { ports: None };

@@ -126,6 +126,10 @@ impl Gateway {
         &self.nat
     }
 
+    pub(crate) fn nat_mut(&mut self) -> &mut Nat {
+        &mut self.nat
+    }
+
     /// DHCP leases of all networks.
     pub(crate) fn leases(&self, now: Millis) -> impl Iterator<Item = LeaseReport> + '_ {
         self.interfaces.iter().enumerate().flat_map(move |(index, interface)| {
