@@ -10,6 +10,7 @@
 mod edit;
 mod parse;
 mod print;
+mod target;
 mod value;
 mod words;
 

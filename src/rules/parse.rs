@@ -1,13 +1,12 @@
 //! From a line's text to what it says. What isn't understood is pointed at; nothing is passed over.
 
-use std::slice::Iter;
-
 use engine::report::Chain;
-use nat_engine::{Condition, Match, PortList, Target};
+use nat_engine::{Condition, Match, PortList};
 use packet::Protocol;
 
+use super::target::{self, TargetWords};
 use super::value;
-use super::words::{Word, words};
+use super::words::{Reader, Word, words};
 use super::{Edit, Interfaces, Line, Rule};
 use crate::config::{Mistake, suggestion};
 
@@ -17,23 +16,25 @@ use crate::config::{Mistake, suggestion};
 /// The first word that is wrong, with its bytes in `text`.
 pub fn parse(text: &str, interfaces: &Interfaces) -> Result<Line, Mistake> {
     let words = words(text)?;
-    let mut reader = Reader { words: words.iter(), end: text.len() };
+    let mut reader = Reader::new(&words, text.len());
     let (command, chain) = command(&mut reader)?;
     let edit = match (command, number(&mut reader)?) {
-        (Command::Delete, Some(number)) => match reader.next() {
+        (Command::Append, None) => Edit::Append(rule(&mut reader, chain, interfaces)?),
+        (Command::Append, Some((_, place))) => {
+            let help = "write `-I` for a rule in between";
+            return Err(place.wrong("`-A` takes no number: it adds the last rule", help));
+        }
+        (Command::Insert, number) => {
+            let number = number.map_or(1, |(number, _)| number);
+            Edit::Insert(number, rule(&mut reader, chain, interfaces)?)
+        }
+        (Command::Delete, None) => Edit::Delete(rule(&mut reader, chain, interfaces)?),
+        (Command::Delete, Some((number, _))) => match reader.next() {
             None => Edit::DeleteNumber(number),
             Some(word) => {
                 return Err(word.wrong("nothing follows a rule's number", "remove the rest of the line"));
             }
         },
-        (Command::Append, Some(_)) => {
-            let place = &words[words.len() - reader.words.len() - 1];
-            return Err(place
-                .wrong("`-A` takes no number: it adds the last rule", "write `-I` for a rule in between"));
-        }
-        (Command::Append, None) => Edit::Append(rule(&mut reader, chain, interfaces)?),
-        (Command::Insert, number) => Edit::Insert(number.unwrap_or(1), rule(&mut reader, chain, interfaces)?),
-        (Command::Delete, None) => Edit::Delete(rule(&mut reader, chain, interfaces)?),
     };
     Ok(Line { chain, edit })
 }
@@ -79,13 +80,13 @@ fn command(reader: &mut Reader<'_>) -> Result<(Command, Chain), Mistake> {
     Ok((command, chain))
 }
 
-/// A rule's number, if there is one.
-fn number(reader: &mut Reader<'_>) -> Result<Option<usize>, Mistake> {
+/// A rule's number and where it stands, if there is one.
+fn number<'a>(reader: &mut Reader<'a>) -> Result<Option<(usize, &'a Word)>, Mistake> {
     let digits = |word: &&Word| word.text.bytes().all(|byte| byte.is_ascii_digit());
     let Some(word) = reader.peek().filter(digits) else { return Ok(None) };
     reader.next();
     match value::number(&word.text) {
-        Some(number @ 1..) => Ok(Some(number as usize)),
+        Some(number @ 1..) => Ok(Some((number as usize, word))),
         _ => Err(word.wrong(format!("`{}` is no rule's number", word.text), "write 1 for the first rule")),
     }
 }
@@ -299,98 +300,35 @@ impl<'a> Draft<'a> {
     fn finish(self, reader: &Reader<'a>) -> Result<Rule, Mistake> {
         let protocol =
             self.matches.protocol.filter(|protocol| !protocol.negated).map(|protocol| protocol.value);
-        let named = protocol.map(|protocol| protocol.to_string());
-        let wrong = |word: &&&Word| {
-            ["tcp", "udp", "icmp"].contains(&word.text.as_str()) && Some(&word.text) != named.as_ref()
-        };
-        if let Some(module) = self.modules.iter().find(wrong) {
-            let help = format!("write `-p {}`, or remove `-m {}`", module.text, module.text);
-            return Err(module.wrong("the match needs its protocol", help));
-        }
+        self.check_modules(protocol)?;
         let has_ports = matches!(protocol, Some(Protocol::TCP | Protocol::UDP));
         if let Some(option) = self.needs_ports.filter(|_| !has_ports) {
             return Err(option.wrong("only TCP and UDP have ports", "write `-p tcp` or `-p udp` too"));
         }
-        let Some(word) = self.target else {
-            return Err(
-                reader.missing("the rule has no target", "write for example `-j MASQUERADE` at its end")
-            );
+        let Some(name) = self.target else {
+            let help = "write for example `-j MASQUERADE` at its end";
+            return Err(reader.missing("the rule has no target", help));
         };
-        let target = self.target(word)?;
-        if let (Some((_, value)), false) = (self.to, has_ports)
-            && new_ports(&target)
-        {
-            return Err(
-                value.wrong("only TCP and UDP have ports", "write `-p tcp` or `-p udp` too, or no port")
-            );
+        let target = TargetWords { chain: self.chain, name, to: self.to }.read()?;
+        match self.to {
+            Some((_, value)) if !has_ports && target::has_ports(&target) => {
+                let help = "write `-p tcp` or `-p udp` too, or no port";
+                Err(value.wrong("only TCP and UDP have ports", help))
+            }
+            _ => Ok(Rule { input: self.input, output: self.output, matches: self.matches, target }),
         }
-        Ok(Rule { input: self.input, output: self.output, matches: self.matches, target })
     }
 
-    fn target(&self, word: &Word) -> Result<Target, Mistake> {
-        let name = word.text.as_str();
-        let place = match name {
-            "SNAT" | "MASQUERADE" => Some(Chain::Postrouting),
-            "DNAT" | "REDIRECT" => Some(Chain::Prerouting),
-            _ => None,
+    /// `-m tcp` and its like say again what `-p` says.
+    fn check_modules(&self, protocol: Option<Protocol>) -> Result<(), Mistake> {
+        let named = protocol.map(|protocol| protocol.to_string());
+        let is_wrong = |word: &&&Word| {
+            ["tcp", "udp", "icmp"].contains(&word.text.as_str()) && Some(&word.text) != named.as_ref()
         };
-        if place.is_some_and(|place| place != self.chain) {
-            let (changes, chain) = match self.chain {
-                Chain::Prerouting => ("source", "POSTROUTING"),
-                Chain::Postrouting => ("destination", "PREROUTING"),
-            };
-            let message = format!("{name} changes the {changes}, which is for {chain}");
-            return Err(word.wrong(message, format!("write -A {chain}, or another target")));
-        }
-        match name {
-            "ACCEPT" | "RETURN" => {
-                self.without_value(word)?;
-                Ok(if name == "ACCEPT" { Target::Accept } else { Target::Return })
-            }
-            "MASQUERADE" => Ok(Target::Masquerade { ports: self.to_ports(word)? }),
-            "REDIRECT" => Ok(Target::Redirect { ports: self.to_ports(word)? }),
-            "SNAT" => {
-                let (addresses, ports) = value::sockets(self.to(word, "--to-source", "ADDRESS")?)?;
-                Ok(Target::Snat { addresses, ports })
-            }
-            "DNAT" => {
-                let (addresses, ports) = value::sockets(self.to(word, "--to-destination", "ADDRESS")?)?;
-                Ok(Target::Dnat { addresses, ports })
-            }
-            "NETMAP" => Ok(Target::Netmap(value::network(self.to(word, "--to", "NETWORK")?)?)),
-            other => Err(word.wrong(format!("there is no target `{other}`"), suggestion(other, TARGETS))),
-        }
-    }
-
-    /// The value of the option that the target must have.
-    fn to(&self, target: &Word, name: &str, example: &str) -> Result<&'a Word, Mistake> {
-        match self.to {
-            // Short for it, as iptables' option parser has it.
-            Some((option, value)) if option.text == name || option.text == "--to" => Ok(value),
-            Some((option, _)) => {
-                let message = format!("`{}` is no option of {}", option.text, target.text);
-                Err(option.wrong(message, format!("write `{name}`")))
-            }
-            None => {
-                let message = format!("{} doesn't say to what", target.text);
-                Err(target.wrong(message, format!("write `-j {} {name} {example}`", target.text)))
-            }
-        }
-    }
-
-    fn to_ports(&self, target: &Word) -> Result<Option<nat_engine::PortRange>, Mistake> {
-        let Some((option, value)) = self.to else { return Ok(None) };
-        if !matches!(option.text.as_str(), "--to-ports" | "--to-port") {
-            let message = format!("`{}` is no option of {}", option.text, target.text);
-            return Err(option.wrong(message, "write `--to-ports`, or remove it"));
-        }
-        value::new_ports(value, &value.text).map(Some)
-    }
-
-    fn without_value(&self, target: &Word) -> Result<(), Mistake> {
-        match self.to {
-            Some((option, _)) => {
-                Err(option.wrong(format!("`{}` is no option of {}", option.text, target.text), "remove it"))
+        match self.modules.iter().find(is_wrong) {
+            Some(module) => {
+                let help = format!("write `-p {}`, or remove `-m {}`", module.text, module.text);
+                Err(module.wrong("the match needs its protocol", help))
             }
             None => Ok(()),
         }
@@ -412,52 +350,7 @@ fn set<T>(place: &mut Option<T>, option: &Word, value: T) -> Result<(), Mistake>
     Ok(())
 }
 
-fn new_ports(target: &Target) -> bool {
-    match target {
-        Target::Masquerade { ports } | Target::Redirect { ports } => ports.is_some(),
-        Target::Snat { ports, .. } | Target::Dnat { ports, .. } => ports.is_some(),
-        Target::Accept | Target::Return | Target::Netmap(_) => false,
-    }
-}
-
-/// The words that are still to be read.
-struct Reader<'a> {
-    words: Iter<'a, Word>,
-    /// The end of the line.
-    end: usize,
-}
-
-impl<'a> Reader<'a> {
-    fn peek(&self) -> Option<&'a Word> {
-        self.words.as_slice().first()
-    }
-
-    fn next(&mut self) -> Option<&'a Word> {
-        self.words.next()
-    }
-
-    /// What stands behind `option`.
-    fn value(&mut self, option: &Word, example: &str) -> Result<&'a Word, Mistake> {
-        match self.next() {
-            Some(word) if word.text == "!" => {
-                let help = format!("write `! {} {example}`", option.text);
-                Err(word.wrong(format!("`!` stands before `{}`", option.text), help))
-            }
-            Some(word) => Ok(word),
-            None => {
-                let message = format!("`{}` has no value", option.text);
-                Err(option.wrong(message, format!("write `{} {example}`", option.text)))
-            }
-        }
-    }
-
-    fn missing(&self, message: &str, help: &str) -> Mistake {
-        Mistake::new(self.end..self.end, message, help)
-    }
-}
-
 const MODULES: &[&str] = &["tcp", "udp", "icmp", "multiport", "comment"];
-const TARGETS: &[&str] = &["SNAT", "MASQUERADE", "DNAT", "REDIRECT", "NETMAP", "RETURN", "ACCEPT"];
 const OPTIONS: &[&str] = &[
     "-s",
     "-d",

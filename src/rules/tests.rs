@@ -244,6 +244,7 @@ const EVERYDAY: &[&str] = &[
     "-A POSTROUTING -s 10.0.0.0/24 -j NETMAP --to 10.1.0.0/24",
     "-A PREROUTING -i default -p tcp --dport 80 -j REDIRECT --to-ports 3128",
     "-I PREROUTING 3 ! -i wan -p udp -m multiport ! --sports 1:2,7 --dport 53 -m comment --comment \"it's \\\"me\\\" \\\\\" -j ACCEPT",
+    "-A PREROUTING -m comment --comment \"!\" -j ACCEPT",
     "-D POSTROUTING 2",
 ];
 

@@ -1,6 +1,7 @@
 //! A line cut into words, as a shell does: blanks part them, quotes keep them together.
 
 use std::ops::Range;
+use std::slice::Iter;
 
 use crate::config::Mistake;
 
@@ -47,6 +48,49 @@ pub(super) fn words(line: &str) -> Result<Vec<Word>, Mistake> {
         words.push(Word { text, span: start..end });
     }
     Ok(words)
+}
+
+/// The words that are still to be read.
+pub(super) struct Reader<'a> {
+    words: Iter<'a, Word>,
+    /// The end of the line.
+    end: usize,
+}
+
+impl<'a> Reader<'a> {
+    /// All words of a line of `len` bytes.
+    pub(super) fn new(words: &'a [Word], len: usize) -> Self {
+        Self { words: words.iter(), end: len }
+    }
+
+    pub(super) fn peek(&self) -> Option<&'a Word> {
+        self.words.as_slice().first()
+    }
+
+    pub(super) fn next(&mut self) -> Option<&'a Word> {
+        self.words.next()
+    }
+
+    /// What stands behind `option`.
+    pub(super) fn value(&mut self, option: &Word, example: &str) -> Result<&'a Word, Mistake> {
+        match self.next() {
+            // In quotes it is a value.
+            Some(word) if word.text == "!" && word.span.len() == 1 => {
+                let help = format!("write `! {} {example}`", option.text);
+                Err(word.wrong(format!("`!` stands before `{}`", option.text), help))
+            }
+            Some(word) => Ok(word),
+            None => {
+                let message = format!("`{}` has no value", option.text);
+                Err(option.wrong(message, format!("write `{} {example}`", option.text)))
+            }
+        }
+    }
+
+    /// Something is missing at the line's end.
+    pub(super) fn missing(&self, message: &str, help: &str) -> Mistake {
+        Mistake::new(self.end..self.end, message, help)
+    }
 }
 
 /// `text` as one word: in double quotes if need be.

@@ -111,6 +111,49 @@ fn s9_an_imported_libvirt_network_runs() {
 }
 
 #[test]
+fn s9_what_iptables_has_saved_runs() {
+    let kernel = Host::new();
+    for rule in [
+        "-A POSTROUTING -o eth0 -s 192.168.122.0/24 -j SNAT --to-source 10.180.13.2",
+        "-A PREROUTING -i eth0 -p tcp --dport 80 -j DNAT --to-destination 192.168.122.10:8080",
+        "-I PREROUTING -p udp -m multiport ! --dports 53,99:100 -m comment --comment it's -j RETURN",
+    ] {
+        kernel.run(&format!("iptables -t nat {rule}"));
+    }
+    let folder = Folder::new();
+    let file = folder.path().join("saved");
+    fs::write(&file, kernel.run("iptables-save -c")).expect("the folder exists");
+    let output = tapswitch(&["import", "iptables", file.to_str().expect("ASCII")]);
+    assert!(output.status.success(), "{output:?}");
+    let lab = Lab::with("nat", &String::from_utf8_lossy(&output.stdout));
+    lab.a.ping("203.0.113.1");
+    TcpServer::listen(&lab.a, "192.168.122.10:8080").exchange(&lab.outside, "10.180.13.2:80", 10_000);
+    assert_eq!(packets(&lab, "--comment"), 0);
+}
+
+#[test]
+fn s10_two_libvirt_networks_run_in_one_process_and_apart() {
+    let (a, b, outside) = (Host::new(), Host::new(), Host::new());
+    let network = |name: &str, subnet: &str, host: &Host| {
+        let keys = format!("mode = \"nat\"\naddress = \"{subnet}.1/24\"\nuplink = \"wan\"\n");
+        format!("[network.{name}]\n{keys}{}", tap(name, "guest", host))
+    };
+    let _switch = Switch::start(&format!(
+        "{}{}[uplink.wan]\ntype = \"tap\"\ndevice = \"eth0\"\nnetns = \"{outside}\"\naddress = \"10.180.13.2/24\"\n",
+        network("default", "192.168.122", &a),
+        network("keennet", "192.168.132", &b),
+    ));
+    outside.address("10.180.13.1/24");
+    for (guest, subnet) in [(&a, "192.168.122"), (&b, "192.168.132")] {
+        guest.address(&format!("{subnet}.10/24"));
+        guest.gateway(&format!("{subnet}.1"));
+        guest.ping("10.180.13.1");
+    }
+    a.cannot_ping("192.168.132.10");
+    b.cannot_ping("192.168.122.10");
+}
+
+#[test]
 fn s11_the_table_is_shown_with_counters_as_iptables_shows_it() {
     let lab = lab(&[
         "-A PREROUTING -i eth0 -d 10.180.13.2 -p tcp --dport 80 -j DNAT --to-destination 192.168.122.10:8080",

@@ -23,6 +23,7 @@ pub const TEST_TOOLS: &[Tool] = &[
     tool("iperf3", "iperf3"),
     tool("busybox", "busybox-static"),
     tool("dhclient", "isc-dhcp-client"),
+    tool("iptables", "iptables"),
     tool("nsenter", "util-linux"),
     tool("setpriv", "util-linux"),
     tool("timeout", "coreutils"),
