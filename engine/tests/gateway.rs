@@ -195,7 +195,8 @@ fn rfc5382_req4_an_unsolicited_syn_is_answered_after_six_seconds_unless_a_connec
     for connects in [false, true] {
         let mut bench = Bench::nat();
         bench.send(0, &[from_guest(0).ipv4(guest_ip(0), FAR).udp(1, 7).payload(b"")]);
-        let syn = from_outside().ipv4(FAR, WAN_IP).tcp(80, 5000, 2).payload(b"");
+        let ecn = 0xc0;
+        let syn = from_outside().ipv4(FAR, WAN_IP).tcp(80, 5000, 2 | ecn).payload(b"");
         assert!(bench.send(UPLINK, &[syn]).is_empty());
         assert!(bench.wait(Millis::new(5_999)).is_empty());
         if connects {

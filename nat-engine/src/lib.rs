@@ -4,7 +4,8 @@
 //!                    ┌─ flow known ──▶ rewritten in place                      translate_known   (hit path)
 //! packet, parsed ────┤
 //!                    └─ Miss ─▶ destination() ─▶ caller routes ─▶ admit_new()                    (first packet)
-//!                               PREROUTING                        POSTROUTING, mapping, port, flow
+//!                               PREROUTING,                       POSTROUTING, mapping, port, flow
+//!                               or a mapping that lets it in
 //! ```
 //!
 //! A flow is two tuples, one per direction as its packets arrive here; the reply tuple *is* the translation:
@@ -17,7 +18,8 @@
 //! A packet in one direction is rewritten to the reverse of the other direction's tuple. Source and destination may
 //! both be translated; with neither, the flow is only tracked.
 //!
-//! Time, keys and configuration are arguments: see [`Nat`].
+//! Time, keys and configuration are arguments: see [`Nat`]. Where the RFCs leave a choice, [`NatSettings`] has it. Flows
+//! outlive their process by [`Nat::export`] and [`Nat::import`].
 #![forbid(unsafe_code)]
 
 mod admit;

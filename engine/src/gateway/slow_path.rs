@@ -186,7 +186,7 @@ impl Gateway {
                 Ok(())
             }
             L4::IcmpError => Err(DropReason::IcmpErrorUnmatched),
-            L4::Tcp { flags: TcpHeader::SYN, .. } if from_outside => {
+            L4::Tcp { flags, .. } if from_outside && is_syn(flags) => {
                 self.held.hold(bytes, input, now);
                 Err(DropReason::NatUnsolicited)
             }
@@ -357,6 +357,11 @@ fn udp_payload(frame: &[u8], offload: Offload) -> Result<&[u8], DropReason> {
         return Err(DropReason::BadUdp);
     }
     datagram.get(UdpHeader::LEN..).ok_or(DropReason::BadUdp)
+}
+
+/// Whether a segment asks for a connection, whatever it says of congestion.
+const fn is_syn(flags: u8) -> bool {
+    flags & (TcpHeader::SYN | TcpHeader::ACK | TcpHeader::RST | TcpHeader::FIN) == TcpHeader::SYN
 }
 
 fn send_waiting(mut frame: Waiting, hop: Hop, own_mac: MacAddr, mac: MacAddr, out: &mut Outgoing) {
