@@ -89,6 +89,7 @@ const LINES: &[&str] = &[
     "mapping = 'address-dependent'",
     "quarantine = 0",
     "rules = []",
+    "rules = [\"-A PREROUTING \\u00e9 \\\"x\\\\ -j\", '''\n-A  é''', 'é']",
     "rules = ['-A POSTROUTING -o u -j MASQUERADE', '-A PREROUTING -i a -j NETMAP --to 10.0.0.0/8']",
     "[engine]",
     "[engine.timeouts]",
