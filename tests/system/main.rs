@@ -14,6 +14,7 @@ mod junk;
 mod mtu_offload;
 mod nat;
 mod nat_rules;
+mod natdiscovery;
 mod ports;
 mod process;
 mod route;

@@ -1,5 +1,7 @@
 //! The tools that tests and benchmarks call, and the Debian packages they come from.
 
+use std::fs::{self, Permissions};
+use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 use std::process::Command;
 use std::{env, io};
@@ -23,6 +25,7 @@ pub const TEST_TOOLS: &[Tool] = &[
     tool("iperf3", "iperf3"),
     tool("busybox", "busybox-static"),
     tool("dhclient", "isc-dhcp-client"),
+    tool("turnutils_natdiscovery", "coturn"),
     tool("iptables", "iptables"),
     tool("nsenter", "util-linux"),
     tool("setpriv", "util-linux"),
@@ -62,8 +65,37 @@ pub fn provide(tools: &[Tool], privilege: Privilege) -> io::Result<()> {
 }
 
 fn install(packages: &[&str]) -> io::Result<bool> {
+    let _guard = NoServices::new()?;
     apt_get(&[&["install", "-y", "-qq", "--no-install-recommends"], packages].concat())
 }
+
+/// Keeps the services of new packages from being started: tests run what they need themselves. invoke-rc.d(8).
+struct NoServices {
+    ours: bool,
+}
+
+impl NoServices {
+    fn new() -> io::Result<Self> {
+        let ours = !Path::new(POLICY).exists();
+        if ours {
+            fs::write(POLICY, "#!/bin/sh\nexit 101\n")?;
+            fs::set_permissions(POLICY, Permissions::from_mode(0o755))?;
+        }
+        Ok(Self { ours })
+    }
+}
+
+impl Drop for NoServices {
+    fn drop(&mut self) {
+        if self.ours {
+            // Gone already, if this fails.
+            let _ = fs::remove_file(POLICY);
+        }
+    }
+}
+
+/// The script that Debian's packages ask whether they may start their services.
+const POLICY: &str = "/usr/sbin/policy-rc.d";
 
 fn apt_get(args: &[&str]) -> io::Result<bool> {
     Ok(Command::new("apt-get").args(args).env("DEBIAN_FRONTEND", "noninteractive").status()?.success())
