@@ -83,7 +83,9 @@ impl Nat {
 
     /// The inside socket that a packet is for by its outside address and port, if it may start a flow with it.
     fn let_in(&self, original: Tuple, input: NetworkId) -> Option<SocketAddrV4> {
-        if !matches!(original.protocol(), Protocol::TCP | Protocol::UDP) {
+        let has_ports = matches!(original.protocol(), Protocol::TCP | Protocol::UDP);
+        // Nearly all packets are for somebody else: a look at a short list instead of one at memory that is far away.
+        if !has_ports || !self.ports.has_pool(original.destination_address(), original.protocol()) {
             return None;
         }
         let (id, inside) = self.mappings.find_outside(original.protocol(), original.destination())?;
@@ -122,9 +124,9 @@ impl Nat {
     /// (hairpinning, RFC 4787 REQ-9).
     ///
     /// # Errors
-    /// `FlowTableFull`, `NatHostLimit`, `NatNoPorts`, `NatNoAddress`, `NatProtocolUnsupported`, `TcpNoSyn`, `NatUnsolicited` (an echo
-    /// reply that nobody asked for), `IcmpErrorUnmatched`, `FragmentWithoutFirst`. Nothing is stored then, and the
-    /// packet is untouched.
+    /// `FlowTableFull`, `NatHostLimit`, `NatNoPorts`, `NatNoAddress`, `NatProtocolUnsupported`, `TcpNoSyn`,
+    /// `NatUnsolicited` (an echo reply that nobody asked for, or a mapping that is gone), `IcmpErrorUnmatched`,
+    /// `FragmentWithoutFirst`. Nothing is stored then, and the packet is untouched.
     pub fn admit_new(
         &mut self,
         packet: &mut NatPacket<'_>,
@@ -144,8 +146,9 @@ impl Nat {
         let server = server(original, destination);
         let settings = &self.config.settings;
         if settings.limits_hosts() {
-            let inside = inward.map_or(original.source_address(), |_| destination.address);
-            if !self.hosts.may_add_flow(inside, settings) {
+            let receiver = inward.map(|_| destination.address);
+            let mut hosts = receiver.into_iter().chain([original.source_address()]);
+            if !hosts.all(|host| self.hosts.may_add_flow(host, settings)) {
                 return Err(DropReason::NatHostLimit);
             }
         }

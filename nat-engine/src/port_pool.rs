@@ -64,6 +64,11 @@ impl PortPools {
         self.pool(address, protocol, published).lease(protocol, wanted, random)
     }
 
+    /// Whether a port of `address` may be in use.
+    pub(crate) fn has_pool(&self, address: Ipv4Addr, protocol: Protocol) -> bool {
+        self.pools.contains_key(&(address, protocol))
+    }
+
     /// This very port, which nobody has.
     pub(crate) fn claim(
         &mut self,

@@ -49,6 +49,19 @@ fn rfc6888_req4_flows_from_outside_count_for_the_host_too() {
 }
 
 #[test]
+fn rfc6888_req4_a_flow_between_two_hosts_counts_for_both() {
+    let mut world = world(NatSettings { host_flow_limit: Some(2), ..NatSettings::default() });
+    udp(&mut world, GUEST, 5000, 1).unwrap();
+    let mut hairpin =
+        |to| world.guest_sends(&eth().ipv4(GUEST2, PUBLIC).udp(6000, to).payload(b"")).map(|_| ());
+    assert_eq!(hairpin(5000), Ok(()));
+    udp(&mut world, GUEST2, 6000, 1).unwrap();
+    for guest in [GUEST, GUEST2] {
+        assert_eq!(udp(&mut world, guest, 7000, 1), Err(DropReason::NatHostLimit));
+    }
+}
+
+#[test]
 fn rfc6888_req4_a_host_has_so_many_ports_at_most_whatever_it_sends_from_them() {
     let mut world = world(NatSettings { host_port_limit: Some(2), ..NatSettings::default() });
     for from in [5000, 5001] {
