@@ -9,6 +9,8 @@ mod bridge;
 mod demo;
 mod dhcp;
 mod embedding;
+mod guest;
+mod guests;
 mod host;
 mod junk;
 mod mtu_offload;

@@ -4,6 +4,8 @@
 use std::process::{Command, ExitCode};
 use std::{env, io};
 
+mod cpio;
+mod guest;
 mod packages;
 mod privilege;
 
@@ -12,6 +14,7 @@ use privilege::Privilege;
 
 const USAGE: &str = "\
 cargo xtask test [ARGS]         all tests; ARGS go to `cargo test --workspace`, such as a filter
+cargo xtask guest               what the guests of tests boot; `test` sees to it too
 cargo xtask bench tap [ARGS]    throughput and latency on real taps beside the floor and the kernel;
                                 ARGS: see `cargo xtask bench tap --help`";
 
@@ -20,6 +23,7 @@ fn main() -> ExitCode {
     let args: Vec<&str> = args.iter().map(String::as_str).collect();
     let done = match args.as_slice() {
         ["test", rest @ ..] => test(rest),
+        ["guest"] => prepare(TEST_TOOLS).and_then(|_| guest::provide()).map(|()| 0),
         ["bench", "tap", rest @ ..] => bench_tap(rest),
         _ => {
             eprintln!("{USAGE}");
@@ -39,6 +43,7 @@ fn main() -> ExitCode {
 /// namespace in which we are root.
 fn test(args: &[&str]) -> io::Result<u8> {
     let privilege = prepare(TEST_TOOLS)?;
+    guest::provide()?;
     if privilege == Privilege::UserNamespace {
         // Built before we enter a namespace, which has no network to fetch dependencies over.
         let built = cargo(Privilege::Root, &["test", "--workspace", "--no-run"])?;

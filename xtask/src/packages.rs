@@ -30,6 +30,7 @@ pub const TEST_TOOLS: &[Tool] = &[
     tool("nsenter", "util-linux"),
     tool("setpriv", "util-linux"),
     tool("timeout", "coreutils"),
+    tool("qemu-system-x86_64", "qemu-system-x86"),
 ];
 
 /// What the benchmarks call.
