@@ -8,12 +8,12 @@ use packet::{Ipv4Cidr, MacAddr, Millis};
 use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
-use super::Publish;
 use super::device::DeviceTable;
 use super::mistake::Mistake;
 use super::nat_settings;
 use super::table::{Read, Table, Wrong, choice, number, text};
 use super::value::{self, AddressRange};
+use super::{PollMode, Publish};
 
 /// A value and its place, if the key is there.
 pub(super) type Maybe<T> = Option<Spanned<T>>;
@@ -78,6 +78,7 @@ pub(super) struct UplinkTable {
 /// `[engine]` and `[engine.timeouts]`
 pub(super) struct EngineTable {
     pub(super) flow_limit: u32,
+    pub(super) poll: PollMode,
     pub(super) timeouts: Timeouts,
 }
 
@@ -167,11 +168,14 @@ fn uplink(name: Spanned<String>, entries: &DeTable<'_>, mistakes: &mut Vec<Mista
 }
 
 fn engine_table(engine: Option<(Range<usize>, &DeTable<'_>)>, mistakes: &mut Vec<Mistake>) -> EngineTable {
-    let mut settings = EngineTable { flow_limit: DEFAULT_FLOWS, timeouts: Timeouts::default() };
+    let mut settings =
+        EngineTable { flow_limit: DEFAULT_FLOWS, poll: PollMode::default(), timeouts: Timeouts::default() };
     let Some((header, entries)) = engine else { return settings };
     let mut table = Table::new(header, entries, mistakes);
     table.optional("workers", workers);
-    table.optional("poll", text(poll));
+    if let Some(poll) = table.optional("poll", choice(POLL_MODES)) {
+        settings.poll = poll.into_inner();
+    }
     if let Some(flows) = table.optional("flows", number(1..=16_777_216, "flows")) {
         settings.flow_limit = flows.into_inner();
     }
@@ -225,17 +229,6 @@ fn workers(value: &DeValue<'_>) -> Read<()> {
     }
 }
 
-fn poll(text: &str) -> Read<()> {
-    match text {
-        "event" => Ok(()),
-        "adaptive" | "busy" => {
-            let message = format!("`{text}` is not supported yet: this version waits for events");
-            Err(Wrong::new(message, "write \"event\", or remove the key"))
-        }
-        other => Err(Wrong::new(format!("`{other}` is no way of polling"), "write \"event\"")),
-    }
-}
-
 fn uplink_address(text: &str) -> Read<Ipv4Cidr> {
     match text {
         "dhcp" => Err(Wrong::new(
@@ -254,6 +247,9 @@ const MODES: &[(&str, ModeName)] = &[
     ("route", ModeName::Route),
     ("bridge", ModeName::Bridge),
 ];
+
+const POLL_MODES: &[(&str, PollMode)] =
+    &[("event", PollMode::Event), ("adaptive", PollMode::Adaptive), ("busy", PollMode::Busy)];
 
 /// Flows at most, if the file doesn't say. About 200 bytes each when used.
 const DEFAULT_FLOWS: u32 = 65_536;

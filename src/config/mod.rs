@@ -14,6 +14,7 @@ mod mistake;
 mod nat_settings;
 mod place;
 mod plan;
+mod poll;
 mod table;
 mod value;
 
@@ -35,6 +36,7 @@ use crate::rules::Rule;
 
 pub use mistake::{ConfigError, Mistake, Mistakes};
 pub use plan::{Action, Plan};
+pub use poll::PollMode;
 pub(crate) use table::suggestion;
 
 /// Where `run` looks for the configuration.
@@ -48,6 +50,7 @@ pub struct Config {
     timeouts: Timeouts,
     flow_limit: u32,
     nat: NatSettings,
+    poll: PollMode,
 }
 
 impl Config {

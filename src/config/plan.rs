@@ -8,7 +8,7 @@ use nat_engine::{Condition, Match, NatRule, PortList, Target};
 use packet::{Ipv4Cidr, Millis, NetworkId, PortId};
 use tapio::PortSpec;
 
-use super::{Config, Mode, Network, Port, Publish, Uplink};
+use super::{Config, Mode, Network, PollMode, Port, Publish, Uplink};
 use crate::rules::{self, Interfaces};
 
 /// A configuration with numbers for names.
@@ -18,6 +18,8 @@ pub struct Plan {
     pub runtime: RuntimeConfig,
     /// What the ports are made of, in ascending order of the identifiers.
     pub devices: Vec<(PortId, PortSpec)>,
+    /// Whether the switch waits for frames or looks for them.
+    pub poll: PollMode,
 }
 
 /// What has to be done with a port's device on the way from one plan to another.
@@ -136,6 +138,7 @@ impl<'a> Builder<'a> {
         plan.runtime.timeouts = config.timeouts;
         plan.runtime.flow_limit = config.flow_limit;
         plan.runtime.nat = config.nat;
+        plan.poll = config.poll;
         Self {
             config,
             network_ids: number(segments.iter().map(|(name, _)| *name), old_networks),

@@ -7,11 +7,13 @@
 //!       └─ signal         ─▶ reload, or end
 //! ```
 //!
-//! Events are edge-triggered: a port stays on the ready list until its queue was seen empty.
+//! Events are edge-triggered: a port stays on the ready list until its queue was seen empty; one that is polled stays
+//! there anyway.
 
 mod control;
 mod links;
 mod ports;
+mod spin;
 
 use std::collections::VecDeque;
 use std::error::Error;
@@ -25,11 +27,12 @@ use std::time::Duration;
 use engine::Worker;
 use mio::{Events, Poll, Token, Waker};
 use packet::{Burst, DropReason, Millis, PortCounters, PortId};
-use tapio::{Clock, Port, PortError, Rx, Signal, Signals, random_bytes};
+use tapio::{Clock, LinkLoss, Port, PortError, Rx, Signal, Signals, random_bytes};
 use tracing::{error, info, warn};
 
 use self::links::{LINKS, LinkMonitors};
 use self::ports::Ports;
+use self::spin::Spin;
 use crate::config::Plan;
 use crate::control::{Command, Server};
 
@@ -104,6 +107,7 @@ struct Driver {
     links: LinkMonitors,
     /// Ports whose queues may hold frames, each once.
     ready: VecDeque<PortId>,
+    spin: Spin,
     burst: Burst,
     /// When ports that are down are looked at again; `None`: none is down.
     recheck: Option<Millis>,
@@ -126,6 +130,7 @@ impl Driver {
             ports: Ports::default(),
             links: LinkMonitors::default(),
             ready: VecDeque::new(),
+            spin: Spin::default(),
             burst: Burst::new(),
             recheck: None,
         })
@@ -135,6 +140,7 @@ impl Driver {
     fn apply(&mut self, plan: Plan) -> Result<(), PortError> {
         self.ports.apply(&self.plan, &plan, self.poll.registry())?;
         self.worker.install(plan.runtime.clone());
+        self.spin.set_mode(plan.poll);
         self.plan = plan;
         self.links.follow(&self.plan, self.poll.registry());
         // An event may have come and gone before the port was in the worker's configuration.
@@ -165,12 +171,18 @@ impl Driver {
                     Token(link) => self.on_link_event(link - LINKS),
                 }
             }
-            let now = self.clock.now();
-            self.on_timeout(now);
-            for _ in 0..self.ready.len().min(ROUND) {
-                self.serve_next(now);
-            }
+            while !self.serve_round() {}
         }
+    }
+
+    /// One burst of each port that is ready. Whether it is time to ask for events.
+    fn serve_round(&mut self) -> bool {
+        let now = self.clock.now();
+        self.on_timeout(now);
+        for _ in 0..self.ready.len().min(ROUND) {
+            self.serve_next(now);
+        }
+        self.spin.end_round() || self.ready.is_empty()
     }
 
     fn timeout(&self) -> Option<Duration> {
@@ -211,11 +223,21 @@ impl Driver {
         let Some(network) = self.worker.network_of(id) else { return };
         let Some(port) = self.ports.get_mut(id) else { return };
         self.burst.restart(Some(id), network);
-        match port.rx_burst(&mut self.burst) {
+        let polled = self.spin.is_on() && self.worker.link(id);
+        let can_be_polled = port.set_polled(polled);
+        let received = port.rx_burst(&mut self.burst);
+        if can_be_polled && !self.burst.is_empty() {
+            self.spin.note_frames();
+        }
+        match received {
             Ok(Rx::More) => self.ready.push_back(id),
+            Ok(Rx::Drained) if polled && can_be_polled => self.ready.push_back(id),
             Ok(Rx::Drained) => {}
             Ok(Rx::LinkDown(loss)) => {
-                info!(port = self.plan.port_name(id), %loss, "link lost");
+                match loss {
+                    LinkLoss::Violation(_) => warn!(port = self.plan.port_name(id), %loss, "link lost"),
+                    _ => info!(port = self.plan.port_name(id), %loss, "link lost"),
+                }
                 self.note_down(&[id], now);
             }
             Err(error) => return self.lose(id, &error, now),
@@ -266,9 +288,14 @@ impl Driver {
     /// The links of these ports went down.
     fn note_down(&mut self, down: &[PortId], now: Millis) {
         for &id in down {
+            if !self.worker.link(id) {
+                continue;
+            }
             info!(port = self.plan.port_name(id), "link down");
             self.worker.set_link(id, false);
             self.recheck = Some(now + RECHECK);
+            // A port that lost its other side while it was sending says why when it is asked for frames.
+            self.mark_ready(id.index());
         }
     }
 

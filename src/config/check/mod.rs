@@ -38,6 +38,7 @@ pub(super) fn check(
         timeouts: file.engine.timeouts,
         flow_limit: file.engine.flow_limit,
         nat: file.nat,
+        poll: file.engine.poll,
     };
     // Whatever is missing in `config` left a mistake.
     if mistakes.is_empty() { Ok(config) } else { Err(mistakes) }
