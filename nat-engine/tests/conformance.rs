@@ -1,0 +1,54 @@
+//! docs/nat-conformance.md and the tests agree.
+#![allow(clippy::unwrap_used, reason = "that is how a test fails")]
+
+use std::collections::BTreeSet;
+use std::fs;
+use std::path::{Path, PathBuf};
+
+/// The names of all test functions in the Rust files below `folders`.
+fn tests_in(folders: &[&str]) -> BTreeSet<String> {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
+    let mut open: Vec<PathBuf> = folders.iter().map(|folder| root.join(folder)).collect();
+    let mut names = BTreeSet::new();
+    while let Some(path) = open.pop() {
+        if path.is_dir() {
+            open.extend(fs::read_dir(path).unwrap().map(|entry| entry.unwrap().path()));
+        } else if path.extension().is_some_and(|extension| extension == "rs") {
+            let text = fs::read_to_string(path).unwrap();
+            let functions = text.lines().filter_map(|line| line.trim_start().strip_prefix("fn "));
+            names.extend(functions.filter_map(|rest| Some(rest.split_once('(')?.0.to_owned())));
+        }
+    }
+    names
+}
+
+/// The test names between backticks; one that ends with `…` stands for all that begin so.
+fn named(page: &str) -> Vec<&str> {
+    let quoted = page.split('`').skip(1).step_by(2);
+    quoted.filter(|name| name.matches('_').count() >= 2 && !name.contains(['/', '.'])).collect()
+}
+
+fn stands_for(name: &str, test: &str) -> bool {
+    name.strip_suffix('…').map_or(name == test, |beginning| test.starts_with(beginning))
+}
+
+#[test]
+fn every_test_that_the_page_names_exists_and_every_requirement_test_stands_on_it() {
+    let page =
+        fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/../docs/nat-conformance.md")).unwrap();
+    let tests = tests_in(&["nat-engine", "engine/src/gateway", "engine/tests"]);
+    let named = named(&page);
+    assert!(named.len() > 60, "{}", named.len());
+    let missing: Vec<_> =
+        named.iter().filter(|name| !tests.iter().any(|test| stands_for(name, test))).collect();
+    assert!(missing.is_empty(), "no such tests: {missing:#?}");
+    let is_requirement = |test: &&String| {
+        ["rfc4787_", "rfc5382_", "rfc5508_", "rfc7857_", "rfc6888_"].iter().any(|rfc| test.starts_with(rfc))
+    };
+    let unlisted: Vec<_> = tests
+        .iter()
+        .filter(is_requirement)
+        .filter(|test| !named.iter().any(|name| stands_for(name, test)))
+        .collect();
+    assert!(unlisted.is_empty(), "not on the page: {unlisted:#?}");
+}
