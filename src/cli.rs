@@ -39,6 +39,13 @@ enum Command {
     Demo,
     /// Show the state of a running switch
     Show(Show),
+    /// Add a port to a running switch, or delete one
+    #[command(
+        subcommand,
+        after_help = "The configuration file stays as it is: at the next reload, and when the switch starts, \
+        its ports are there."
+    )]
+    Port(Port),
     /// Change the NAT rules of a running switch, or list them
     #[command(
         subcommand,
@@ -108,6 +115,29 @@ struct Show {
 }
 
 #[derive(Subcommand, Debug)]
+enum Port {
+    /// Add a port
+    Add {
+        /// The port
+        #[arg(value_name = "NETWORK/PORT")]
+        port: String,
+        /// Its keys as in the configuration file, such as type=packet device=tap1
+        #[arg(value_name = "KEY=VALUE", required = true)]
+        keys: Vec<String>,
+        #[command(flatten)]
+        control: Control,
+    },
+    /// Delete a port
+    Del {
+        /// The port
+        #[arg(value_name = "NETWORK/PORT")]
+        port: String,
+        #[command(flatten)]
+        control: Control,
+    },
+}
+
+#[derive(Subcommand, Debug)]
 enum Nat {
     /// Add a rule, such as "-A POSTROUTING -s 192.168.3.0/24 -o wan -j MASQUERADE", or with -I one in between
     Add(Line),
@@ -167,6 +197,7 @@ pub fn main() -> ExitCode {
         Command::Demo => crate::demo::run().map_err(Failure::of),
         Command::Show(show) => self::show(&show),
         Command::Nat(nat) => self::nat(nat),
+        Command::Port(port) => self::port(port),
         Command::Import(import) => self::import(&import),
         Command::Man { folder } => clap_mangen::generate_to(Cli::command(), folder).map_err(Failure::of),
         Command::QemuArgs { place, memory } => guest(&place, |guest| guest.qemu_args(&memory)),
@@ -221,6 +252,32 @@ fn show_part(control: &Control, show: Request, json: bool) -> Result<(), Failure
     } else {
         print(&show::text(&answer))
     }
+}
+
+fn port(port: Port) -> Result<(), Failure> {
+    let (control, change) = match port {
+        Port::Add { port, keys, control } => {
+            let keys: Result<Vec<String>, Failure> = keys.iter().map(|key| toml_line(key)).collect();
+            (control, Request::PortAdd { port, keys: keys?.concat() })
+        }
+        Port::Del { port, control } => (control, Request::PortDel { port }),
+    };
+    request(&control, change).and_then(|answer| print(&show::text(&answer)))
+}
+
+/// `KEY=VALUE` as a line of the configuration file.
+fn toml_line(key: &str) -> Result<String, Failure> {
+    let Some((key, value)) = key.split_once('=') else {
+        let message = format!("error: {key:?} says nothing; write KEY=VALUE, such as type=packet");
+        return Err(Failure { message, status: WRONG });
+    };
+    let quoted = |text: &str| toml::Value::from(text).to_string();
+    let value = match key {
+        "mtu" | "learn-limit" | "offload" | "host-stack" => value.to_owned(),
+        "static-macs" => format!("[{}]", value.split(',').map(quoted).collect::<Vec<_>>().join(", ")),
+        _ => quoted(value),
+    };
+    Ok(format!("{} = {value}\n", quoted(key)))
 }
 
 fn nat(nat: Nat) -> Result<(), Failure> {

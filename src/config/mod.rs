@@ -6,6 +6,7 @@
 //!
 //! All mistakes of a file are collected and shown at once, each with its line, column and what to write instead.
 
+mod change;
 mod check;
 mod device;
 mod file;
@@ -34,6 +35,7 @@ use tapio::PortSpec;
 
 use crate::rules::Rule;
 
+pub use change::ChangeError;
 pub use mistake::{ConfigError, Mistake, Mistakes};
 pub use plan::{Action, Plan};
 pub use poll::PollMode;

@@ -113,7 +113,7 @@ impl Plan {
         self.port(id).map_or(0, |port| port.mtu)
     }
 
-    fn port(&self, id: PortId) -> Option<&PortConfig> {
+    pub(super) fn port(&self, id: PortId) -> Option<&PortConfig> {
         let ports = &self.runtime.ports;
         ports.binary_search_by_key(&id, |port| port.id).ok().map(|index| &ports[index])
     }

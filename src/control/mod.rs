@@ -20,7 +20,7 @@ use std::sync::mpsc::SyncSender;
 
 use serde::{Deserialize, Serialize};
 
-use crate::config::{ConfigError, Mistakes};
+use crate::config::{ChangeError, ConfigError, Mistakes};
 
 pub use client::{ClientError, request};
 pub use report::Answer;
@@ -43,6 +43,18 @@ pub enum Request {
     },
     /// Read the configuration again, and become what it says.
     Reload,
+    /// Add a port, until the next reload.
+    PortAdd {
+        /// `NETWORK/PORT`.
+        port: String,
+        /// Its keys: lines of TOML, as in the file.
+        keys: String,
+    },
+    /// Delete a port, until the next reload.
+    PortDel {
+        /// `NETWORK/PORT`.
+        port: String,
+    },
     /// Add or delete a NAT rule, until the next reload.
     Nat {
         /// `-A`, `-I` or `-D`, as iptables' nat table has it.
@@ -97,6 +109,8 @@ pub enum RequestError {
     WrongConfig(ConfigError),
     /// The rule has a mistake; nothing changed.
     WrongRule(Mistakes),
+    /// The port can't be added or deleted; nothing changed.
+    WrongPort(ChangeError),
     /// What was asked for could not be brought about.
     Failed(Box<dyn Error + Send + Sync>),
 }
@@ -106,7 +120,7 @@ impl RequestError {
     pub fn kind(&self) -> ErrorKind {
         match self {
             Self::Malformed(_) | Self::TooLong | Self::TooSlow => ErrorKind::Request,
-            Self::WrongConfig(_) | Self::WrongRule(_) => ErrorKind::Config,
+            Self::WrongConfig(_) | Self::WrongRule(_) | Self::WrongPort(_) => ErrorKind::Config,
             Self::NoAnswer | Self::Failed(_) => ErrorKind::Failed,
         }
     }
@@ -125,6 +139,7 @@ impl fmt::Display for RequestError {
             Self::WrongConfig(error) => {
                 write!(f, "nothing changed, the configuration is wrong:\n{}", error.render(false))
             }
+            Self::WrongPort(error) => write!(f, "{error}"),
             Self::WrongRule(mistakes) => f.write_str(&mistakes.render(false)),
             Self::Failed(error) => write!(f, "{error}"),
         }
@@ -139,7 +154,7 @@ impl Error for RequestError {}
 pub enum ErrorKind {
     /// The request makes no sense.
     Request,
-    /// The configuration, or the rule, has mistakes.
+    /// The configuration, the rule or the port has mistakes.
     Config,
     /// The switch could not do it.
     Failed,

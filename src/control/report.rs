@@ -35,6 +35,8 @@ pub enum Answer {
     Reloaded(Reloaded),
     /// To `nat`.
     RuleChanged(RuleChanged),
+    /// To `port-add` and `port-del`.
+    PortChanged(PortChanged),
 }
 
 /// A table that may be shown in part.
@@ -239,6 +241,15 @@ pub struct RuleChanged {
     pub added: bool,
 }
 
+/// A port that came or went.
+#[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
+pub struct PortChanged {
+    /// `NETWORK/PORT`.
+    pub port: String,
+    /// Whether it came; else it went.
+    pub added: bool,
+}
+
 /// To `show ports`.
 pub fn ports(reports: &[PortReport], plan: &Plan) -> Answer {
     Answer::Ports(reports.iter().map(|report| port(report, plan)).collect())
@@ -418,6 +429,11 @@ pub fn reloaded(actions: &[Action]) -> Answer {
         }
     }
     Answer::Reloaded(answer)
+}
+
+/// To `port-add` and `port-del`.
+pub fn port_changed(port: String, added: bool) -> Answer {
+    Answer::PortChanged(PortChanged { port, added })
 }
 
 /// To `nat`: what `line` did to the rule with this number.

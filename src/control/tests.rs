@@ -12,7 +12,9 @@ use std::{fs, thread};
 
 use mio::{Events, Poll, Token, Waker};
 
-use super::report::{Drop, FdbEntry, Flow, Lease, Listed, Port, Reloaded, Rule, RuleChanged, Stats, Tuple};
+use super::report::{
+    Drop, FdbEntry, Flow, Lease, Listed, Port, PortChanged, Reloaded, Rule, RuleChanged, Stats, Tuple,
+};
 use super::server::CLIENT_TIME;
 use super::*;
 
@@ -84,6 +86,9 @@ fn respond(request: Request) -> Response {
             Ok(Answer::Leases(Listed { total: 7, entries }))
         }
         Request::Show { .. } => Err(RequestError::Failed("not in this test".into())),
+        Request::PortAdd { port, .. } | Request::PortDel { port } => {
+            Err(RequestError::WrongPort(crate::config::Plan::default().without_port(&port).unwrap_err()))
+        }
         Request::Nat { line } => Err(RequestError::WrongRule(Mistakes::new(
             "rule",
             &line,
@@ -288,7 +293,7 @@ fn a_socket_that_took_its_place_is_not_removed() {
 }
 
 /// One of each kind, with no list empty.
-fn answers_of_every_kind() -> [Answer; 9] {
+fn answers_of_every_kind() -> [Answer; 10] {
     let tuple = Tuple { source: "a:1".into(), destination: "b:2".into(), packets: 1, bytes: 2 };
     let flow = Flow {
         protocol: "tcp".into(),
@@ -341,6 +346,7 @@ fn answers_of_every_kind() -> [Answer; 9] {
         Answer::Stats(Stats { frames: 1, ..Stats::default() }),
         Answer::Reloaded(Reloaded { opened: 1, closed: 2, reconfigured: 3 }),
         Answer::RuleChanged(RuleChanged { chain: "PREROUTING".into(), number: 1, added: true }),
+        Answer::PortChanged(PortChanged { port: "n/p".into(), added: true }),
     ]
 }
 

@@ -5,7 +5,7 @@ use std::sync::mpsc::Receiver;
 use tracing::info;
 
 use super::Driver;
-use crate::config::{Action, Config, Mistakes, Plan};
+use crate::config::{Action, ChangeError, Config, Mistakes, Plan};
 use crate::control::{Command, Request, RequestError, What, report};
 use crate::rules;
 
@@ -16,6 +16,12 @@ impl Driver {
             let response = match request {
                 Request::Show { what, limit } => Ok(self.show(what, limit)),
                 Request::Reload => self.reload().map(|actions| report::reloaded(&actions)),
+                Request::PortAdd { port, keys } => self
+                    .change_ports(self.plan.with_port(&port, &keys))
+                    .map(|()| report::port_changed(port, true)),
+                Request::PortDel { port } => self
+                    .change_ports(self.plan.without_port(&port))
+                    .map(|()| report::port_changed(port, false)),
                 Request::Nat { line } => self.change_rules(&line),
             };
             // Whoever asked may have gone.
@@ -31,6 +37,14 @@ impl Driver {
         self.apply(plan).map_err(|error| RequestError::Failed(Box::new(error)))?;
         info!(changes = actions.len(), "configuration reloaded");
         Ok(actions)
+    }
+
+    /// Goes over to the plan with a port more or less. The file stays as it is.
+    fn change_ports(&mut self, plan: Result<Plan, ChangeError>) -> Result<(), RequestError> {
+        let plan = plan.map_err(RequestError::WrongPort)?;
+        self.apply(plan).map_err(|error| RequestError::Failed(Box::new(error)))?;
+        info!(ports = self.ports.len(), "port added or deleted");
+        Ok(())
     }
 
     /// Adds or deletes a NAT rule of the running configuration. The file stays as it is.

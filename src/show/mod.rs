@@ -5,7 +5,7 @@ mod table;
 
 use crate::control::Answer;
 use crate::control::report::{
-    Drop, FdbEntry, Flow, Lease, Listed, Port, Reloaded, RuleChanged, Stats, Tuple,
+    Drop, FdbEntry, Flow, Lease, Listed, Port, PortChanged, Reloaded, RuleChanged, Stats, Tuple,
 };
 
 use self::table::{Column, left, right, table};
@@ -23,6 +23,7 @@ pub fn text(answer: &Answer) -> String {
         Answer::Stats(stats) => stats_text(stats),
         Answer::Reloaded(reloaded) => reloaded_text(reloaded),
         Answer::RuleChanged(changed) => rule_changed_text(changed),
+        Answer::PortChanged(changed) => port_changed_text(changed),
     }
 }
 
@@ -160,6 +161,11 @@ fn rule_changed_text(changed: &RuleChanged) -> String {
     let RuleChanged { chain, number, added } = changed;
     let what = if *added { "added as" } else { "deleted:" };
     format!("{what} rule {number} of {chain}, until the next reload of the configuration file\n")
+}
+
+fn port_changed_text(PortChanged { port, added }: &PortChanged) -> String {
+    let what = if *added { "added" } else { "deleted" };
+    format!("{what} {port}, until the next reload of the configuration file\n")
 }
 
 /// A span with its two largest units: `2h 4m`.

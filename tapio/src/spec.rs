@@ -1,8 +1,9 @@
 //! What a port is to be, one variant per kind.
 
 use std::borrow::Cow;
+use std::path::Path;
 
-use crate::{DgramConfig, Netns, PacketConfig, StreamConfig, TapConfig, VhostUserConfig};
+use crate::{DgramConfig, Netns, PacketConfig, Role, StreamConfig, TapConfig, VhostUserConfig};
 
 /// What a port is to be.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -48,6 +49,31 @@ impl PortSpec {
             Self::Tap(config) => config.netns.as_ref(),
             Self::Packet(config) => config.netns.as_ref(),
             Self::Stream(_) | Self::Dgram(_) | Self::VhostUser(_) => None,
+        }
+    }
+
+    /// Whether both need something that only one port can have: a device, or a socket that the switch makes.
+    pub fn collides(&self, other: &Self) -> bool {
+        match (self.socket(), other.socket()) {
+            (Some(a), Some(b)) => a == b,
+            (None, None) => {
+                let device = |spec: &Self| matches!(spec, Self::Tap(_) | Self::Packet(_));
+                device(self)
+                    && device(other)
+                    && self.device() == other.device()
+                    && self.netns() == other.netns()
+            }
+            _ => false,
+        }
+    }
+
+    /// The socket that the switch makes.
+    fn socket(&self) -> Option<&Path> {
+        match self {
+            Self::Stream(StreamConfig { path, role: Role::Server })
+            | Self::VhostUser(VhostUserConfig { path, role: Role::Server, .. })
+            | Self::Dgram(DgramConfig { path, .. }) => Some(path),
+            Self::Tap(_) | Self::Packet(_) | Self::Stream(_) | Self::VhostUser(_) => None,
         }
     }
 

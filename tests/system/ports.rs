@@ -83,6 +83,40 @@ fn a_veth_end_and_a_tap_are_on_one_network_and_the_host_between_them_is_silent()
 }
 
 #[test]
+fn s27_ports_come_and_go_while_traffic_flows() {
+    let [a, b, c] = [Host::new(), Host::new(), Host::new()];
+    let config =
+        format!("[network.lan]\nmode = \"internal\"\n{}{}", tap("lan", "a", &a), tap("lan", "b", &b));
+    let switch = Switch::start(&config);
+    a.address("10.0.0.1/24");
+    b.address("10.0.0.2/24");
+    let flow = a.start("ping -n -i 0.01 10.0.0.2");
+    for _ in 0..3 {
+        let added =
+            switch.command(&["port", "add", "lan/c", "type=tap", "device=eth0", &format!("netns={c}")]);
+        assert!(added.status.success(), "{}", String::from_utf8_lossy(&added.stderr));
+        c.address("10.0.0.3/24");
+        reaches(&c, &b);
+        assert!(switch.command(&["port", "del", "lan/c"]).status.success());
+        assert!(c.try_run("ip link show eth0").is_err(), "the device goes with its port");
+    }
+    drop(flow);
+    let wrong = switch.command(&["port", "add", "lan/a", "type=tap"]);
+    assert_eq!(wrong.status.code(), Some(2));
+    assert!(String::from_utf8_lossy(&wrong.stderr).contains("there already"));
+    let missing =
+        switch.command(&["port", "add", "lan/d", "type=tap", "device=d", "netns=no-such-namespace"]);
+    assert_eq!(missing.status.code(), Some(1));
+    assert_eq!(switch.show("ports").as_array().map(Vec::len), Some(2));
+    let added =
+        switch.command(&["port", "add", "lan/d", "type=packet", "device=d0", "host-stack=true", "mtu=9000"]);
+    assert!(added.status.success(), "{}", String::from_utf8_lossy(&added.stderr));
+    assert!(switch.reload(&config).status.success());
+    assert_eq!(switch.show("ports").as_array().map(Vec::len), Some(2), "a reload returns to the file");
+    reaches(&a, &b);
+}
+
+#[test]
 fn a_packet_port_waits_for_its_device_and_takes_it_up_again() {
     if in_user_namespace() {
         return;

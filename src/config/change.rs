@@ -1,0 +1,178 @@
+//! Ports that come and go while the switch runs. The file stays as it is: a reload returns to it.
+
+use std::error::Error;
+use std::fmt;
+
+use engine::{NetworkConfig, PortConfig, Reach};
+use packet::PortId;
+use tapio::PortSpec;
+
+use super::{Config, Mistakes, Plan, Port};
+
+/// Why a port can't be added or deleted.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum ChangeError {
+    /// The port's keys have mistakes.
+    Wrong(Mistakes),
+    /// There is no such network.
+    NoSuchNetwork {
+        /// What was asked for.
+        place: String,
+        /// The networks that there are.
+        known: Vec<String>,
+    },
+    /// The port is there already.
+    Exists,
+    /// There is no such port.
+    NoSuchPort {
+        /// The ports of the network.
+        known: Vec<String>,
+    },
+    /// Something that one port only can have is another's.
+    Taken {
+        /// What it is.
+        what: String,
+        /// Whose it is.
+        port: String,
+    },
+    /// There are as many ports as there are numbers for them.
+    TooMany,
+}
+
+impl fmt::Display for ChangeError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Wrong(mistakes) => f.write_str(&mistakes.render(false)),
+            Self::NoSuchNetwork { place, known } => {
+                write!(
+                    f,
+                    "{place:?} is no port of a network; write NETWORK/PORT with one of: {}",
+                    known.join(", ")
+                )
+            }
+            Self::Exists => f.write_str("this port is there already; write another name, or delete it first"),
+            Self::NoSuchPort { known } if known.is_empty() => f.write_str("this network has no ports"),
+            Self::NoSuchPort { known } => {
+                write!(f, "there is no such port; write one of: {}", known.join(", "))
+            }
+            Self::Taken { what, port } => write!(f, "{what} is port {port}'s already; write another"),
+            Self::TooMany => write!(f, "there are {} ports already; delete one first", PortId::LIMIT),
+        }
+    }
+}
+
+impl Error for ChangeError {}
+
+impl Plan {
+    /// This plan with one more port at `place`, `NETWORK/PORT`, which has these `keys`, lines of TOML as in the file.
+    ///
+    /// # Errors
+    /// The keys have mistakes, or something is taken already.
+    pub fn with_port(&self, place: &str, keys: &str) -> Result<Self, ChangeError> {
+        let (network, name) = self.network_and_name(place)?;
+        let mut ports = self.ports_of(network);
+        if ports.any(|port| port.name == name) {
+            return Err(ChangeError::Exists);
+        }
+        let port = self.read(network, name, keys)?;
+        self.check_free(network, &port)?;
+        let ids = (0..PortId::LIMIT as u16).filter_map(PortId::new);
+        let mut free = ids.filter(|&id| self.port(id).is_none());
+        let id = free.next().ok_or(ChangeError::TooMany)?;
+        let mut plan = self.clone();
+        plan.devices.push((id, port.device));
+        plan.devices.sort_by_key(|(id, _)| *id);
+        plan.runtime.ports.push(PortConfig {
+            id,
+            name: port.name,
+            network: network.id,
+            mtu: port.mtu,
+            learn_limit: port.learn_limit,
+            static_macs: port.static_macs,
+        });
+        plan.runtime.ports.sort_by_key(|port| port.id);
+        Ok(plan)
+    }
+
+    /// This plan without the port at `place`, `NETWORK/PORT`.
+    ///
+    /// # Errors
+    /// There is no such port.
+    pub fn without_port(&self, place: &str) -> Result<Self, ChangeError> {
+        let (network, name) = self.network_and_name(place)?;
+        let Some(id) = self.ports_of(network).find(|port| port.name == name).map(|port| port.id) else {
+            let known = self.ports_of(network).map(|port| port.name.clone()).collect();
+            return Err(ChangeError::NoSuchPort { known });
+        };
+        let mut plan = self.clone();
+        plan.devices.retain(|(device, _)| *device != id);
+        plan.runtime.ports.retain(|port| port.id != id);
+        Ok(plan)
+    }
+
+    fn network_and_name<'a>(&self, place: &'a str) -> Result<(&NetworkConfig, &'a str), ChangeError> {
+        let is_network =
+            |network: &&NetworkConfig| !network.name.is_empty() && !matches!(network.reach, Reach::Uplink(_));
+        let mut networks = self.runtime.networks.iter().filter(is_network);
+        let found = place
+            .split_once('/')
+            .and_then(|(network, port)| Some((networks.clone().find(|known| known.name == network)?, port)));
+        found.ok_or_else(|| ChangeError::NoSuchNetwork {
+            place: place.to_owned(),
+            known: networks.by_ref().map(|network| network.name.clone()).collect(),
+        })
+    }
+
+    fn ports_of(&self, network: &NetworkConfig) -> impl Iterator<Item = &PortConfig> {
+        let id = network.id;
+        self.runtime.ports.iter().filter(move |port| port.network == id)
+    }
+
+    /// Reads the port as if it stood in a file with its network alone.
+    fn read(&self, network: &NetworkConfig, name: &str, keys: &str) -> Result<Port, ChangeError> {
+        // As the name of a table, whatever it is.
+        let quoted = |name: &str| format!("'{}'", name.replace(['\'', '\n'], " "));
+        let largest = || self.ports_of(network).map(|port| port.mtu).max();
+        let (mode, mtu) = match &network.interface {
+            Some(interface) => (
+                format!("mode = 'host-only'\naddress = '{}'\nmac = '{}'", interface.address, interface.mac),
+                Some(interface.mtu),
+            ),
+            None => ("mode = 'internal'".to_owned(), largest()),
+        };
+        let mtu = mtu.map(|mtu| format!("mtu = {mtu}")).unwrap_or_default();
+        let (network, port) = (quoted(&network.name), quoted(name));
+        let text = format!("[network.{network}.port.{port}]\n{keys}\n[network.{network}]\n{mode}\n{mtu}\n");
+        let config = Config::parse("port", &text, &[]).map_err(ChangeError::Wrong)?;
+        let ports = config.networks.into_iter().flat_map(|network| network.ports);
+        ports.into_iter().find(|port| port.name == name).ok_or(ChangeError::Exists)
+    }
+
+    /// Nothing that `port` needs for itself is another port's.
+    fn check_free(&self, network: &NetworkConfig, port: &Port) -> Result<(), ChangeError> {
+        let taken =
+            |what: String, other: PortId| Err(ChangeError::Taken { what, port: self.place_of(other) });
+        for (id, spec) in &self.devices {
+            if spec.collides(&port.device) {
+                return taken(port.device.device().into_owned(), *id);
+            }
+        }
+        for other in self.ports_of(network) {
+            if let Some(mac) = port.static_macs.iter().find(|mac| other.static_macs.contains(mac)) {
+                return taken(mac.to_string(), other.id);
+            }
+            if let (Some(PortSpec::Tap(theirs)), PortSpec::Tap(ours)) = (self.spec(other.id), &port.device)
+                && let (Some(theirs), Some(ours)) = (theirs.peer_address, ours.peer_address)
+                && theirs.address() == ours.address()
+            {
+                return taken(ours.address().to_string(), other.id);
+            }
+        }
+        Ok(())
+    }
+
+    fn place_of(&self, id: PortId) -> String {
+        let network = self.port(id).map_or("", |port| self.network_name(port.network));
+        format!("{network}/{}", self.port_name(id))
+    }
+}
