@@ -7,13 +7,13 @@ use crate::host::{DEVICE, Host, in_user_namespace};
 use crate::switch::{Folder, Switch, tap, tapswitch, wait_until};
 
 /// Tests with guests run one after the other: without hardware help, few guests keep a machine busy.
-fn turn() -> MutexGuard<'static, ()> {
+pub fn turn() -> MutexGuard<'static, ()> {
     static TURN: Mutex<()> = Mutex::new(());
     TURN.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// A network with DHCP behind an uplink, on whose other side `outside` is 10.180.13.1.
-fn nat(outside: &Host, keys: &str, ports: &str) -> String {
+pub fn nat(outside: &Host, keys: &str, ports: &str) -> String {
     format!(
         "[network.lan]\nmode = \"nat\"\naddress = \"192.168.122.1/24\"\nuplink = \"wan\"\n\
          dhcp = \"192.168.122.2-192.168.122.99\"\n{keys}\n{ports}\
@@ -23,13 +23,13 @@ fn nat(outside: &Host, keys: &str, ports: &str) -> String {
 }
 
 /// The table of a port: its type, and further keys.
-fn port(name: &str, keys: &str) -> String {
+pub fn port(name: &str, keys: &str) -> String {
     format!("[network.lan.port.{name}]\n{keys}\n")
 }
 
 /// What `tapswitch qemu-args` prints for the port.
 #[track_caller]
-fn qemu_args(config: &str, port: &str) -> String {
+pub fn qemu_args(config: &str, port: &str) -> String {
     let folder = Folder::new();
     std::fs::write(folder.config(), config).expect("the folder exists");
     let place = format!("lan/{port}");
@@ -48,7 +48,7 @@ fn qemu_args(config: &str, port: &str) -> String {
 /// Both get an address by DHCP and reach each other: ping, and a file whose hash is checked, both ways. Returns the
 /// addresses.
 #[track_caller]
-fn reach_each_other(a: &mut Guest, b: &mut Guest) -> [String; 2] {
+pub fn reach_each_other(a: &mut Guest, b: &mut Guest) -> [String; 2] {
     let addresses = [a.dhcp(), b.dhcp()].map(|cidr| cidr.trim_end_matches("/24").to_owned());
     a.ping(&addresses[1]);
     b.ping(&addresses[0]);

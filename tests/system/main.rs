@@ -9,6 +9,9 @@ mod bridge;
 mod demo;
 mod dhcp;
 mod embedding;
+#[path = "../../tapio/tests/vhost/guest.rs"]
+#[allow(dead_code, clippy::unwrap_used, reason = "written for the tests of its own crate")]
+mod fake_guest;
 mod guest;
 mod guests;
 mod host;
@@ -22,3 +25,4 @@ mod process;
 mod route;
 mod switch;
 mod traffic;
+mod vhost;

@@ -31,6 +31,7 @@ pub const TEST_TOOLS: &[Tool] = &[
     tool("setpriv", "util-linux"),
     tool("timeout", "coreutils"),
     tool("qemu-system-x86_64", "qemu-system-x86"),
+    tool("dpdk-testpmd", "dpdk-dev"),
 ];
 
 /// What the benchmarks call.

@@ -30,6 +30,8 @@ pub(super) struct RegionAddress {
 struct Region {
     address: RegionAddress,
     mapping: Arc<Mapping>,
+    /// How often it was added: QEMU does so once per queue pair, and removes it as often.
+    added: u32,
 }
 
 /// The regions. They don't overlap in the guest's addresses, and none wraps around.
@@ -40,8 +42,12 @@ pub(super) struct MemoryTable {
 }
 
 impl MemoryTable {
-    /// Adds a region in `file`.
+    /// Adds a region in `file`, unless it is there already.
     pub fn add(&mut self, address: RegionAddress, file: &OwnedFd) -> Result<(), Violation> {
+        if let Some(region) = self.regions.iter_mut().find(|region| region.address == address) {
+            region.added = region.added.saturating_add(1);
+            return Ok(());
+        }
         let ends = [address.guest.checked_add(address.len), address.user.checked_add(address.len)];
         let bytes = self.bytes.checked_add(address.len).filter(|&bytes| bytes <= MAX_BYTES);
         let (Some(bytes), [Some(_), Some(_)]) = (bytes, ends) else {
@@ -55,20 +61,23 @@ impl MemoryTable {
         }
         let mapping =
             Mapping::new(file.as_fd(), address.file_offset, address.len).map_err(Violation::CannotMap)?;
-        self.regions.push(Region { address, mapping: Arc::new(mapping) });
+        self.regions.push(Region { address, mapping: Arc::new(mapping), added: 1 });
         self.bytes = bytes;
         Ok(())
     }
 
-    /// Removes the region at these addresses.
+    /// Removes the region at these addresses, if it was removed as often as it was added.
     pub fn remove(&mut self, address: RegionAddress) -> Result<(), Violation> {
         let same = |region: &Region| {
             let other = &region.address;
             (other.guest, other.user, other.len) == (address.guest, address.user, address.len)
         };
         let index = self.regions.iter().position(same).ok_or(Violation::NoSuchRegion)?;
-        self.regions.remove(index);
-        self.bytes -= address.len;
+        self.regions[index].added -= 1;
+        if self.regions[index].added == 0 {
+            self.regions.remove(index);
+            self.bytes -= address.len;
+        }
         Ok(())
     }
 

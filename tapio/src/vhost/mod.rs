@@ -161,7 +161,7 @@ impl VhostUserPort {
             return Rx::LinkDown(loss);
         }
         self.receive(burst).unwrap_or_else(|loss| {
-            self.lose(loss);
+            let loss = self.lose(loss);
             // Another front-end may wait already, of which there will be no event.
             self.meet();
             Rx::LinkDown(loss)
@@ -193,9 +193,7 @@ impl VhostUserPort {
             return drop_all(burst, frames, counters);
         };
         if let Err(violation) = session.transmit(&mut self.transmitter, burst, frames, counters) {
-            let loss = LinkLoss::Violation(violation);
-            self.lose(loss);
-            self.loss = Some(loss);
+            self.loss = Some(self.lose(violation.into()));
         }
     }
 
@@ -212,10 +210,17 @@ impl VhostUserPort {
         self.session = socket.map(|socket| Session::new(socket, self.config.offload, self.watch.clone()));
     }
 
-    fn lose(&mut self, loss: LinkLoss) {
-        self.session = None;
+    /// Lets the front-end go, and returns the true reason.
+    fn lose(&mut self, loss: LinkLoss) -> LinkLoss {
+        let session = self.session.take();
+        let loss = match session.is_none_or(|session| session.backend.memory.is_whole()) {
+            true => loss,
+            // What looked like a lie was zeros where the memory had been.
+            false => Violation::MemoryCutShort.into(),
+        };
         let broke_protocol = matches!(loss, LinkLoss::Violation(_));
         self.barred = broke_protocol.then(|| self.clock.now() + BARRED);
+        loss
     }
 }
 

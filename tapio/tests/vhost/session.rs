@@ -198,6 +198,20 @@ fn memory_is_plugged_and_unplugged_while_rings_run() {
 }
 
 #[test]
+fn a_region_added_twice_is_removed_with_the_second_removal() {
+    let (mut lab, mut guest) = Lab::usual();
+    let same = single_region(GUEST, MEMORY, USER, 0);
+    guest.ask(ADD_MEM_REG, &same, &[guest.memory.as_fd()]);
+    guest.ask(REM_MEM_REG, &same, &[]);
+    guest.send(1, &HEADER, &frames(1)[0]);
+    lab.run();
+    assert_eq!((lab.take(), lab.loss), (frames(1), None));
+    guest.ask(REM_MEM_REG, &same, &[]);
+    lab.run();
+    assert!(lab.loss.unwrap().to_string().contains("ring 0 is outside the shared memory"), "{:?}", lab.loss);
+}
+
+#[test]
 fn a_new_memory_table_moves_rings_that_run() {
     let (mut lab, mut guest) = Lab::usual();
     guest.send(1, &HEADER, &frames(2)[0]);
