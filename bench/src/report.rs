@@ -10,12 +10,14 @@ use crate::workload::Workload;
 pub struct Results(Vec<(Kind, Workload, f64)>);
 
 /// How a subject must compare with the floor: at least (for ping: at most) this ratio of medians.
-const BARS: [(Kind, Workload, f64); 9] = [
+const BARS: [(Kind, Workload, f64); 11] = [
     (Kind::Switch, Workload::Tcp1, 0.95),
     (Kind::Switch, Workload::Tcp4, 0.95),
     (Kind::Switch, Workload::Frames, 0.9),
     (Kind::Switch, Workload::Ping, 1.1),
     (Kind::Switch, Workload::Connect, 0.95),
+    (Kind::SwitchPacket, Workload::Tcp1, 0.8),
+    (Kind::SwitchPacket, Workload::Tcp4, 0.8),
     (Kind::SwitchNat, Workload::Tcp1, 0.9),
     (Kind::SwitchNat, Workload::Tcp4, 0.9),
     (Kind::SwitchNat, Workload::Frames, 0.8),

@@ -20,6 +20,8 @@ pub enum Kind {
     Floor,
     /// tapswitch as a bridge.
     Switch,
+    /// tapswitch as a bridge, with packet ports on the far ends of two veth pairs.
+    SwitchPacket,
     /// The kernel's bridge and two veth pairs.
     KernelBridge,
     /// tapswitch as a router with masquerade.
@@ -30,14 +32,15 @@ pub enum Kind {
 
 impl Kind {
     /// All of them, in the order in which they are measured.
-    pub const ALL: [Self; 5] =
-        [Self::Floor, Self::Switch, Self::KernelBridge, Self::SwitchNat, Self::KernelNat];
+    pub const ALL: [Self; 6] =
+        [Self::Floor, Self::Switch, Self::SwitchPacket, Self::KernelBridge, Self::SwitchNat, Self::KernelNat];
 
     /// Its name in tables and on the command line.
     pub const fn name(self) -> &'static str {
         match self {
             Self::Floor => "floor",
             Self::Switch => "tapswitch-bridge",
+            Self::SwitchPacket => "tapswitch-packet",
             Self::KernelBridge => "kernel-bridge",
             Self::SwitchNat => "tapswitch-nat",
             Self::KernelNat => "kernel-nat",
@@ -84,6 +87,10 @@ impl Subject {
         let mut processes = match kind {
             Kind::Floor => vec![floor(ends)?],
             Kind::Switch => vec![switch(&bridge_config(ends))?],
+            Kind::SwitchPacket => {
+                veths(ends, &between, L2)?;
+                vec![switch(&packet_config(&between))?]
+            }
             Kind::SwitchNat => vec![switch(&nat_config(ends))?],
             Kind::KernelBridge => {
                 veths(ends, &between, L2)?;
@@ -145,6 +152,13 @@ fn veths(ends: [&NetnsHandle; 2], between: &NetnsHandle, addresses: [&str; 2]) -
 fn bridge_config(ends: [&NetnsHandle; 2]) -> String {
     let port = |name: &str, n: usize| tap(&format!("network.lan.port.{name}"), ends[n], L2[n]);
     format!("[network.lan]\nmode = \"internal\"\n{}{}", port("client", 0), port("server", 1))
+}
+
+fn packet_config(between: &NetnsHandle) -> String {
+    let netns = between.netns();
+    let port =
+        |device: &str| format!("[network.lan.port.{device}]\ntype = \"packet\"\nnetns = \"{netns}\"\n");
+    format!("[network.lan]\nmode = \"internal\"\n{}{}", port("port0"), port("port1"))
 }
 
 fn nat_config(ends: [&NetnsHandle; 2]) -> String {
