@@ -54,4 +54,4 @@ pub use spec::PortSpec;
 pub use stream::{Role, StreamConfig, StreamPort};
 pub use tap::{TapConfig, TapPort};
 pub use tun::Tun;
-pub use vhost::{VhostUserConfig, VhostUserPort};
+pub use vhost::{VhostDriver, VhostUserConfig, VhostUserPort};

@@ -9,14 +9,15 @@ mod guest;
 mod packages;
 mod privilege;
 
-use packages::{BENCH_TOOLS, TEST_TOOLS, Tool};
+use packages::{BENCH_TOOLS, TEST_TOOLS, Tool, VHOST_BENCH_TOOLS};
 use privilege::Privilege;
 
 const USAGE: &str = "\
 cargo xtask test [ARGS]         all tests; ARGS go to `cargo test --workspace`, such as a filter
 cargo xtask guest               what the guests of tests boot; `test` sees to it too
 cargo xtask bench tap [ARGS]    throughput and latency on real taps beside the floor and the kernel;
-                                ARGS: see `cargo xtask bench tap --help`";
+                                ARGS: see `cargo xtask bench tap --help`
+cargo xtask bench vhost [ARGS]  frames per second on vhost-user ports beside OVS-DPDK";
 
 fn main() -> ExitCode {
     let args: Vec<String> = env::args().skip(1).collect();
@@ -24,7 +25,8 @@ fn main() -> ExitCode {
     let done = match args.as_slice() {
         ["test", rest @ ..] => test(rest),
         ["guest"] => prepare(TEST_TOOLS).and_then(|_| guest::provide()).map(|()| 0),
-        ["bench", "tap", rest @ ..] => bench_tap(rest),
+        ["bench", "tap", rest @ ..] => bench("tapbench", BENCH_TOOLS, rest),
+        ["bench", "vhost", rest @ ..] => bench("vhostbench", VHOST_BENCH_TOOLS, rest),
         _ => {
             eprintln!("{USAGE}");
             return ExitCode::from(2);
@@ -54,14 +56,14 @@ fn test(args: &[&str]) -> io::Result<u8> {
     cargo(privilege, &[&["test", "--workspace"], args].concat())
 }
 
-/// Runs the benchmark on real taps, with everything it measures built for release.
-fn bench_tap(args: &[&str]) -> io::Result<u8> {
-    let privilege = prepare(BENCH_TOOLS)?;
+/// Runs a benchmark, with everything it measures built for release.
+fn bench(program: &str, tools: &[Tool], args: &[&str]) -> io::Result<u8> {
+    let privilege = prepare(tools)?;
     let built = cargo(Privilege::Root, &["build", "--release", "-p", "tapswitch", "-p", "bench", "--bins"])?;
     if built != 0 {
         return Ok(built);
     }
-    let run = ["run", "--quiet", "--release", "-p", "bench", "--bin", "tapbench", "--"];
+    let run = ["run", "--quiet", "--release", "-p", "bench", "--bin", program, "--"];
     cargo(privilege, &[run.as_slice(), args].concat())
 }
 

@@ -8,7 +8,7 @@ use std::{env, io};
 
 use crate::privilege::Privilege;
 
-/// A program that must be on the path, and the Debian package that has it.
+/// A program that must be on the path, or at a path, and the Debian package that has it.
 pub struct Tool {
     program: &'static str,
     package: &'static str,
@@ -42,6 +42,15 @@ pub const BENCH_TOOLS: &[Tool] = &[
     tool("iptables", "iptables"),
     tool("nsenter", "util-linux"),
     tool("setpriv", "util-linux"),
+];
+
+/// What the benchmark of vhost-user ports calls.
+pub const VHOST_BENCH_TOOLS: &[Tool] = &[
+    tool("dpdk-testpmd", "dpdk-dev"),
+    tool("/usr/lib/openvswitch-switch-dpdk/ovs-vswitchd-dpdk", "openvswitch-switch-dpdk"),
+    tool("setpriv", "util-linux"),
+    tool("taskset", "util-linux"),
+    tool("stdbuf", "coreutils"),
 ];
 
 /// Installs what is missing where we may (root, with apt-get), else says what is missing.

@@ -28,6 +28,9 @@ const HOST_OFFLOADS: u64 = CSUM | HOST_TSO4 | HOST_TSO6 | HOST_ECN | HOST_USO;
 const GUEST_OFFLOADS: u64 = GUEST_CSUM | GUEST_TSO | GUEST_USO;
 const BASE: u64 = VERSION_1 | MRG_RXBUF | GUEST_ANNOUNCE | MQ | INDIRECT_DESC | EVENT_IDX | PROTOCOL_FEATURES;
 
+/// What a driver accepts that is to be simple and fast.
+pub(super) const DRIVER_FEATURES: u64 = VERSION_1 | MRG_RXBUF;
+
 /// What was agreed on with a front-end. `HOST` in a name is us, `GUEST` the guest.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(super) struct Features(pub u64);

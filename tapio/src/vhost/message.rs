@@ -110,36 +110,38 @@ impl Request {
         let state = || payload.try_into().map(|payload: &[u8; 8]| words(payload)).map_err(|_| wrong_size);
         let mut fds = Fds { request, fds };
         let parsed = match request {
-            1 => Self::Features,
-            2 => Self::SetFeatures(number()?),
-            3 => Self::SetOwner,
-            4 => Self::ResetOwner,
-            5 => Self::SetMemoryTable(memory_table(payload, fds.all()).ok_or(wrong_size)??),
-            8 => state().map(|[ring, size]| Self::SetRingSize { ring, size })?,
-            9 => {
+            GET_FEATURES => Self::Features,
+            SET_FEATURES => Self::SetFeatures(number()?),
+            SET_OWNER => Self::SetOwner,
+            RESET_OWNER => Self::ResetOwner,
+            SET_MEM_TABLE => Self::SetMemoryTable(memory_table(payload, fds.all()).ok_or(wrong_size)??),
+            SET_VRING_NUM => state().map(|[ring, size]| Self::SetRingSize { ring, size })?,
+            SET_VRING_ADDR => {
                 let [ring, _flags, rest @ ..] = words::<10, 40>(payload.try_into().map_err(|_| wrong_size)?);
                 Self::SetRingAddress { ring, address: ring_address(rest) }
             }
-            10 => state().map(|[ring, base]| Self::SetRingBase { ring, base })?,
-            11 => state().map(|[ring, _]| Self::RingBase { ring })?,
-            12 => {
+            SET_VRING_BASE => state().map(|[ring, base]| Self::SetRingBase { ring, base })?,
+            GET_VRING_BASE => state().map(|[ring, _]| Self::RingBase { ring })?,
+            SET_VRING_KICK => {
                 let (ring, eventfd) = fds.of_ring(number()?)?;
                 Self::SetKick { ring, eventfd }
             }
-            13 => {
+            SET_VRING_CALL => {
                 let (ring, eventfd) = fds.of_ring(number()?)?;
                 Self::SetCall { ring, eventfd }
             }
-            14 => fds.of_ring(number()?).map(|_| Self::SetError)?,
-            15 => Self::ProtocolFeatures,
-            16 => Self::SetProtocolFeatures(number()?),
-            17 => Self::QueueCount,
-            18 => state().map(|[ring, enable]| Self::EnableRing { ring, enable: enable != 0 })?,
-            34 => Self::ResetDevice,
-            36 => Self::MemorySlotCount,
-            37 => Self::AddRegion(single_region(payload).ok_or(wrong_size)?, fds.one()?),
+            SET_VRING_ERR => fds.of_ring(number()?).map(|_| Self::SetError)?,
+            GET_PROTOCOL_FEATURES => Self::ProtocolFeatures,
+            SET_PROTOCOL_FEATURES => Self::SetProtocolFeatures(number()?),
+            GET_QUEUE_NUM => Self::QueueCount,
+            SET_VRING_ENABLE => {
+                state().map(|[ring, enable]| Self::EnableRing { ring, enable: enable != 0 })?
+            }
+            RESET_DEVICE => Self::ResetDevice,
+            GET_MAX_MEM_SLOTS => Self::MemorySlotCount,
+            ADD_MEM_REG => Self::AddRegion(single_region(payload).ok_or(wrong_size)?, fds.one()?),
             // Some front-ends send the descriptor here too.
-            38 => {
+            REM_MEM_REG => {
                 fds.fds.truncate(fds.fds.len().saturating_sub(1));
                 Self::RemoveRegion(single_region(payload).ok_or(wrong_size)?)
             }
@@ -181,8 +183,17 @@ impl Fds {
 
 /// A reply to `request`.
 pub(super) fn reply(request: u32, payload: &[u8]) -> Vec<u8> {
+    message(request, VERSION | REPLY, payload)
+}
+
+/// A request as a front-end sends it.
+pub(super) fn request(request: u32, payload: &[u8]) -> Vec<u8> {
+    message(request, VERSION, payload)
+}
+
+fn message(request: u32, flags: u32, payload: &[u8]) -> Vec<u8> {
     let mut bytes = Vec::with_capacity(HEADER_LEN + payload.len());
-    for word in [request, VERSION | REPLY, payload.len() as u32] {
+    for word in [request, flags, payload.len() as u32] {
         bytes.extend_from_slice(&word.to_le_bytes());
     }
     bytes.extend_from_slice(payload);
@@ -199,7 +210,7 @@ fn memory_table(
     let count = usize::try_from(count).ok().filter(|&count| count <= MAX_TABLE_REGIONS)?;
     let regions = regions.get(..count * REGION_LEN)?.chunks_exact(REGION_LEN);
     if fds.len() != count {
-        return Some(Err(Violation::WrongDescriptors { request: 5, count: fds.len() }));
+        return Some(Err(Violation::WrongDescriptors { request: SET_MEM_TABLE, count: fds.len() }));
     }
     regions.map(region).zip(fds).map(|(region, fd)| Some((region?, fd))).collect::<Option<_>>().map(Ok)
 }
@@ -230,6 +241,27 @@ fn words<const N: usize, const BYTES: usize>(bytes: &[u8; BYTES]) -> [u32; N] {
 fn double_words(words: [u32; 8]) -> [u64; 4] {
     std::array::from_fn(|index| u64::from(words[index * 2]) | u64::from(words[index * 2 + 1]) << 32)
 }
+
+const GET_FEATURES: u32 = 1;
+pub(super) const SET_FEATURES: u32 = 2;
+const SET_OWNER: u32 = 3;
+const RESET_OWNER: u32 = 4;
+pub(super) const SET_MEM_TABLE: u32 = 5;
+pub(super) const SET_VRING_NUM: u32 = 8;
+pub(super) const SET_VRING_ADDR: u32 = 9;
+const SET_VRING_BASE: u32 = 10;
+const GET_VRING_BASE: u32 = 11;
+pub(super) const SET_VRING_KICK: u32 = 12;
+const SET_VRING_CALL: u32 = 13;
+const SET_VRING_ERR: u32 = 14;
+const GET_PROTOCOL_FEATURES: u32 = 15;
+const SET_PROTOCOL_FEATURES: u32 = 16;
+const GET_QUEUE_NUM: u32 = 17;
+const SET_VRING_ENABLE: u32 = 18;
+const RESET_DEVICE: u32 = 34;
+const GET_MAX_MEM_SLOTS: u32 = 36;
+const ADD_MEM_REG: u32 = 37;
+const REM_MEM_REG: u32 = 38;
 
 const VERSION_MASK: u32 = 3;
 const VERSION: u32 = 1;

@@ -14,6 +14,7 @@
 
 mod backend;
 mod connection;
+mod driver;
 mod fault;
 mod features;
 mod guest_memory;
@@ -38,6 +39,7 @@ use rustix::net::{SocketFlags, SocketType, accept_with, listen};
 
 use self::backend::{Backend, MAX_QUEUE_PAIRS, Running};
 use self::connection::Connection;
+pub use self::driver::VhostDriver;
 use self::ring::Pieces;
 use self::transmit::Transmitter;
 pub use self::violation::Violation;
