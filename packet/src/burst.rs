@@ -33,6 +33,8 @@ pub struct Burst {
     lens: [u32; BURST_FRAMES],
     buffers: Vec<u8>,
     bytes: usize,
+    /// Frames that it takes at most.
+    limit: usize,
     /// The port that received the frames; `None`: the switch itself made them.
     origin: Option<PortId>,
     network: NetworkId,
@@ -67,6 +69,7 @@ impl Burst {
             lens: [0; BURST_FRAMES],
             buffers: vec![0; BURST_FRAMES * STRIDE],
             bytes: 0,
+            limit: BURST_FRAMES,
             origin: None,
             network: NetworkId::new(0),
         }
@@ -76,8 +79,14 @@ impl Burst {
     pub fn restart(&mut self, origin: Option<PortId>, network: NetworkId) {
         self.metas.clear();
         self.bytes = 0;
+        self.limit = BURST_FRAMES;
         self.origin = origin;
         self.network = network;
+    }
+
+    /// Until the next restart, the burst is full with `frames` frames, or [`BURST_FRAMES`] if that is less.
+    pub fn limit_to(&mut self, frames: usize) {
+        self.limit = frames.min(BURST_FRAMES);
     }
 
     /// The port that received the frames; `None`: the switch itself made them.
@@ -107,7 +116,7 @@ impl Burst {
 
     /// A buffer for one more frame, unless the burst is full.
     pub fn slot(&mut self) -> Option<Slot<'_>> {
-        let full = self.metas.len() == BURST_FRAMES || self.bytes >= BURST_BYTES;
+        let full = self.metas.len() >= self.limit || self.bytes >= BURST_BYTES;
         if full { None } else { Some(Slot { burst: self }) }
     }
 

@@ -26,7 +26,7 @@ use std::time::Duration;
 
 use engine::Worker;
 use mio::{Events, Poll, Token, Waker};
-use packet::{Burst, DropReason, Millis, PortCounters, PortId};
+use packet::{BURST_FRAMES, Burst, DropReason, Millis, PortCounters, PortId};
 use tapio::{Clock, LinkLoss, Port, PortError, Rx, Signal, Signals, random_bytes};
 use tracing::{error, info, warn};
 
@@ -217,22 +217,40 @@ impl Driver {
         }
     }
 
-    /// One burst of the port that has waited longest.
+    /// Serves the port that has waited longest.
     fn serve_next(&mut self, now: Millis) {
         let Some(id) = self.ready.pop_front() else { return };
-        let Some(network) = self.worker.network_of(id) else { return };
-        let Some(port) = self.ports.get_mut(id) else { return };
-        self.burst.restart(Some(id), network);
         let polled = self.spin.is_on() && self.worker.link(id);
-        let can_be_polled = port.set_polled(polled);
+        let can_be_polled = self.ports.get_mut(id).is_some_and(|port| port.set_polled(polled));
+        // Where each frame is a system call, the first one goes out before the queue is asked for more: mostly there is
+        // none, and a lone frame, such as a ping's, doesn't wait for that answer.
+        let first = if can_be_polled { BURST_FRAMES } else { 1 };
+        let mut received = self.serve(id, first, can_be_polled, now);
+        if first == 1 && received == Some(Rx::More) {
+            received = self.serve(id, BURST_FRAMES, can_be_polled, now);
+        }
+        let stays_ready = match received {
+            Some(Rx::More) => true,
+            Some(Rx::Drained) => polled && can_be_polled,
+            Some(Rx::LinkDown(_)) | None => false,
+        };
+        if stays_ready {
+            self.mark_ready(id.index());
+        }
+    }
+
+    /// One burst of a port, of `limit` frames at most; `None`: the port is gone.
+    fn serve(&mut self, id: PortId, limit: usize, can_be_polled: bool, now: Millis) -> Option<Rx> {
+        let network = self.worker.network_of(id)?;
+        let port = self.ports.get_mut(id)?;
+        self.burst.restart(Some(id), network);
+        self.burst.limit_to(limit);
         let received = port.rx_burst(&mut self.burst);
         if can_be_polled && !self.burst.is_empty() {
             self.spin.note_frames();
         }
-        match received {
-            Ok(Rx::More) => self.ready.push_back(id),
-            Ok(Rx::Drained) if polled && can_be_polled => self.ready.push_back(id),
-            Ok(Rx::Drained) => {}
+        match &received {
+            Ok(Rx::More | Rx::Drained) => {}
             Ok(Rx::LinkDown(loss)) => {
                 match loss {
                     LinkLoss::Violation(_) => warn!(port = self.plan.port_name(id), %loss, "link lost"),
@@ -240,14 +258,22 @@ impl Driver {
                 }
                 self.note_down(&[id], now);
             }
-            Err(error) => return self.lose(id, &error, now),
+            Err(error) => {
+                self.lose(id, error, now);
+                return None;
+            }
         }
         if !self.worker.link(id) {
             self.check_link(id);
         }
-        if self.burst.is_empty() {
-            return;
+        if !self.burst.is_empty() {
+            self.forward(now);
         }
+        received.ok()
+    }
+
+    /// Takes the burst through the worker, and sends what comes out.
+    fn forward(&mut self, now: Millis) {
         self.worker.process(&mut self.burst, now);
         let (ports, mut down) = (&mut self.ports, Vec::new());
         self.worker.transmit(&mut self.burst, |id, burst, frames, counters| {
