@@ -1,6 +1,7 @@
 //! vhost-user ports, tested with a guest that does what it is told, right or wrong.
 #![allow(clippy::unwrap_used, clippy::panic, reason = "these are tests")]
 
+mod fuzz_corpus;
 mod guest;
 mod lab;
 mod lies;
@@ -9,3 +10,5 @@ mod notify;
 mod offload;
 mod rings;
 mod session;
+#[path = "../../../fuzz/src/vhost_port.rs"]
+mod vhost_port;
