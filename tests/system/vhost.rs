@@ -108,6 +108,28 @@ fn every_way_of_polling_moves_frames_and_can_be_changed_at_any_time() {
     passes(&mut a, &mut b, 99);
 }
 
+/// Processor time that the switch has used, in ticks of 10 ms.
+fn ticks(switch: &Switch) -> u64 {
+    let stat = std::fs::read_to_string(format!("/proc/{}/stat", switch.pid())).expect("it runs");
+    // User and system time are the 14th and 15th word; the second, the name, is in parentheses.
+    let words = stat.rsplit(')').next().unwrap_or_default().split_whitespace().skip(11).take(2);
+    words.filter_map(|word| word.parse::<u64>().ok()).sum()
+}
+
+#[test]
+fn adaptive_polling_sleeps_when_nothing_moves() {
+    let folder = Folder::new();
+    let switch = Switch::start(&four_ports(&folder, "adaptive"));
+    let [mut a, mut b] = ["a", "b"].map(|name| connect(&folder.path().join(name)));
+    for number in 1..4 {
+        passes(&mut a, &mut b, number);
+        let before = ticks(&switch);
+        std::thread::sleep(std::time::Duration::from_millis(500));
+        let used = ticks(&switch) - before;
+        assert!(used < 5, "{used} ticks while nothing moved");
+    }
+}
+
 #[test]
 fn a_guest_that_lies_loses_its_port_and_nobody_else_notices() {
     type Lie = (&'static str, fn(&mut FakeGuest));
