@@ -11,7 +11,9 @@ use super::{Guest, GuestError};
 pub(super) fn xml(guest: &Guest<'_>) -> Result<String, GuestError> {
     match guest.spec {
         PortSpec::Packet(packet) => {
-            Ok(interface(guest, "ethernet", &format!("<target dev='{}'/>", escaped(&packet.device))))
+            let target = format!("<target dev='{}'/>", escaped(&packet.device));
+            let mtu = with_mtu(guest, |mtu| format!("\n  <mtu size='{mtu}'/>"));
+            Ok(interface(guest, "ethernet", &target, &mtu))
         }
         PortSpec::VhostUser(vhost) => {
             let path = escaped(&vhost.path.to_string_lossy());
@@ -20,27 +22,35 @@ pub(super) fn xml(guest: &Guest<'_>) -> Result<String, GuestError> {
                 Role::Client => "mode='server'/>",
             };
             let source = format!("<source type='unix' path='{path}' {end}");
-            Ok(SHARED_MEMORY.to_owned() + &interface(guest, "vhostuser", &source))
+            // libvirt 9 looks for a device of the host to set it on, finds none, and doesn't start the domain.
+            let mtu = with_mtu(guest, |mtu| format!("<!-- The guest is to set its MTU itself: {mtu}. -->\n"));
+            Ok(format!("{SHARED_MEMORY}{mtu}{}", interface(guest, "vhostuser", &source, "")))
         }
         PortSpec::Tap(_) | PortSpec::Stream(_) | PortSpec::Dgram(_) => {
-            qemu::args(guest, "").map(|args| command_line(&args))
+            qemu::args(guest, "").map(command_line)
         }
     }
 }
 
-fn interface(guest: &Guest<'_>, kind: &str, inner: &str) -> String {
-    let mtu = if guest.mtu == USUAL_MTU { String::new() } else { format!("\n  <mtu size='{}'/>", guest.mtu) };
+fn with_mtu(guest: &Guest<'_>, text: impl FnOnce(u16) -> String) -> String {
+    if guest.mtu == USUAL_MTU { String::new() } else { text(guest.mtu) }
+}
+
+fn interface(guest: &Guest<'_>, kind: &str, inner: &str, mtu: &str) -> String {
     format!(
         "<interface type='{kind}'>\n  <mac address='{}'/>\n  {inner}\n  <model type='virtio'/>{mtu}\n</interface>\n",
         guest.mac
     )
 }
 
-fn command_line(args: &[String]) -> String {
-    let mut xml = "<qemu:commandline xmlns:qemu='http://libvirt.org/schemas/domain/qemu/1.0'>\n".to_owned();
+fn command_line(mut args: Vec<String>) -> String {
+    if let Some(device) = args.last_mut() {
+        *device += SLOT;
+    }
+    let mut xml = COMMAND_LINE.to_owned();
     for arg in args {
         // Writing to a String can't fail.
-        let _ = writeln!(xml, "  <qemu:arg value='{}'/>", escaped(arg));
+        let _ = writeln!(xml, "  <qemu:arg value='{}'/>", escaped(&arg));
     }
     xml + "</qemu:commandline>\n"
 }
@@ -52,3 +62,11 @@ fn escaped(text: &str) -> String {
 const SHARED_MEMORY: &str = "\
 <!-- The domain needs <memoryBacking><source type='memfd'/><access mode='shared'/></memoryBacking>. -->
 ";
+
+const COMMAND_LINE: &str = "\
+<!-- A second such card in the domain needs another addr. -->
+<qemu:commandline xmlns:qemu='http://libvirt.org/schemas/domain/qemu/1.0'>
+";
+
+/// Without it, QEMU takes the first free PCI slot, which libvirt has given to something else. libvirt counts from below.
+const SLOT: &str = ",addr=0x10";

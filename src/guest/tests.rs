@@ -22,6 +22,11 @@ role = 'client'
 [network.lan.port.vhost]
 type = 'vhost-user'
 path = '/run/v.sock'
+[network.lan.port.jumbo]
+type = 'vhost-user'
+path = '/run/j.sock'
+role = 'client'
+mtu = 9000
 [network.lan.port.dgram]
 type = 'dgram'
 path = '/run/switch'
@@ -82,13 +87,14 @@ fn libvirts_element_fits_to_the_type_of_port() {
     );
     assert!(vhost.contains("<source type='unix' path='/run/v.sock' mode='client'>"), "{vhost}");
     let stream = libvirt_xml("stream");
-    assert!(
-        stream.starts_with("<qemu:commandline xmlns:qemu='http://libvirt.org/schemas/domain/qemu/1.0'>\n")
-    );
+    assert!(stream.contains("<qemu:commandline xmlns:qemu='http://libvirt.org/schemas/domain/qemu/1.0'>\n"));
     assert!(
         stream.contains("  <qemu:arg value='-netdev'/>\n  <qemu:arg value='stream,id=net-stream,"),
         "{stream}"
     );
+    assert!(stream.contains(",addr=0x10'/>"), "{stream}");
+    let jumbo = libvirt_xml("jumbo");
+    assert!(jumbo.contains("set its MTU itself: 9000") && !jumbo.contains("<mtu"), "{jumbo}");
     assert!(libvirt_xml("dgram").contains("/run/o&apos;neill &amp; &lt;co>,"), "{}", libvirt_xml("dgram"));
 }
 

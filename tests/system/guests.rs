@@ -1,5 +1,6 @@
 //! Real guests: Linux in QEMU, at each type of port, with each network card.
 
+use std::process::Command;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use crate::guest::Guest;
@@ -30,17 +31,15 @@ pub fn port(name: &str, keys: &str) -> String {
 /// What `tapswitch qemu-args` prints for the port.
 #[track_caller]
 pub fn qemu_args(config: &str, port: &str) -> String {
+    print_for_port(config, port, &["qemu-args", "--memory", "128M"])
+}
+
+#[track_caller]
+fn print_for_port(config: &str, port: &str, command: &[&str]) -> String {
     let folder = Folder::new();
     std::fs::write(folder.config(), config).expect("the folder exists");
-    let place = format!("lan/{port}");
-    let output = tapswitch(&[
-        "qemu-args",
-        "--memory",
-        "128M",
-        &place,
-        "--config",
-        folder.config().to_str().expect("ASCII"),
-    ]);
+    let (place, file) = (format!("lan/{port}"), folder.config());
+    let output = tapswitch(&[command, &[&place, "--config", file.to_str().expect("ASCII")]].concat());
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
     String::from_utf8(output.stdout).expect("ASCII")
 }
@@ -197,4 +196,32 @@ fn a_guest_that_is_killed_in_the_middle_of_a_transfer_takes_nobody_along() {
     let mut vm1 = Guest::boot(&host, &qemu_args(&config, "vm1"));
     vm1.address("192.168.56.11/24");
     vm1.ping("192.168.56.12");
+}
+
+#[test]
+fn libvirt_takes_what_is_printed_for_each_type_of_port() {
+    let folder = Folder::new();
+    let ports = [
+        ("packet", "type = \"packet\"\ndevice = \"tap1\"\nmtu = 9000"),
+        ("server", "type = \"vhost-user\"\npath = \"/run/a\""),
+        ("client", "type = \"vhost-user\"\npath = \"/run/b\"\nrole = \"client\"\nmtu = 9000"),
+        ("stream", "type = \"stream\"\npath = \"/run/o'neill & <co>\""),
+        ("dgram", "type = \"dgram\"\npath = \"/run/c\"\npeer = \"/run/d\""),
+    ];
+    let config = "[network.lan]\nmode = \"internal\"\n".to_owned()
+        + &ports.map(|(name, keys)| port(name, keys)).concat();
+    let file = folder.path().join("domain.xml");
+    for (name, _) in ports {
+        let xml = print_for_port(&config, name, &["libvirt-xml"]);
+        let (devices, behind) =
+            if xml.contains("<interface") { (xml, String::new()) } else { (String::new(), xml) };
+        let domain = format!(
+            "<domain type='kvm'><name>vm</name><memory>131072</memory><os><type>hvm</type></os>\n\
+             <devices>{devices}</devices>{behind}</domain>\n"
+        );
+        std::fs::write(&file, &domain).expect("the folder exists");
+        let output =
+            Command::new("virt-xml-validate").arg(&file).arg("domain").output().expect("it is installed");
+        assert!(output.status.success(), "{domain}{}", String::from_utf8_lossy(&output.stderr));
+    }
 }

@@ -32,6 +32,8 @@ pub const TEST_TOOLS: &[Tool] = &[
     tool("timeout", "coreutils"),
     tool("qemu-system-x86_64", "qemu-system-x86"),
     tool("dpdk-testpmd", "dpdk-dev"),
+    tool("virt-xml-validate", "libvirt-clients"),
+    tool("xmllint", "libxml2-utils"),
 ];
 
 /// What the benchmarks call.
