@@ -85,7 +85,7 @@ impl Nat {
     fn let_in(&self, original: Tuple, input: NetworkId) -> Option<SocketAddrV4> {
         let has_ports = matches!(original.protocol(), Protocol::TCP | Protocol::UDP);
         // Nearly all packets are for somebody else: a look at a short list instead of one at memory that is far away.
-        if !has_ports || !self.ports.has_pool(original.destination_address(), original.protocol()) {
+        if !has_ports || !self.mappings.ports.has_pool(original.destination_address(), original.protocol()) {
             return None;
         }
         let (id, inside) = self.mappings.find_outside(original.protocol(), original.destination())?;
@@ -93,7 +93,7 @@ impl Nat {
             // Two hosts behind one NAT could never let each other in: what one sends is refused and not remembered.
             _ if self.uplink(input).is_some() => true,
             Behaviour::EndpointIndependent => true,
-            Behaviour::AddressDependent => self.contacts.knows(id, original.source_address()),
+            Behaviour::AddressDependent => self.mappings.knows(id, original.source_address()),
             Behaviour::AddressAndPortDependent => false,
         };
         is_let_in.then_some(inside)
@@ -256,19 +256,21 @@ impl Nat {
         }
         // Leases that turn out to be of no use are kept until a good one is found, so that none comes twice.
         let mut refused = Vec::new();
-        for _ in 0..TRIES {
+        let mut good = None;
+        while good.is_none() && refused.len() < TRIES {
             let published = Published { rules: &self.config.rules, addresses: &self.config.addresses };
-            let lease = self
-                .ports
-                .lease(outside, original.protocol(), wanted, &published, &mut self.random, now)
-                .ok_or(DropReason::NatNoPorts)?;
-            if self.is_free(original, reply(original, server, SocketAddrV4::new(outside, lease.port()))) {
-                return Ok(Source::New(key, lease));
+            let ports = &mut self.mappings.ports;
+            let lease = ports.lease(outside, original.protocol(), wanted, &published, &mut self.random, now);
+            let Some(lease) = lease else { break };
+            let client = SocketAddrV4::new(outside, lease.port());
+            match self.is_free(original, reply(original, server, client)) {
+                true => good = Some(lease),
+                false => refused.push(lease),
             }
-            refused.push(lease);
             wanted.keep = false;
         }
-        Err(DropReason::NatNoPorts)
+        refused.into_iter().for_each(|lease| self.mappings.ports.give_back(lease));
+        good.map(|lease| Source::New(key, lease)).ok_or(DropReason::NatNoPorts)
     }
 
     /// The source port as it is; another one only if another flow looks the same from the other side, as when two
@@ -329,7 +331,7 @@ impl Nat {
         let FlowMappings { source, destination } = mappings;
         source.into_iter().chain(destination).for_each(|mapping| self.acquire(mapping, now));
         if let Some(mapping) = source.filter(|_| self.filters_by_address()) {
-            self.contacts.add(mapping, contact_of(&flow));
+            self.mappings.add_contact(mapping, contact_of(&flow));
         }
         self.flows.insert(flow, mappings, now);
     }

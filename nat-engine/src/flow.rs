@@ -3,6 +3,7 @@
 use packet::wire::TcpHeader;
 use packet::{L4, Protocol};
 
+use crate::slab::Slab;
 use crate::tcp::TcpState;
 use crate::timeouts::TimeoutClass;
 use crate::{NatPacket, Tuple};
@@ -29,8 +30,7 @@ impl Direction {
 
 /// A flow, as far as each of its packets needs it: one cache line.
 ///
-/// Beside it in the table: 16 bytes of list and mappings, 4 of free list, and in the worst case, just after the index has
-/// grown, 2 × 10 bytes of index.
+/// Beside it in the table: 16 bytes of list and mappings, and 2 × 7 bytes of index.
 #[derive(Debug)]
 #[repr(align(64))]
 pub(crate) struct Flow {
@@ -48,7 +48,7 @@ pub(crate) struct Flow {
     pub(crate) bytes: [u64; 2],
 }
 
-const _: () = assert!(size_of::<Option<Flow>>() == 64);
+const _: () = assert!(Slab::<Flow>::BYTES == 64);
 
 impl Flow {
     pub(crate) fn new(original: Tuple, reply: Tuple) -> Self {

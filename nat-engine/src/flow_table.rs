@@ -1,7 +1,7 @@
 //! The flows, found by the tuple of either direction and forgotten in the order of their last use.
 //!
 //! ```text
-//! tuple ──keyed hash──▶ index: [id:31 direction:1]  4 bytes and 1 of hash per direction
+//! tuple ──keyed hash──▶ index: [id:31 direction:1]  7 bytes per direction
 //!                                  │
 //! flows:   [flow 1][flow 2][flow 3][flow 4] …          one cache line each
 //!              ▲ head                  ▲ tail
@@ -11,11 +11,13 @@
 //! All flows of a list have the same idle time, so moving a flow to the tail when it is used keeps the list in the
 //! order of expiry: no timers, no scans.
 
-use hashbrown::HashTable;
+use std::hint::black_box;
+
 use packet::{BURST_FRAMES, Millis};
 
 use crate::Tuple;
 use crate::flow::{Direction, Flow};
+use crate::index::Index;
 use crate::keyed::{KeyedHash, Purpose};
 use crate::slab::{Id, Slab};
 use crate::timeouts::{TimeoutClass, Timeouts};
@@ -29,7 +31,7 @@ pub(crate) struct FlowTable {
     flows: Slab<Flow>,
     /// By [`Id::index`], like the flows: what is of use once a second at most.
     places: Vec<Place>,
-    index: HashTable<Entry>,
+    index: Index,
     hash: KeyedHash,
     lists: [List; TimeoutClass::ALL.len()],
 }
@@ -72,22 +74,20 @@ impl FlowTable {
         Self {
             flows: Slab::new(),
             places: Vec::new(),
-            index: HashTable::new(),
+            index: Index::new(),
             hash: KeyedHash::new(seed, Purpose::Flows),
             lists: [List::default(); TimeoutClass::ALL.len()],
         }
     }
 
     /// Makes room for `limit` flows, so that none of them has to wait while a table grows. The memory is not used before
-    /// there are flows, but for 2 to 4 bytes of index each.
+    /// there are flows.
     pub(crate) fn reserve(&mut self, limit: usize) {
         self.flows.reserve(limit);
-        let places = limit.saturating_sub(self.places.len());
-        let entries = (2 * limit).saturating_sub(self.index.len());
-        let Self { places: all, flows, index, hash, .. } = self;
         // Where that much memory can't be promised, tables grow with the flows.
-        let _ = all.try_reserve_exact(places);
-        let _ = index.try_reserve(entries, |entry| entry.hash(flows, hash));
+        let _ = self.places.try_reserve_exact(limit.saturating_sub(self.places.len()));
+        let Self { flows, index, hash, .. } = self;
+        index.reserve(2 * limit, |entry| Entry(entry).hash(flows, hash));
     }
 
     pub(crate) const fn len(&self) -> usize {
@@ -103,23 +103,23 @@ impl FlowTable {
     /// Reads what [`find`](Self::find) will read, for many keys at once: the cache misses overlap.
     pub(crate) fn look_ahead(&self, keys: &[FlowKey]) {
         for keys in keys.chunks(BURST_FRAMES) {
+            black_box(keys.iter().fold(0, |sum, key| sum ^ self.index.touch(key.0)));
             let mut ids = [None; BURST_FRAMES];
             for (id, key) in ids.iter_mut().zip(keys) {
-                *id = self.index.iter_hash(key.0).next().map(|entry| entry.get().0);
+                *id = self.index.find(key.0, |_| true).map(|entry| Entry(entry).get().0);
             }
-            let read = ids.iter().flatten().fold(0, |sum, &id| sum ^ self.flows[id].refreshed);
-            std::hint::black_box(read);
+            black_box(ids.iter().flatten().fold(0, |sum, &id| sum ^ self.flows[id].refreshed));
         }
     }
 
     /// The flow whose packets arrive with this tuple, which has this key, and in which direction they go.
     #[inline]
     pub(crate) fn find(&self, tuple: Tuple, key: FlowKey) -> Option<(Id, Direction)> {
-        let is_it = |entry: &Entry| {
-            let (id, direction) = entry.get();
+        let is_it = |entry| {
+            let (id, direction) = Entry(entry).get();
             self.flows[id].tuple(direction) == tuple
         };
-        self.index.find(key.0, is_it).map(|entry| entry.get())
+        self.index.find(key.0, is_it).map(|entry| Entry(entry).get())
     }
 
     #[inline]
@@ -144,7 +144,7 @@ impl FlowTable {
         let Self { flows, index, hash, .. } = self;
         for (direction, tuple) in BOTH.into_iter().zip(tuples) {
             let key = hash.of(tuple.words());
-            index.insert_unique(key, Entry::new(id, direction), |entry| entry.hash(flows, hash));
+            index.insert(key, Entry::new(id, direction).0, |entry| Entry(entry).hash(flows, hash));
         }
         self.append(id, class, now);
         id
@@ -156,9 +156,7 @@ impl FlowTable {
         let flow = self.flows.remove(id)?;
         for direction in BOTH {
             let key = self.hash.of(flow.tuple(direction).words());
-            if let Ok(entry) = self.index.find_entry(key, |&entry| entry == Entry::new(id, direction)) {
-                entry.remove();
-            }
+            self.index.remove(key, Entry::new(id, direction).0);
         }
         Some(flow)
     }
@@ -282,7 +280,7 @@ mod tests {
             table.remove(id);
             assert_eq!((find(&table, tuple(port)), find(&table, tuple(port).reversed())), (None, None));
         }
-        assert_eq!((table.len(), table.iter().count(), table.index.len()), (0, 0, 0));
+        assert_eq!((table.len(), table.iter().count(), table.index.numbers().count()), (0, 0, 0));
     }
 
     #[test]

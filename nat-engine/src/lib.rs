@@ -29,6 +29,7 @@ mod flow_table;
 mod fragment;
 mod hosts;
 mod icmp;
+mod index;
 mod keyed;
 mod mapping;
 mod nat;

@@ -10,21 +10,25 @@
 
 use std::net::{Ipv4Addr, SocketAddrV4};
 
-use hashbrown::HashTable;
 use packet::Protocol;
 
+use crate::filtering::Contacts;
+use crate::index::Index;
 use crate::keyed::{KeyedHash, Purpose};
-use crate::port_pool::PortLease;
+use crate::port_pool::{PortLease, PortPools};
 use crate::slab::{Id, Slab};
 use crate::{Behaviour, Tuple};
 
-/// The mappings of all inside sockets.
+/// The mappings of all inside sockets, and the ports they are made of.
 #[derive(Debug)]
 pub(crate) struct Mappings {
     mappings: Slab<Mapping>,
-    by_key: HashTable<Id>,
-    by_outside: HashTable<Id>,
+    by_key: Index,
+    by_outside: Index,
     hash: KeyedHash,
+    /// Those remote addresses that are not in their [`Mapping`].
+    contacts: Contacts,
+    pub(crate) ports: PortPools,
 }
 
 /// What a mapping is found by from inside.
@@ -86,28 +90,41 @@ impl MappingKey {
     }
 }
 
-/// Both halves of a [`MappingKey`], apart, to leave no gaps.
+/// Half a cache line: most inside sockets send to one remote address only, so that one has its place here.
+///
+/// Beside it: twice 7 bytes of index.
 #[derive(Debug)]
 struct Mapping {
-    tuple: Tuple,
-    remote: Ipv4Addr,
     lease: PortLease,
+    inside: Ipv4Addr,
+    inside_port: u16,
+    /// With its address, what the mapping depends on of the remote socket.
+    remote_port: u16,
+    remote: Ipv4Addr,
     flows: u32,
+    /// Whom the first flow went to. Counts while `contact_flows` do.
+    contact: Ipv4Addr,
+    contact_flows: u32,
 }
 
-const _: () = assert!(size_of::<Option<Mapping>>() == 40);
+const _: () = assert!(Slab::<Mapping>::BYTES == 32);
 
 impl Mapping {
-    const fn key(&self) -> MappingKey {
-        MappingKey { tuple: self.tuple, remote: self.remote }
+    #[inline]
+    fn key(&self, ports: &PortPools) -> MappingKey {
+        let (protocol, outside) = ports.socket(&self.lease);
+        let inside = SocketAddrV4::new(self.inside, self.inside_port);
+        let remote = SocketAddrV4::new(self.remote, self.remote_port);
+        MappingKey::restored(protocol, inside, *outside.ip(), remote)
     }
 
-    const fn outside(&self) -> SocketAddrV4 {
-        SocketAddrV4::new(self.key().outside(), self.lease.port())
+    fn outside_hash(&self, ports: &PortPools, hash: &KeyedHash) -> u64 {
+        let (protocol, outside) = ports.socket(&self.lease);
+        outside_hash(hash, protocol, outside)
     }
 
-    fn outside_hash(&self, hash: &KeyedHash) -> u64 {
-        outside_hash(hash, self.key().protocol(), self.outside())
+    fn has_contact(&self, remote: Ipv4Addr) -> bool {
+        self.contact_flows > 0 && self.contact == remote
     }
 }
 
@@ -120,24 +137,26 @@ impl Mappings {
     pub(crate) fn new(seed: [u64; 2]) -> Self {
         Self {
             mappings: Slab::new(),
-            by_key: HashTable::new(),
-            by_outside: HashTable::new(),
+            by_key: Index::new(),
+            by_outside: Index::new(),
             hash: KeyedHash::new(seed, Purpose::Mappings),
+            contacts: Contacts::new(seed),
+            ports: PortPools::new(),
         }
     }
 
     /// Makes room for `limit` mappings, as [`FlowTable::reserve`](crate::flow_table::FlowTable::reserve) does.
     pub(crate) fn reserve(&mut self, limit: usize) {
         self.mappings.reserve(limit);
-        let Self { mappings, hash, by_key, by_outside } = self;
-        let _ = by_key.try_reserve(limit.saturating_sub(by_key.len()), |&id| mappings[id].key().hash(hash));
-        let missing = limit.saturating_sub(by_outside.len());
-        let _ = by_outside.try_reserve(missing, |&id| mappings[id].outside_hash(hash));
+        let Self { mappings, by_key, by_outside, hash, ports, .. } = self;
+        by_key.reserve(limit, |id| mappings[Id::new(id)].key(ports).hash(hash));
+        by_outside.reserve(limit, |id| mappings[Id::new(id)].outside_hash(ports, hash));
     }
 
     /// The mapping with this key, and its outside port.
     pub(crate) fn find(&self, key: MappingKey) -> Option<(Id, u16)> {
-        let id = *self.by_key.find(key.hash(&self.hash), |&id| self.mappings[id].key() == key)?;
+        let is_it = |id| self.mappings[Id::new(id)].key(&self.ports) == key;
+        let id = Id::new(self.by_key.find(key.hash(&self.hash), is_it)?);
         Some((id, self.mappings[id].lease.port()))
     }
 
@@ -147,17 +166,14 @@ impl Mappings {
         protocol: Protocol,
         outside: SocketAddrV4,
     ) -> Option<(Id, SocketAddrV4)> {
-        let is_it = |&id: &Id| {
-            let mapping = &self.mappings[id];
-            mapping.outside() == outside && mapping.key().protocol() == protocol
-        };
-        let id = *self.by_outside.find(outside_hash(&self.hash, protocol, outside), is_it)?;
-        Some((id, self.mappings[id].key().inside()))
+        let is_it = |id| self.ports.socket(&self.mappings[Id::new(id)].lease) == (protocol, outside);
+        let id = Id::new(self.by_outside.find(outside_hash(&self.hash, protocol, outside), is_it)?);
+        Some((id, self.key(id).inside()))
     }
 
     /// What a mapping is found by.
     pub(crate) fn key(&self, id: Id) -> MappingKey {
-        self.mappings[id].key()
+        self.mappings[id].key(&self.ports)
     }
 
     /// The outside port of a mapping.
@@ -167,19 +183,29 @@ impl Mappings {
 
     /// All mappings.
     pub(crate) fn ids(&self) -> impl Iterator<Item = Id> + '_ {
-        self.by_outside.iter().copied()
+        self.mappings.ids()
     }
 
     /// Adds a mapping, used by no flow yet. Another with the same key keeps being the one that is found.
     pub(crate) fn insert(&mut self, key: MappingKey, lease: PortLease) -> Id {
         let is_known = self.find(key).is_some();
-        let id = self.mappings.insert(Mapping { tuple: key.tuple, remote: key.remote, lease, flows: 0 });
-        let Self { mappings, hash, by_key, by_outside } = self;
+        let (inside, remote) = (key.inside(), key.remote());
+        let id = self.mappings.insert(Mapping {
+            lease,
+            inside: *inside.ip(),
+            inside_port: inside.port(),
+            remote_port: remote.port(),
+            remote: *remote.ip(),
+            flows: 0,
+            contact: Ipv4Addr::UNSPECIFIED,
+            contact_flows: 0,
+        });
+        let Self { mappings, by_key, by_outside, hash, ports, .. } = self;
         if !is_known {
-            by_key.insert_unique(key.hash(hash), id, |&id| mappings[id].key().hash(hash));
+            by_key.insert(key.hash(hash), id.get(), |id| mappings[Id::new(id)].key(ports).hash(hash));
         }
-        let outside = mappings[id].outside_hash(hash);
-        by_outside.insert_unique(outside, id, |&id| mappings[id].outside_hash(hash));
+        let of = |id| mappings[Id::new(id)].outside_hash(ports, hash);
+        by_outside.insert(of(id.get()), id.get(), of);
         id
     }
 
@@ -190,19 +216,94 @@ impl Mappings {
         *flows == 1
     }
 
-    /// One flow fewer uses the mapping; with the last one it is gone, and its port is returned.
+    /// One flow fewer uses the mapping; with the last one it is gone, and its port may be returned.
     pub(crate) fn release(&mut self, id: Id) -> Option<PortLease> {
         let mapping = &mut self.mappings[id];
         mapping.flows -= 1;
         if mapping.flows > 0 {
             return None;
         }
-        let (key, outside) = (mapping.key().hash(&self.hash), mapping.outside_hash(&self.hash));
-        for (index, hash) in [(&mut self.by_key, key), (&mut self.by_outside, outside)] {
-            if let Ok(entry) = index.find_entry(hash, |&other| other == id) {
-                entry.remove();
+        let Self { mappings, hash, ports, .. } = self;
+        let (key, outside) = (mappings[id].key(ports).hash(hash), mappings[id].outside_hash(ports, hash));
+        self.by_key.remove(key, id.get());
+        self.by_outside.remove(outside, id.get());
+        self.mappings.remove(id).map(|mapping| mapping.lease)
+    }
+
+    /// Whether a flow of the mapping goes to `remote`.
+    pub(crate) fn knows(&self, id: Id, remote: Ipv4Addr) -> bool {
+        self.mappings[id].has_contact(remote) || self.contacts.knows(id, remote)
+    }
+
+    /// One more flow of the mapping goes to `remote`; [`acquire`](Self::acquire) has counted it.
+    pub(crate) fn add_contact(&mut self, id: Id, remote: Ipv4Addr) {
+        let mapping = &mut self.mappings[id];
+        if mapping.flows == 1 {
+            mapping.contact = remote;
+        }
+        match mapping.contact == remote && (mapping.flows == 1 || mapping.contact_flows > 0) {
+            true => mapping.contact_flows += 1,
+            false => self.contacts.add(id, remote),
+        }
+    }
+
+    /// One flow fewer of the mapping goes to `remote`.
+    pub(crate) fn remove_contact(&mut self, id: Id, remote: Ipv4Addr) {
+        let mapping = &mut self.mappings[id];
+        match mapping.has_contact(remote) {
+            true => mapping.contact_flows -= 1,
+            false => self.contacts.remove(id, remote),
+        }
+    }
+
+    pub(crate) fn clear_contacts(&mut self) {
+        self.contacts.clear();
+        let ids: Vec<Id> = self.ids().collect();
+        ids.into_iter().for_each(|id| self.mappings[id].contact_flows = 0);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::RuleSet;
+    use crate::port_pool::Published;
+    use proptest::prelude::*;
+    use std::collections::BTreeMap;
+
+    proptest! {
+        #[test]
+        fn a_mapping_knows_those_that_its_flows_go_to(steps in prop::collection::vec((any::<bool>(), 1_u8..6), 1..60)) {
+            let mut mappings = Mappings::new([1, 2]);
+            let outside = Ipv4Addr::new(203, 0, 113, 1);
+            let inside = SocketAddrV4::new(Ipv4Addr::new(10, 0, 0, 1), 5000);
+            let nobody = SocketAddrV4::new(Ipv4Addr::UNSPECIFIED, 0);
+            let key = MappingKey::restored(Protocol::UDP, inside, outside, nobody);
+            let published = Published { rules: &RuleSet::default(), addresses: &[] };
+            let remote = |last| Ipv4Addr::new(198, 51, 100, last);
+            let (mut mapping, mut flows) = (None, BTreeMap::new());
+            for (begins, last) in steps {
+                let id = *mapping.get_or_insert_with(|| {
+                    let lease = mappings.ports.claim(outside, Protocol::UDP, 5000, &published);
+                    mappings.insert(key, lease)
+                });
+                if begins || flows.is_empty() {
+                    mappings.acquire(id);
+                    mappings.add_contact(id, remote(last));
+                    *flows.entry(last).or_insert(0) += 1;
+                } else if let Some(count) = flows.get_mut(&last) {
+                    *count -= 1;
+                    flows.retain(|_, &mut count| count > 0);
+                    mappings.remove_contact(id, remote(last));
+                    if let Some(lease) = mappings.release(id) {
+                        mappings.ports.give_back(lease);
+                        mapping = None;
+                    }
+                }
+                prop_assert_eq!(mapping.is_none(), flows.is_empty());
+                let known = mapping.map(|id| (1..6).filter(|&last| mappings.knows(id, remote(last))).collect::<Vec<_>>());
+                prop_assert_eq!(known.unwrap_or_default(), flows.keys().copied().collect::<Vec<_>>());
             }
         }
-        self.mappings.remove(id).map(|mapping| mapping.lease)
     }
 }

@@ -5,7 +5,6 @@ use std::net::Ipv4Addr;
 
 use packet::{DropReason, Fragment, Ipv4Packet, L4, Millis, NetworkId, Protocol};
 
-use crate::filtering::Contacts;
 use crate::flow::{Direction, Flow};
 use crate::flow_table::{FlowKey, FlowMappings, FlowTable, deadline};
 use crate::fragment::Fragments;
@@ -13,7 +12,7 @@ use crate::hosts::Hosts;
 use crate::icmp;
 use crate::keyed::Random;
 use crate::mapping::Mappings;
-use crate::port_pool::{PortPools, Published};
+use crate::port_pool::Published;
 use crate::rule::NatRule;
 use crate::slab::Id;
 use crate::{Behaviour, NatPacket, NatSettings, RuleSet, Timeouts, Tuple};
@@ -24,9 +23,7 @@ pub struct Nat {
     pub(crate) config: NatConfig,
     pub(crate) flows: FlowTable,
     pub(crate) mappings: Mappings,
-    pub(crate) contacts: Contacts,
     pub(crate) hosts: Hosts,
-    pub(crate) ports: PortPools,
     pub(crate) random: Random,
     fragments: Fragments,
     pub(crate) prerouting_counters: Vec<RuleCounter>,
@@ -103,6 +100,9 @@ pub struct RuleCounters<'a> {
 /// Flows that one call of [`Nat::on_timeout`] forgets at most, so that it takes well below a millisecond.
 const EXPIRE_AT_ONCE: usize = 1024;
 
+/// Flows that there is room for from the start: 2²⁴. Beyond that tables grow while packets wait.
+const RESERVE_LIMIT: usize = 1 << 24;
+
 impl Nat {
     /// A NAT without flows. `seed` keys the hashes and the choice of ports: it must be random and secret.
     pub fn new(config: NatConfig, seed: [u64; 2]) -> Self {
@@ -112,9 +112,7 @@ impl Nat {
             config,
             flows: FlowTable::new(seed),
             mappings: Mappings::new(seed),
-            contacts: Contacts::new(seed),
             hosts: Hosts::new(seed),
-            ports: PortPools::default(),
             random: Random::new(seed),
             fragments: Fragments::new(seed),
             admitted: 0,
@@ -131,7 +129,7 @@ impl Nat {
         self.prerouting_counters = carry_over(&old.prerouting, &new.prerouting, &self.prerouting_counters);
         self.postrouting_counters =
             carry_over(&old.postrouting, &new.postrouting, &self.postrouting_counters);
-        self.ports.republish(&Published { rules: &config.rules, addresses: &config.addresses });
+        self.mappings.ports.republish(&Published { rules: &config.rules, addresses: &config.addresses });
         let old = std::mem::replace(&mut self.config, config);
         self.reserve();
         if old.settings.filtering != self.config.settings.filtering {
@@ -253,12 +251,9 @@ impl Nat {
     }
 
     fn reserve(&mut self) {
-        let limit = self.flow_limit();
+        let limit = self.flow_limit().min(RESERVE_LIMIT);
         self.flows.reserve(limit);
         self.mappings.reserve(limit);
-        if self.filters_by_address() {
-            self.contacts.reserve(limit);
-        }
     }
 
     pub(crate) fn flow_limit(&self) -> usize {
@@ -296,8 +291,13 @@ impl Nat {
         if settings.limits_hosts() {
             self.hosts.remove(*key.inside().ip(), lease.is_some());
         }
-        if let Some(lease) = lease.filter(|_| key.protocol() != Protocol::TCP) {
-            self.ports.rest(lease, now + settings.quarantine, settings.quarantine_limit);
+        match lease {
+            Some(lease) if key.protocol() == Protocol::TCP => self.mappings.ports.give_back(lease),
+            Some(lease) => {
+                let until = now + settings.quarantine;
+                self.mappings.ports.rest(lease, until, settings.quarantine_limit);
+            }
+            None => {}
         }
     }
 
@@ -306,13 +306,13 @@ impl Nat {
     }
 
     fn recall_contacts(&mut self) {
-        self.contacts.clear();
+        self.mappings.clear_contacts();
         if !self.filters_by_address() {
             return;
         }
         for id in self.flows.ids() {
             if let Some(mapping) = self.flows.mappings(id).source {
-                self.contacts.add(mapping, contact_of(self.flows.get(id)));
+                self.mappings.add_contact(mapping, contact_of(self.flows.get(id)));
             }
         }
     }
@@ -340,7 +340,7 @@ impl Nat {
         let FlowMappings { source, destination } = self.flows.mappings(id);
         let flow = self.flows.remove(id);
         if let (Some(mapping), Some(flow), true) = (source, flow, self.filters_by_address()) {
-            self.contacts.remove(mapping, contact_of(&flow));
+            self.mappings.remove_contact(mapping, contact_of(&flow));
         }
         source.into_iter().chain(destination).for_each(|mapping| self.release(mapping, now));
         self.expired += 1;

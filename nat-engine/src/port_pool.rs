@@ -1,7 +1,7 @@
 //! Outside ports, and ICMP identifiers, which are the ports of echo: who has which.
 //!
 //! ```text
-//! (outside address, protocol) ─▶ leased   1 bit per port: in use by a mapping, cleared when its PortLease is dropped
+//! (outside address, protocol) ─▶ leased   1 bit per port: in use by a mapping, or resting
 //!                                reserved 1 bit per port: published by a DNAT rule
 //! ```
 //!
@@ -10,21 +10,23 @@
 
 use std::collections::{BTreeMap, VecDeque};
 use std::fmt;
-use std::net::Ipv4Addr;
+use std::net::{Ipv4Addr, SocketAddrV4};
 use std::ops::RangeInclusive;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
 
 use packet::{Millis, NetworkId, Protocol};
 
 use crate::keyed::Random;
+use crate::slab::{Id, Slab};
 use crate::{PortRange, RuleSet};
 
-/// A port of an outside address, free again when this is dropped.
+/// A port of an outside address, which goes back by [`PortPools::give_back`] or [`PortPools::rest`]. There is only one.
+///
+/// 8 bytes, as there are as many as mappings; the pool knows the address.
 #[derive(Debug)]
+#[must_use]
 pub(crate) struct PortLease {
+    pool: Id,
     port: u16,
-    leased: Arc<PortSet>,
 }
 
 impl PortLease {
@@ -33,21 +35,20 @@ impl PortLease {
     }
 }
 
-impl Drop for PortLease {
-    fn drop(&mut self) {
-        self.leased.remove(self.port);
-    }
-}
-
-/// The pools of all outside addresses. 16 KiB for each address and protocol in use.
-#[derive(Debug, Default)]
+/// The pools of all outside addresses. 8 KiB for each address and protocol in use, and 8 more if ports are published.
+#[derive(Debug)]
 pub(crate) struct PortPools {
-    pools: BTreeMap<(Ipv4Addr, Protocol), PortPool>,
+    pools: Slab<PortPool>,
+    by_address: BTreeMap<(Ipv4Addr, Protocol), Id>,
     /// Ports that rest, and until when, the next one first.
     resting: VecDeque<(Millis, PortLease)>,
 }
 
 impl PortPools {
+    pub(crate) const fn new() -> Self {
+        Self { pools: Slab::new(), by_address: BTreeMap::new(), resting: VecDeque::new() }
+    }
+
     /// A free port of `address`: `wanted` itself, else another of its range. `None` if there is none left.
     ///
     /// Up to 1024 words are looked at when the pool is nearly exhausted.
@@ -60,13 +61,17 @@ impl PortPools {
         random: &mut Random,
         now: Millis,
     ) -> Option<PortLease> {
-        while self.resting.pop_front_if(|(until, _)| *until <= now).is_some() {}
-        self.pool(address, protocol, published).lease(protocol, wanted, random)
+        while let Some((_, rested)) = self.resting.pop_front_if(|(until, _)| *until <= now) {
+            self.give_back(rested);
+        }
+        let pool = self.pool(address, protocol, published);
+        let port = self.pools[pool].choose(wanted, random)?;
+        Some(self.take(pool, port))
     }
 
     /// Whether a port of `address` may be in use.
     pub(crate) fn has_pool(&self, address: Ipv4Addr, protocol: Protocol) -> bool {
-        self.pools.contains_key(&(address, protocol))
+        self.by_address.contains_key(&(address, protocol))
     }
 
     /// This very port, which nobody has.
@@ -77,14 +82,34 @@ impl PortPools {
         port: u16,
         published: &Published<'_>,
     ) -> PortLease {
-        self.pool(address, protocol, published).take(port)
+        let pool = self.pool(address, protocol, published);
+        self.take(pool, port)
     }
 
-    fn pool(&mut self, address: Ipv4Addr, protocol: Protocol, published: &Published<'_>) -> &PortPool {
-        self.pools.entry((address, protocol)).or_insert_with(|| {
-            let pool = PortPool::default();
-            published.reserve(&pool.reserved, address, protocol);
-            pool
+    /// Which protocol's port this is, and of which address.
+    #[inline]
+    pub(crate) fn socket(&self, lease: &PortLease) -> (Protocol, SocketAddrV4) {
+        let pool = &self.pools[lease.pool];
+        (pool.protocol, SocketAddrV4::new(pool.address, lease.port))
+    }
+
+    /// The port is free at once.
+    pub(crate) fn give_back(&mut self, lease: PortLease) {
+        let pool = &mut self.pools[lease.pool];
+        pool.leased.remove(lease.port);
+        pool.leases -= 1;
+    }
+
+    fn take(&mut self, pool: Id, port: u16) -> PortLease {
+        self.pools[pool].leased.insert(port);
+        self.pools[pool].leases += 1;
+        PortLease { pool, port }
+    }
+
+    fn pool(&mut self, address: Ipv4Addr, protocol: Protocol, published: &Published<'_>) -> Id {
+        *self.by_address.entry((address, protocol)).or_insert_with(|| {
+            let reserved = published.ports(address, protocol);
+            self.pools.insert(PortPool { address, protocol, leased: PortSet::default(), reserved, leases: 0 })
         })
     }
 
@@ -92,17 +117,22 @@ impl PortPools {
     pub(crate) fn rest(&mut self, lease: PortLease, until: Millis, limit: u32) {
         self.resting.push_back((until, lease));
         while self.resting.len() > limit as usize {
-            self.resting.pop_front();
+            let Some((_, oldest)) = self.resting.pop_front() else { return };
+            self.give_back(oldest);
         }
     }
 
     /// The published ports have changed. Leases stay, also of ports that are reserved now.
     pub(crate) fn republish(&mut self, published: &Published<'_>) {
-        self.pools.retain(|_, pool| Arc::strong_count(&pool.leased) > 1);
-        for (&(address, protocol), pool) in &mut self.pools {
-            pool.reserved = PortSet::default();
-            published.reserve(&pool.reserved, address, protocol);
-        }
+        let Self { pools, by_address, .. } = self;
+        by_address.retain(|&(address, protocol), &mut id| {
+            let is_used = pools[id].leases > 0;
+            match is_used {
+                true => pools[id].reserved = published.ports(address, protocol),
+                false => drop(pools.remove(id)),
+            }
+            is_used
+        });
     }
 }
 
@@ -128,7 +158,8 @@ pub(crate) struct Published<'a> {
 }
 
 impl Published<'_> {
-    fn reserve(&self, reserved: &PortSet, address: Ipv4Addr, protocol: Protocol) {
+    fn ports(&self, address: Ipv4Addr, protocol: Protocol) -> PortSet {
+        let mut reserved = PortSet::default();
         let own = |network: NetworkId| self.addresses.get(network.index()).copied().flatten();
         let ranges = self.rules.prerouting.iter().flat_map(|rule| rule.publishes(address, protocol, own));
         for &(low, high) in ranges {
@@ -136,6 +167,7 @@ impl Published<'_> {
                 (low..=high).for_each(|port| reserved.insert(port));
             }
         }
+        reserved
     }
 }
 
@@ -143,32 +175,30 @@ impl Published<'_> {
 /// masquerade with. A new flow still can't take a port towards a remote that is using it.
 const RESERVE_LIMIT: u16 = 16_384;
 
-#[derive(Debug, Default)]
+#[derive(Debug)]
 struct PortPool {
-    leased: Arc<PortSet>,
+    address: Ipv4Addr,
+    protocol: Protocol,
+    leased: PortSet,
     reserved: PortSet,
+    /// How many bits `leased` has.
+    leases: u32,
 }
 
 impl PortPool {
-    fn lease(&self, protocol: Protocol, wanted: Wanted, random: &mut Random) -> Option<PortLease> {
+    fn choose(&self, wanted: Wanted, random: &mut Random) -> Option<u16> {
         let Wanted { port, keep, range, parity } = wanted;
-        let has_ports = matches!(protocol, Protocol::TCP | Protocol::UDP);
-        let (low, high) = range.filter(|_| has_ports).unwrap_or_else(|| range_of(protocol, port));
+        let has_ports = matches!(self.protocol, Protocol::TCP | Protocol::UDP);
+        let (low, high) = range.filter(|_| has_ports).unwrap_or_else(|| range_of(self.protocol, port));
         let kept =
             (keep && (low..=high).contains(&port)).then(|| self.first_free(port..=port, ANY)).flatten();
-        let port = kept.or_else(|| {
+        kept.or_else(|| {
             let start = random.between(low, high);
             let first =
                 |set| self.first_free(start..=high, set).or_else(|| self.first_free(low..=start, set));
             let same_parity = if port % 2 == 0 { EVEN } else { ODD };
             parity.then(|| first(same_parity)).flatten().or_else(|| first(ANY))
-        })?;
-        Some(self.take(port))
-    }
-
-    fn take(&self, port: u16) -> PortLease {
-        self.leased.insert(port);
-        PortLease { port, leased: Arc::clone(&self.leased) }
+        })
     }
 
     /// Of those ports that have a bit in `set`, for each 64 alike.
@@ -200,32 +230,31 @@ fn range_of(protocol: Protocol, port: u16) -> PortRange {
     }
 }
 
-/// A bit per port. Atomic so that a lease can find its way back from anywhere.
-struct PortSet(Box<[AtomicU64]>);
+/// A bit per port, and no memory for none.
+#[derive(Default)]
+struct PortSet(Vec<u64>);
 
 impl PortSet {
+    #[inline]
     fn word(&self, index: u16) -> u64 {
-        self.0[usize::from(index)].load(Ordering::Relaxed)
+        self.0.get(usize::from(index)).copied().unwrap_or(0)
     }
 
-    fn insert(&self, port: u16) {
-        self.0[usize::from(port / 64)].fetch_or(1 << (port % 64), Ordering::Relaxed);
+    fn insert(&mut self, port: u16) {
+        if self.0.is_empty() {
+            self.0.resize(usize::from(u16::MAX / 64) + 1, 0);
+        }
+        self.0[usize::from(port / 64)] |= 1 << (port % 64);
     }
 
-    fn remove(&self, port: u16) {
-        self.0[usize::from(port / 64)].fetch_and(!(1 << (port % 64)), Ordering::Relaxed);
-    }
-}
-
-impl Default for PortSet {
-    fn default() -> Self {
-        Self((0..=u16::MAX / 64).map(|_| AtomicU64::new(0)).collect())
+    fn remove(&mut self, port: u16) {
+        self.0[usize::from(port / 64)] &= !(1 << (port % 64));
     }
 }
 
 impl fmt::Debug for PortSet {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let ports: u32 = self.0.iter().map(|word| word.load(Ordering::Relaxed).count_ones()).sum();
+        let ports: u32 = self.0.iter().map(|word| word.count_ones()).sum();
         write!(f, "{ports} ports")
     }
 }
@@ -252,7 +281,7 @@ mod tests {
 
     impl Fixture {
         fn new() -> Self {
-            Self { pools: PortPools::default(), rules: RuleSet::default(), random: Random::new([1, 2]) }
+            Self { pools: PortPools::new(), rules: RuleSet::default(), random: Random::new([1, 2]) }
         }
 
         fn lease(&mut self, protocol: Protocol, wanted: Wanted) -> Option<PortLease> {
@@ -271,7 +300,7 @@ mod tests {
         let first = fixture.udp(5000).unwrap();
         assert_eq!(first.port(), 5000);
         assert_ne!(fixture.udp(5000).unwrap().port(), 5000);
-        drop(first);
+        fixture.pools.give_back(first);
         assert_eq!(fixture.udp(5000).unwrap().port(), 5000);
     }
 
@@ -356,7 +385,8 @@ mod tests {
                     prop_assert_eq!(lease.port() < 1024, keep);
                     held.push(lease);
                 } else {
-                    held.swap_remove(usize::from(port) % held.len());
+                    let lease = held.swap_remove(usize::from(port) % held.len());
+                    fixture.pools.give_back(lease);
                 }
             }
         }

@@ -33,43 +33,63 @@ impl Id {
     }
 }
 
-/// The things and the free places. Never shrinks. `Option<T>` should be no larger than `T`.
+/// The things, and between them the free places, each of which knows the next one. Never shrinks.
 #[derive(Debug)]
 pub(crate) struct Slab<T> {
-    items: Vec<Option<T>>,
-    free: Vec<Id>,
+    slots: Vec<Slot<T>>,
+    free: Option<Id>,
+    len: usize,
+}
+
+/// No larger than a `T` with a niche and 4 bytes beside it.
+#[derive(Debug)]
+enum Slot<T> {
+    Used(T),
+    Free(Option<Id>),
 }
 
 impl<T> Slab<T> {
+    /// What a place takes.
+    pub(crate) const BYTES: usize = size_of::<Slot<T>>();
+
     pub(crate) const fn new() -> Self {
-        Self { items: Vec::new(), free: Vec::new() }
+        Self { slots: Vec::new(), free: None, len: 0 }
     }
 
     /// Makes room for `limit` things, if that much memory can be promised.
     pub(crate) fn reserve(&mut self, limit: usize) {
-        let missing = limit.saturating_sub(self.items.len());
-        let _ = self.items.try_reserve_exact(missing);
-        let _ = self.free.try_reserve_exact(limit.saturating_sub(self.free.len()));
+        let _ = self.slots.try_reserve_exact(limit.saturating_sub(self.slots.len()));
     }
 
     pub(crate) const fn len(&self) -> usize {
-        self.items.len() - self.free.len()
+        self.len
     }
 
     /// The caller keeps [`len`](Self::len) below [`Id::LIMIT`] - 1.
     pub(crate) fn insert(&mut self, item: T) -> Id {
-        if let Some(id) = self.free.pop() {
-            self.items[id.index()] = Some(item);
-            return id;
+        self.len += 1;
+        let free = self.free.and_then(|id| self.slots.get_mut(id.index()).map(|slot| (id, slot)));
+        let Some((id, slot)) = free else {
+            self.slots.push(Slot::Used(item));
+            return Id::new(self.slots.len() as u32);
+        };
+        if let Slot::Free(next) = std::mem::replace(slot, Slot::Used(item)) {
+            self.free = next;
         }
-        self.items.push(Some(item));
-        Id::new(self.items.len() as u32)
+        id
     }
 
     pub(crate) fn remove(&mut self, id: Id) -> Option<T> {
-        let item = self.items.get_mut(id.index())?.take()?;
-        self.free.push(id);
+        let slot = self.slots.get_mut(id.index()).filter(|slot| matches!(slot, Slot::Used(_)))?;
+        let Slot::Used(item) = std::mem::replace(slot, Slot::Free(self.free)) else { return None };
+        self.free = Some(id);
+        self.len -= 1;
         Some(item)
+    }
+
+    pub(crate) fn ids(&self) -> impl Iterator<Item = Id> + '_ {
+        let used = |slot: &Slot<T>| matches!(slot, Slot::Used(_));
+        (1..).zip(&self.slots).filter(move |(_, slot)| used(slot)).map(|(number, _)| Id::new(number))
     }
 }
 
@@ -80,14 +100,20 @@ impl<T> Index<Id> for Slab<T> {
     type Output = T;
     #[inline]
     fn index(&self, id: Id) -> &T {
-        self.items[id.index()].as_ref().expect(GONE)
+        match &self.slots[id.index()] {
+            Slot::Used(item) => item,
+            Slot::Free(_) => unreachable!("{GONE}"),
+        }
     }
 }
 
 impl<T> IndexMut<Id> for Slab<T> {
     #[inline]
     fn index_mut(&mut self, id: Id) -> &mut T {
-        self.items[id.index()].as_mut().expect(GONE)
+        match &mut self.slots[id.index()] {
+            Slot::Used(item) => item,
+            Slot::Free(_) => unreachable!("{GONE}"),
+        }
     }
 }
 
@@ -96,11 +122,14 @@ mod tests {
     use super::*;
 
     #[test]
-    fn places_are_used_again() {
+    fn places_are_used_again_the_last_free_one_first() {
         let mut slab = Slab::new();
-        let [a, b] = ["a", "b"].map(|item| slab.insert(item));
-        assert_eq!((slab[a], slab[b], slab.len()), ("a", "b", 2));
-        assert_eq!((slab.remove(a), slab.remove(a), slab.len()), (Some("a"), None, 1));
-        assert_eq!(slab.insert("c"), a);
+        let [a, b, c] = ["a", "b", "c"].map(|item| slab.insert(item));
+        assert_eq!((slab[a], slab[b], slab[c], slab.len()), ("a", "b", "c", 3));
+        assert_eq!((slab.remove(a), slab.remove(a), slab.len()), (Some("a"), None, 2));
+        assert_eq!(slab.remove(b), Some("b"));
+        assert_eq!(slab.ids().collect::<Vec<_>>(), [c]);
+        assert_eq!(["d", "e", "f"].map(|item| slab.insert(item)), [b, a, Id::new(4)]);
+        assert_eq!((slab[b], slab.len()), ("d", 4));
     }
 }

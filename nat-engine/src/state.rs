@@ -133,7 +133,7 @@ impl Nat {
         check(&mappings, &flows)?;
         let add = |SavedMapping { key, port }| {
             let published = Published { rules: &self.config.rules, addresses: &self.config.addresses };
-            let lease = self.ports.claim(key.outside(), key.protocol(), port, &published);
+            let lease = self.mappings.ports.claim(key.outside(), key.protocol(), port, &published);
             self.mappings.insert(key, lease)
         };
         let ids: Vec<Id> = mappings.into_iter().map(add).collect();
