@@ -51,7 +51,7 @@ impl Exit {
             Known::Translated => Ok(()),
             Known::Drop(reason) => Err(reason),
             Known::Miss => {
-                let destination = self.0.destination(&packet, VPN);
+                let destination = self.0.destination(&packet, VPN)?;
                 self.0.admit_new(&mut packet, destination, VPN, WORLD, now)
             }
         }

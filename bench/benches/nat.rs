@@ -69,7 +69,7 @@ fn admit_all(nat: &mut Nat, flows: u32) {
     let mut template = Template::new();
     for n in 0..flows {
         let mut packet = template.packet(inside(n));
-        let destination = nat.destination(&packet, LAN);
+        let destination = nat.destination(&packet, LAN).expect("no rule refuses it");
         nat.admit_new(&mut packet, destination, LAN, WAN, Millis::ZERO).expect("there is room for each flow");
     }
 }

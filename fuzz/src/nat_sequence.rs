@@ -65,9 +65,11 @@ fn pass(nat: &mut Nat, mut bytes: Vec<u8>, flags: u8, now: Millis) {
         Known::Translated => false,
         Known::Drop(_) => true,
         Known::Miss => {
-            let destination = nat.destination(&packet, input);
-            let output = if destination.address.octets()[0] == 10 { LAN } else { WAN };
-            nat.admit_new(&mut packet, destination, input, output, now).is_err()
+            let admitted = nat.destination(&packet, input).and_then(|destination| {
+                let output = if destination.address.octets()[0] == 10 { LAN } else { WAN };
+                nat.admit_new(&mut packet, destination, input, output, now)
+            });
+            admitted.is_err()
         }
     };
     let after = packet.ip;

@@ -59,26 +59,40 @@ enum Source {
 impl Nat {
     /// PREROUTING for a flow's first packet: where it wants to go. If no rule says so, and it is for the outside address
     /// and port of a mapping whose filter lets it in, that is the inside socket. Stores and counts nothing.
-    pub fn destination(&self, packet: &NatPacket<'_>, input: NetworkId) -> Destination {
+    ///
+    /// # Errors
+    /// `NatNoServer` if a rule spreads flows over servers and all are dead, or why the packet may not start such a flow.
+    pub fn destination(&self, packet: &NatPacket<'_>, input: NetworkId) -> Result<Destination, DropReason> {
         let unchanged =
             Destination { address: packet.ip.dst, translated: false, port: None, mapped: false, rule: None };
-        let Some(original) = Tuple::of(&packet.ip) else { return unchanged };
+        let Some(original) = Tuple::of(&packet.ip) else { return Ok(unchanged) };
         let candidate = candidate(original, original.destination(), input, None);
         let rule = decide(&self.config.rules.prerouting, &candidate);
         let Some(index) = rule else {
             let inside = self.let_in(original, input);
-            return inside.map_or(unchanged, |inside| Destination {
+            return Ok(inside.map_or(unchanged, |inside| Destination {
                 address: *inside.ip(),
                 translated: true,
                 port: Some(inside.port()),
                 mapped: true,
                 rule,
-            });
+            }));
         };
-        match self.new_destination(&self.config.rules.prerouting[index].target, original, input) {
+        let to = match &self.config.rules.prerouting[index].target {
+            Target::Balance(balance) => {
+                may_start_flow(packet)?;
+                // As many flows as the rule has had.
+                let turn = self.prerouting_counters[index].packets;
+                let server = self.servers.pick(balance, original.protocol(), turn);
+                let server = server.ok_or(DropReason::NatNoServer)?;
+                Some((*server.ip(), Some(server.port())))
+            }
+            target => self.new_destination(target, original, input),
+        };
+        Ok(match to {
             Some((address, port)) => Destination { address, translated: true, port, mapped: false, rule },
             None => Destination { rule, ..unchanged },
-        }
+        })
     }
 
     /// The inside socket that a packet is for by its outside address and port, if it may start a flow with it.
@@ -113,7 +127,11 @@ impl Nat {
             }
             Target::Redirect { ports } => Some((self.own_address(input)?, ports.map(one_of))),
             Target::Netmap(net) => Some((netmap(net, original.destination_address()), None)),
-            Target::Accept | Target::Return | Target::Masquerade { .. } | Target::Snat { .. } => None,
+            Target::Accept
+            | Target::Return
+            | Target::Masquerade { .. }
+            | Target::Snat { .. }
+            | Target::Balance(_) => None,
         }
     }
 
@@ -221,7 +239,11 @@ impl Nat {
                 Some(Outside::Shared(own, ports))
             }
             Target::Netmap(net) => Some(Outside::OneToOne(netmap(net, original.source_address()))),
-            Target::Accept | Target::Return | Target::Dnat { .. } | Target::Redirect { .. } => None,
+            Target::Accept
+            | Target::Return
+            | Target::Dnat { .. }
+            | Target::Redirect { .. }
+            | Target::Balance(_) => None,
         })
     }
 
@@ -333,6 +355,7 @@ impl Nat {
         if let Some(mapping) = source.filter(|_| self.filters_by_address()) {
             self.mappings.add_contact(mapping, contact_of(&flow));
         }
+        self.servers.add(&flow);
         self.flows.insert(flow, mappings, now);
     }
 

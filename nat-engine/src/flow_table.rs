@@ -12,6 +12,7 @@
 //! order of expiry: no timers, no scans.
 
 use std::hint::black_box;
+use std::ops::Range;
 
 use packet::{BURST_FRAMES, Millis};
 
@@ -190,6 +191,16 @@ impl FlowTable {
     pub(crate) fn ids(&self) -> impl Iterator<Item = Id> + '_ {
         let next = |id: &Id| self.places[id.index()].next;
         self.lists.iter().flat_map(move |list| std::iter::successors(list.head, next))
+    }
+
+    /// Places that flows have had so far.
+    pub(crate) const fn places(&self) -> usize {
+        self.flows.places()
+    }
+
+    /// The flows at these places, counted from 0.
+    pub(crate) fn ids_in(&self, places: Range<usize>) -> impl Iterator<Item = Id> + '_ {
+        self.flows.ids_in(places)
     }
 
     fn append(&mut self, id: Id, class: TimeoutClass, now: Millis) {

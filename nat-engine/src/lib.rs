@@ -23,6 +23,7 @@
 #![forbid(unsafe_code)]
 
 mod admit;
+mod balance;
 mod filtering;
 mod flow;
 mod flow_table;
@@ -46,8 +47,10 @@ mod timeouts;
 mod tuple;
 
 pub use admit::Destination;
+pub use balance::{Balance, ServerUse};
 pub use flow_table::FlowKey;
 pub use nat::{FlowView, Known, Nat, NatConfig, RuleCounter, RuleCounters};
+pub use port_pool::PortLease;
 pub use rewrite::NatPacket;
 pub use rule::{AddressRange, Candidate, Condition, Match, NatRule, PortList, PortRange, RuleSet, Target};
 pub use settings::{Behaviour, Exhausted, NatSettings};

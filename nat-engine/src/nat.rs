@@ -5,6 +5,7 @@ use std::net::Ipv4Addr;
 
 use packet::{DropReason, Fragment, Ipv4Packet, L4, Millis, NetworkId, Protocol};
 
+use crate::balance::Servers;
 use crate::flow::{Direction, Flow};
 use crate::flow_table::{FlowKey, FlowMappings, FlowTable, deadline};
 use crate::fragment::Fragments;
@@ -25,6 +26,7 @@ pub struct Nat {
     pub(crate) mappings: Mappings,
     pub(crate) hosts: Hosts,
     pub(crate) random: Random,
+    pub(crate) servers: Servers,
     fragments: Fragments,
     pub(crate) prerouting_counters: Vec<RuleCounter>,
     pub(crate) postrouting_counters: Vec<RuleCounter>,
@@ -114,11 +116,13 @@ impl Nat {
             mappings: Mappings::new(seed),
             hosts: Hosts::new(seed),
             random: Random::new(seed),
+            servers: Servers::default(),
             fragments: Fragments::new(seed),
             admitted: 0,
             expired: 0,
         };
         nat.reserve();
+        nat.follow_servers();
         nat
     }
 
@@ -132,6 +136,7 @@ impl Nat {
         self.mappings.ports.republish(&Published { rules: &config.rules, addresses: &config.addresses });
         let old = std::mem::replace(&mut self.config, config);
         self.reserve();
+        self.follow_servers();
         if old.settings.filtering != self.config.settings.filtering {
             self.recall_contacts();
         }
@@ -195,11 +200,16 @@ impl Nat {
 
     /// When [`on_timeout`](Self::on_timeout) has something to do; a moment that has passed means at once.
     pub fn next_timeout(&self) -> Option<Millis> {
+        if self.is_sweeping() {
+            return Some(Millis::ZERO);
+        }
         self.flows.next_to_expire(&self.config.timeouts).map(|(_, deadline)| deadline)
     }
 
-    /// Forgets flows that were idle for too long, at most 1024 at a time.
+    /// Forgets flows that were idle for too long, and such as have no use for a server that died; at most 1024 of each at a
+    /// time.
     pub fn on_timeout(&mut self, now: Millis) {
+        self.sweep(now);
         for _ in 0..EXPIRE_AT_ONCE {
             match self.flows.next_to_expire(&self.config.timeouts) {
                 Some((id, deadline)) if deadline <= now => self.expire(id, now),
@@ -245,7 +255,7 @@ impl Nat {
         self.admitted
     }
 
-    /// Flows that timed out, or that a new configuration has no place for.
+    /// Flows that timed out, whose server died, or that a new configuration has no place for.
     pub const fn expired(&self) -> u64 {
         self.expired
     }
@@ -336,9 +346,10 @@ impl Nat {
         ids.into_iter().for_each(|id| self.expire(id, Millis::ZERO));
     }
 
-    fn expire(&mut self, id: Id, now: Millis) {
+    pub(crate) fn expire(&mut self, id: Id, now: Millis) {
         let FlowMappings { source, destination } = self.flows.mappings(id);
         let flow = self.flows.remove(id);
+        flow.iter().for_each(|flow| self.servers.remove(flow));
         if let (Some(mapping), Some(flow), true) = (source, flow, self.filters_by_address()) {
             self.mappings.remove_contact(mapping, contact_of(&flow));
         }

@@ -19,18 +19,19 @@ use crate::keyed::Random;
 use crate::slab::{Id, Slab};
 use crate::{PortRange, RuleSet};
 
-/// A port of an outside address, which goes back by [`PortPools::give_back`] or [`PortPools::rest`]. There is only one.
+/// A port of an address, or an identifier of ICMP queries. It goes back to where it came from; there is only one.
 ///
 /// 8 bytes, as there are as many as mappings; the pool knows the address.
 #[derive(Debug)]
 #[must_use]
-pub(crate) struct PortLease {
+pub struct PortLease {
     pool: Id,
     port: u16,
 }
 
 impl PortLease {
-    pub(crate) const fn port(&self) -> u16 {
+    /// The port.
+    pub const fn port(&self) -> u16 {
         self.port
     }
 }

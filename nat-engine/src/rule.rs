@@ -10,6 +10,8 @@ use std::net::Ipv4Addr;
 
 use packet::{Ipv4Cidr, NetworkId, Protocol};
 
+use crate::Balance;
+
 /// The rules of one configuration, in order.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub struct RuleSet {
@@ -34,12 +36,13 @@ impl RuleSet {
                 }
         };
         let is_destination = |rule: &NatRule| {
-            let Match { input: Some(input), destination: Some(net), .. } = &rule.matches else {
-                return false;
-            };
-            let comes_here = input.holds(|&input| input == network) && !net.negated;
-            let translates = matches!(rule.target, Target::Dnat { .. } | Target::Netmap(_));
-            comes_here && translates && net.value.contains(address)
+            let Match { input, destination: Some(net), .. } = &rule.matches else { return false };
+            let comes_here = input.map_or(matches!(rule.target, Target::Balance(_)), |input| {
+                input.holds(|&input| input == network)
+            });
+            let translates =
+                matches!(rule.target, Target::Dnat { .. } | Target::Netmap(_) | Target::Balance(_));
+            comes_here && !net.negated && translates && net.value.contains(address)
         };
         self.postrouting.iter().any(is_source) || self.prerouting.iter().any(is_destination)
     }
@@ -181,6 +184,8 @@ pub enum Target {
         /// The port is kept if it is among them, else it is one of them, chosen by the client's.
         ports: Option<PortRange>,
     },
+    /// Destination to one of these servers: to that which has waited longest, of those that live.
+    Balance(Balance),
     /// Destination to the switch's own address on the network that the packet comes from. The switch itself serves
     /// nothing over TCP; a proxy on another host is reached by [`Dnat`](Self::Dnat).
     Redirect {
@@ -226,9 +231,9 @@ impl NatRule {
             (None, Some(input)) => !input.negated && own(input.value) == Some(address),
             (None, None) => false,
         };
-        let is_published = matches!(self.target, Target::Dnat { .. } | Target::Redirect { .. })
-            && to_address
-            && on.is_none_or(|on| on.holds(|&on| on == protocol));
+        let is_inwards =
+            matches!(self.target, Target::Dnat { .. } | Target::Redirect { .. } | Target::Balance(_));
+        let is_published = is_inwards && to_address && on.is_none_or(|on| on.holds(|&on| on == protocol));
         match destination_ports {
             Some(ports) if is_published && !ports.negated => &ports.value.0,
             _ => &[],

@@ -1,7 +1,7 @@
 //! Things of one kind at stable places, with the places of removed ones used again.
 
 use std::num::NonZeroU32;
-use std::ops::{Index, IndexMut};
+use std::ops::{Index, IndexMut, Range};
 
 /// A place in a [`Slab`]. `Option<Id>` takes 4 bytes.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -63,6 +63,17 @@ impl<T> Slab<T> {
 
     pub(crate) const fn len(&self) -> usize {
         self.len
+    }
+
+    /// Places, free ones included.
+    pub(crate) const fn places(&self) -> usize {
+        self.slots.len()
+    }
+
+    /// The places in use among these, counted from 0.
+    pub(crate) fn ids_in(&self, places: Range<usize>) -> impl Iterator<Item = Id> + '_ {
+        let used = move |&place: &usize| matches!(self.slots.get(place), Some(Slot::Used(_)));
+        (places.start..places.end.min(self.places())).filter(used).map(|place| Id::new(place as u32 + 1))
     }
 
     /// The caller keeps [`len`](Self::len) below [`Id::LIMIT`] - 1.

@@ -114,6 +114,8 @@ drop_reasons! {
     NatNoPorts = "nat_no_ports",
     /// The inside host has as many flows or outside ports as it may have, or asks for more too fast.
     NatHostLimit = "nat_host_limit",
+    /// The rule spreads flows over servers, and neither a server nor a backup is alive.
+    NatNoServer = "nat_no_server",
     /// The outside has no address to translate to.
     NatNoAddress = "nat_no_address",
     /// The flow table is full; existing flows are not touched.

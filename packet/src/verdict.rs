@@ -40,7 +40,7 @@ pub enum PuntReason {
     Prohibited,
     /// To be answered with an ICMP fragmentation needed.
     TooBig,
-    /// To be answered with an ICMP destination unreachable: NAT has no place for the flow, for this reason.
+    /// To be answered with an ICMP destination unreachable: NAT has no place or no server for the flow, for this reason.
     NoResources(DropReason),
 }
 

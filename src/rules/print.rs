@@ -1,8 +1,9 @@
 //! Rules back as text, as `iptables-save` writes them: what is printed says the same when read.
 
 use std::fmt::{self, Display, Formatter};
+use std::net::SocketAddrV4;
 
-use nat_engine::{AddressRange, Condition, PortList, PortRange, Target};
+use nat_engine::{AddressRange, Balance, Condition, PortList, PortRange, Target};
 
 use super::words::quoted;
 use super::{Edit, Line, Rule, chain_name};
@@ -47,7 +48,7 @@ impl Display for Rule {
         match (&self.target, to) {
             (_, None) => Ok(()),
             (Target::Snat { .. }, Some(to)) => write!(f, " --to-source {to}"),
-            (Target::Dnat { .. }, Some(to)) => write!(f, " --to-destination {to}"),
+            (Target::Dnat { .. } | Target::Balance(_), Some(to)) => write!(f, " --to-destination {to}"),
             (Target::Netmap(_), Some(to)) => write!(f, " --to {to}"),
             (_, Some(to)) => write!(f, " --to-ports {to}"),
         }
@@ -64,6 +65,7 @@ pub fn target_name(target: &Target) -> &'static str {
         Target::Dnat { .. } => "DNAT",
         Target::Redirect { .. } => "REDIRECT",
         Target::Netmap(_) => "NETMAP",
+        Target::Balance(_) => "BALANCE",
     }
 }
 
@@ -77,6 +79,10 @@ pub fn translation(target: &Target) -> Option<String> {
             None => address_range(*addresses),
         }),
         Target::Netmap(network) => Some(network.to_string()),
+        Target::Balance(Balance { servers, backups }) if backups.is_empty() => Some(sockets(servers)),
+        Target::Balance(Balance { servers, backups }) => {
+            Some(format!("{} backup:{}", sockets(servers), sockets(backups)))
+        }
     }
 }
 
@@ -87,6 +93,10 @@ pub fn port_list(ports: &PortList) -> String {
         false => format!("{first}:{last}"),
     };
     ports.0.iter().map(range).collect::<Vec<_>>().join(",")
+}
+
+fn sockets(sockets: &[SocketAddrV4]) -> String {
+    sockets.iter().map(ToString::to_string).collect::<Vec<_>>().join(",")
 }
 
 fn address_range(AddressRange { first, last }: AddressRange) -> String {

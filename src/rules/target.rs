@@ -96,7 +96,7 @@ pub(super) fn has_ports(target: &Target) -> bool {
     match target {
         Target::Masquerade { ports } | Target::Redirect { ports } => ports.is_some(),
         Target::Snat { ports, .. } | Target::Dnat { ports, .. } => ports.is_some(),
-        Target::Accept | Target::Return | Target::Netmap(_) => false,
+        Target::Accept | Target::Return | Target::Netmap(_) | Target::Balance(_) => false,
     }
 }
 

@@ -286,7 +286,8 @@ impl Gateway {
     /// The first packet of a flow: rules decide, and the flow is stored if NAT has a part in it.
     #[cold]
     fn admit(&mut self, packet: &mut NatPacket<'_>, input: NetworkId, now: Millis) -> Result<Hop, Verdict> {
-        let destination = self.nat.destination(packet, input);
+        let destination =
+            self.nat.destination(packet, input).map_err(|reason| self.refusal(reason, input))?;
         // A redirected packet ends here, like one that was sent here.
         let hop = if destination.translated && self.routes.owner_of(destination.address).is_none() {
             self.routes.lookup(input, destination.address, true).map_err(unroutable)?
@@ -297,19 +298,23 @@ impl Gateway {
             self.interface(network).is_some_and(|interface| matches!(interface.reach, Reach::Translated(_)))
         };
         if destination.translated || is_translated(input) || is_translated(hop.network) {
-            let from_outside = self.is_outside(input);
-            self.nat.admit_new(packet, destination, input, hop.network, now).map_err(
-                |reason| match reason {
-                    DropReason::FlowTableFull | DropReason::NatHostLimit | DropReason::NatNoPorts
-                        if !from_outside =>
-                    {
-                        PuntReason::NoResources(reason).into()
-                    }
-                    _ => Verdict::Drop(reason),
-                },
-            )?;
+            let admitted = self.nat.admit_new(packet, destination, input, hop.network, now);
+            admitted.map_err(|reason| self.refusal(reason, input))?;
         }
         Ok(hop)
+    }
+
+    /// What becomes of a packet that NAT refuses. Of those outside, only who asks for what is published is told.
+    fn refusal(&self, reason: DropReason, input: NetworkId) -> Verdict {
+        match reason {
+            DropReason::NatNoServer => PuntReason::NoResources(reason).into(),
+            DropReason::FlowTableFull | DropReason::NatHostLimit | DropReason::NatNoPorts
+                if !self.is_outside(input) =>
+            {
+                PuntReason::NoResources(reason).into()
+            }
+            _ => reason.into(),
+        }
     }
 
     /// The way of a packet that nothing translates.

@@ -53,9 +53,11 @@ impl Gateway {
                 Err(DropReason::NoRoute)
             }
             PuntReason::NoResources(reason) => {
-                let error = match self.nat.settings().exhausted {
-                    Exhausted::Prohibited => IcmpError::Prohibited,
-                    Exhausted::HostUnreachable => IcmpError::HostUnreachable,
+                let error = match (reason, self.nat.settings().exhausted) {
+                    // As of a host on which nothing listens.
+                    (DropReason::NatNoServer, _) => IcmpError::PortUnreachable,
+                    (_, Exhausted::Prohibited) => IcmpError::Prohibited,
+                    (_, Exhausted::HostUnreachable) => IcmpError::HostUnreachable,
                 };
                 self.tell(error, meta, bytes, input, now, out)?;
                 Err(reason)
