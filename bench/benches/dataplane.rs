@@ -88,6 +88,7 @@ fn config() -> RuntimeConfig {
             address: address.parse().expect("an address"),
             mtu: 1500,
             dhcp: None,
+            pcp: false,
         }),
         ageing: Millis::from_secs(300),
         fdb_capacity: 8192,

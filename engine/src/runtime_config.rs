@@ -76,6 +76,8 @@ pub struct InterfaceConfig {
     pub mtu: u16,
     /// The DHCP server, if the network has one.
     pub dhcp: Option<DhcpConfig>,
+    /// Whether hosts of the network may open ports of its uplink by PCP or NAT-PMP, if it is translated.
+    pub pcp: bool,
 }
 
 /// A DHCPv4 server's settings.

@@ -1,5 +1,6 @@
 //! The worker: the one place that states the order of the stages.
 
+use nat_engine::ExplicitMapping;
 use packet::{Burst, DropReason, Millis, NetworkId, PortCounters, PortId, TxLists, Verdict, parse};
 use switch_core::{Bridge, BridgePort, Fdb, PortState};
 
@@ -241,6 +242,11 @@ impl Worker {
     /// The DHCP leases of all networks.
     pub fn leases(&self, now: Millis) -> impl Iterator<Item = LeaseReport> + '_ {
         self.gateway.leases(now)
+    }
+
+    /// Ports of uplinks that guests opened for themselves.
+    pub fn explicit_mappings(&self) -> impl Iterator<Item = ExplicitMapping> + '_ {
+        self.gateway.nat().explicit_mappings()
     }
 
     /// The ARP table.

@@ -97,6 +97,7 @@ fn interface(number: u8, address: Ipv4Addr) -> InterfaceConfig {
         address: Ipv4Cidr::new(address, 24).expect("24 is a prefix length"),
         mtu: 1500,
         dhcp: None,
+        pcp: true,
     }
 }
 

@@ -39,7 +39,7 @@ pub struct Destination {
 const TRIES: usize = 8;
 
 /// What a rule makes of the source.
-enum Outside {
+pub(crate) enum Outside {
     /// This address, one port of which stands for the inside socket.
     Shared(Ipv4Addr, Option<PortRange>),
     /// This address, which is the inside host's alone.
@@ -106,6 +106,7 @@ impl Nat {
         let is_let_in = match self.config.settings.filtering {
             // Two hosts behind one NAT could never let each other in: what one sends is refused and not remembered.
             _ if self.uplink(input).is_some() => true,
+            _ if self.is_requested(id) => true,
             Behaviour::EndpointIndependent => true,
             Behaviour::AddressDependent => self.mappings.knows(id, original.source_address()),
             Behaviour::AddressAndPortDependent => false,
@@ -223,7 +224,7 @@ impl Nat {
     }
 
     /// Where a POSTROUTING rule moves the source to; `None` leaves it.
-    fn outside(
+    pub(crate) fn outside(
         &self,
         rule: Option<usize>,
         original: Tuple,
@@ -360,7 +361,7 @@ impl Nat {
     }
 
     /// One more flow uses the mapping.
-    fn acquire(&mut self, mapping: Id, now: Millis) {
+    pub(crate) fn acquire(&mut self, mapping: Id, now: Millis) {
         let is_new = self.mappings.acquire(mapping);
         let settings = &self.config.settings;
         if settings.limits_hosts() {
@@ -407,11 +408,16 @@ const UDP_LITE: Protocol = Protocol(136);
 const DCCP: Protocol = Protocol(33);
 
 /// The first rule that matches.
-fn decide(rules: &[NatRule], candidate: &Candidate) -> Option<usize> {
+pub(crate) fn decide(rules: &[NatRule], candidate: &Candidate) -> Option<usize> {
     rules.iter().position(|rule| rule.matches.holds(candidate))
 }
 
-fn candidate(original: Tuple, to: SocketAddrV4, input: NetworkId, output: Option<NetworkId>) -> Candidate {
+pub(crate) fn candidate(
+    original: Tuple,
+    to: SocketAddrV4,
+    input: NetworkId,
+    output: Option<NetworkId>,
+) -> Candidate {
     let has_ports = matches!(original.protocol(), Protocol::TCP | Protocol::UDP);
     Candidate {
         input,

@@ -24,6 +24,7 @@
 
 mod admit;
 mod balance;
+mod explicit;
 mod filtering;
 mod flow;
 mod flow_table;
@@ -48,6 +49,7 @@ mod tuple;
 
 pub use admit::Destination;
 pub use balance::{Balance, ServerUse};
+pub use explicit::{ExplicitMapping, MappingRefused, MappingRequest};
 pub use flow_table::FlowKey;
 pub use nat::{FlowView, Known, Nat, NatConfig, RuleCounter, RuleCounters};
 pub use port_pool::PortLease;

@@ -181,6 +181,11 @@ impl Mappings {
         self.mappings[id].lease.port()
     }
 
+    /// How many flows use a mapping, and the request for it if there is one.
+    pub(crate) fn users(&self, id: Id) -> u32 {
+        self.mappings[id].flows
+    }
+
     /// All mappings.
     pub(crate) fn ids(&self) -> impl Iterator<Item = Id> + '_ {
         self.mappings.ids()

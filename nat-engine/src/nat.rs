@@ -6,6 +6,7 @@ use std::net::Ipv4Addr;
 use packet::{DropReason, Fragment, Ipv4Packet, L4, Millis, NetworkId, Protocol};
 
 use crate::balance::Servers;
+use crate::explicit::Explicit;
 use crate::flow::{Direction, Flow};
 use crate::flow_table::{FlowKey, FlowMappings, FlowTable, deadline};
 use crate::fragment::Fragments;
@@ -25,6 +26,7 @@ pub struct Nat {
     pub(crate) flows: FlowTable,
     pub(crate) mappings: Mappings,
     pub(crate) hosts: Hosts,
+    pub(crate) explicit: Explicit,
     pub(crate) random: Random,
     pub(crate) servers: Servers,
     fragments: Fragments,
@@ -115,6 +117,7 @@ impl Nat {
             flows: FlowTable::new(seed),
             mappings: Mappings::new(seed),
             hosts: Hosts::new(seed),
+            explicit: Explicit::default(),
             random: Random::new(seed),
             servers: Servers::default(),
             fragments: Fragments::new(seed),
@@ -150,6 +153,8 @@ impl Nat {
                 let arrives = |direction| Some(flow.tuple(direction).destination_address());
                 gone.contains(&arrives(Direction::Original)) || gone.contains(&arrives(Direction::Reply))
             });
+            // Nobody gets their ports: the address is gone.
+            self.retain_explicit(|mapping| !gone.contains(&Some(*mapping.outside.ip())), Millis::ZERO);
         }
     }
 
@@ -203,13 +208,15 @@ impl Nat {
         if self.is_sweeping() {
             return Some(Millis::ZERO);
         }
-        self.flows.next_to_expire(&self.config.timeouts).map(|(_, deadline)| deadline)
+        let flow = self.flows.next_to_expire(&self.config.timeouts).map(|(_, deadline)| deadline);
+        flow.into_iter().chain(self.explicit.next_timeout()).min()
     }
 
     /// Forgets flows that were idle for too long, and such as have no use for a server that died; at most 1024 of each at a
-    /// time.
+    /// time. And mappings that were asked for until now.
     pub fn on_timeout(&mut self, now: Millis) {
         self.sweep(now);
+        self.expire_explicit(now);
         for _ in 0..EXPIRE_AT_ONCE {
             match self.flows.next_to_expire(&self.config.timeouts) {
                 Some((id, deadline)) if deadline <= now => self.expire(id, now),
@@ -294,7 +301,7 @@ impl Nat {
     }
 
     /// One flow fewer uses the mapping.
-    fn release(&mut self, mapping: Id, now: Millis) {
+    pub(crate) fn release(&mut self, mapping: Id, now: Millis) {
         let key = self.mappings.key(mapping);
         let lease = self.mappings.release(mapping);
         let settings = &self.config.settings;
@@ -337,6 +344,10 @@ impl Nat {
                 let is_new = counted.insert(mapping.get());
                 self.hosts.add(host, is_new, &self.config.settings, Millis::ZERO);
             }
+        }
+        for mapping in self.explicit.mappings() {
+            let host = *self.mappings.key(mapping).inside().ip();
+            self.hosts.add(host, counted.insert(mapping.get()), &self.config.settings, Millis::ZERO);
         }
     }
 

@@ -85,7 +85,9 @@ impl Nat {
         let mut out = Writer(Vec::with_capacity(HEADER + self.flows.len() * (FLOW + MAPPING) + CHECKSUM));
         out.0.extend_from_slice(MAGIC);
         out.put(VERSION.to_be_bytes());
-        let mappings: Vec<Id> = self.mappings.ids().collect();
+        // Who asked for a mapping asks again.
+        let has_flow = |&id: &Id| self.mappings.users(id) > u32::from(self.is_requested(id));
+        let mappings: Vec<Id> = self.mappings.ids().filter(has_flow).collect();
         let mut places = vec![0_u32; mappings.iter().map(|id| id.index() + 1).max().unwrap_or(0)];
         out.put((mappings.len() as u32).to_be_bytes());
         out.put((self.flows.len() as u32).to_be_bytes());

@@ -100,6 +100,8 @@ drop_reasons! {
     BadDhcp = "bad_dhcp",
     /// A DHCP message of a kind that a server does not answer, or meant for another server.
     DhcpNotForUs = "dhcp_not_for_us",
+    /// A message to the port mapping server that is no request.
+    BadPcp = "bad_pcp",
     /// Every address of the DHCP range is taken.
     DhcpRangeFull = "dhcp_range_full",
     /// An answer was due, but the limit on ICMP messages was reached.

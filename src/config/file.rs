@@ -11,7 +11,7 @@ use toml::de::{DeTable, DeValue};
 use super::device::DeviceTable;
 use super::mistake::Mistake;
 use super::nat_settings;
-use super::table::{Read, Table, Wrong, choice, number, text};
+use super::table::{Read, Table, Wrong, boolean, choice, number, text};
 use super::value::{self, AddressRange};
 use super::{PollMode, Publish};
 
@@ -39,6 +39,7 @@ pub(super) struct NetworkTable {
     pub(super) uplink: Maybe<String>,
     pub(super) publish: Maybe<Vec<Spanned<Publish>>>,
     pub(super) rules: Maybe<Vec<Spanned<String>>>,
+    pub(super) pcp: Maybe<bool>,
     pub(super) mtu: Maybe<u32>,
     pub(super) ageing: Maybe<u32>,
     pub(super) fdb_capacity: Maybe<u32>,
@@ -128,6 +129,7 @@ fn network(name: Spanned<String>, entries: &DeTable<'_>, mistakes: &mut Vec<Mist
         uplink: table.optional("uplink", text(|name| Ok(name.to_owned()))),
         publish: table.list("publish", text(value::publish)),
         rules: table.list("rules", text(|line| Ok(line.to_owned()))),
+        pcp: table.optional("pcp", boolean),
         mtu: table.optional("mtu", mtu),
         ageing: table.optional("ageing", number(10..=1_000_000, "seconds")),
         fdb_capacity: table.optional("fdb-capacity", number(16..=MACS, "addresses")),

@@ -76,6 +76,8 @@ pub enum What {
     Nat,
     /// Addresses leased by DHCP.
     Leases,
+    /// Ports of uplinks that guests opened for themselves.
+    Mappings,
     /// Why frames were dropped.
     Drops,
     /// Counters of the whole switch.

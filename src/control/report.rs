@@ -5,8 +5,8 @@
 use std::collections::BTreeMap;
 
 use engine::report::{Chain, FdbReport, FlowReport, LeaseReport, PortReport, RuleReport, StatsReport};
-use nat_engine::{Condition, Match, NatRule};
-use packet::{DropCounters, DropReason, Ipv4Cidr, NetworkId};
+use nat_engine::{Condition, ExplicitMapping, Match, NatRule};
+use packet::{DropCounters, DropReason, Ipv4Cidr, Millis, NetworkId};
 use serde::{Deserialize, Serialize};
 use tapio::PortSpec;
 
@@ -27,6 +27,8 @@ pub enum Answer {
     Nat(Vec<Rule>),
     /// To `show leases`.
     Leases(Listed<Lease>),
+    /// To `show mappings`.
+    Mappings(Listed<Mapping>),
     /// To `show drops`.
     Drops(Vec<Drop>),
     /// To `show stats`.
@@ -162,6 +164,19 @@ pub struct Rule {
     pub comment: Option<String>,
     /// The rule as it can be written into the configuration.
     pub line: String,
+}
+
+/// A port of an uplink that a guest opened for itself.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct Mapping {
+    /// `tcp` or `udp`.
+    pub protocol: String,
+    /// The guest and its port, `ADDRESS:PORT`.
+    pub inside: String,
+    /// What stands for it outside, `ADDRESS:PORT`.
+    pub outside: String,
+    /// Time until it ends unless the guest asks again, in milliseconds.
+    pub expires_in_ms: u64,
 }
 
 /// A DHCP lease.
@@ -371,6 +386,17 @@ pub fn leases(reports: impl Iterator<Item = LeaseReport>, limit: usize, plan: &P
         expires_in_ms: report.expires_in.get(),
     };
     Answer::Leases(listed(reports, limit, lease))
+}
+
+/// To `show mappings`: at most `limit` of `mappings`.
+pub fn mappings(mappings: impl Iterator<Item = ExplicitMapping>, limit: usize, now: Millis) -> Answer {
+    let mapping = |mapping: ExplicitMapping| Mapping {
+        protocol: mapping.protocol.to_string(),
+        inside: mapping.inside.to_string(),
+        outside: mapping.outside.to_string(),
+        expires_in_ms: mapping.until.since(now).get(),
+    };
+    Answer::Mappings(listed(mappings, limit, mapping))
 }
 
 /// The first `limit` of `reports`; the others are only counted.

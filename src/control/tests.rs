@@ -13,7 +13,8 @@ use std::{fs, thread};
 use mio::{Events, Poll, Token, Waker};
 
 use super::report::{
-    Drop, FdbEntry, Flow, Lease, Listed, Port, PortChanged, Reloaded, Rule, RuleChanged, Stats, Tuple,
+    Drop, FdbEntry, Flow, Lease, Listed, Mapping, Port, PortChanged, Reloaded, Rule, RuleChanged, Stats,
+    Tuple,
 };
 use super::server::CLIENT_TIME;
 use super::*;
@@ -293,7 +294,7 @@ fn a_socket_that_took_its_place_is_not_removed() {
 }
 
 /// One of each kind, with no list empty.
-fn answers_of_every_kind() -> [Answer; 10] {
+fn answers_of_every_kind() -> [Answer; 11] {
     let tuple = Tuple { source: "a:1".into(), destination: "b:2".into(), packets: 1, bytes: 2 };
     let flow = Flow {
         protocol: "tcp".into(),
@@ -328,6 +329,8 @@ fn answers_of_every_kind() -> [Answer; 10] {
         host_name: Some("\u{1b}".into()),
         expires_in_ms: 1,
     };
+    let mapping =
+        Mapping { protocol: "udp".into(), inside: "a:1".into(), outside: "b:2".into(), expires_in_ms: 3 };
     let rule = Rule { chain: "PREROUTING".into(), input: Some("!wan".into()), ..Rule::default() };
     let drop = Drop {
         network: None,
@@ -342,6 +345,7 @@ fn answers_of_every_kind() -> [Answer; 10] {
         Answer::Flows(Listed { total: 7, entries: vec![flow] }),
         Answer::Nat(vec![rule]),
         Answer::Leases(Listed { total: 7, entries: vec![lease] }),
+        Answer::Mappings(Listed { total: 7, entries: vec![mapping] }),
         Answer::Drops(vec![drop]),
         Answer::Stats(Stats { frames: 1, ..Stats::default() }),
         Answer::Reloaded(Reloaded { opened: 1, closed: 2, reconfigured: 3 }),

@@ -69,6 +69,7 @@ impl Driver {
             What::Flows => report::flows(&worker.flows(limit, now), worker.stats().flows),
             What::Nat => report::nat(&worker.rules(), plan),
             What::Leases => report::leases(worker.leases(now), limit, plan),
+            What::Mappings => report::mappings(worker.explicit_mappings(), limit, now),
             What::Drops => report::drops(&worker.ports(now), &worker.stats(), plan),
             What::Stats => report::stats(&worker.stats(), plan),
         }

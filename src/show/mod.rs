@@ -5,7 +5,7 @@ mod table;
 
 use crate::control::Answer;
 use crate::control::report::{
-    Drop, FdbEntry, Flow, Lease, Listed, Port, PortChanged, Reloaded, RuleChanged, Stats, Tuple,
+    Drop, FdbEntry, Flow, Lease, Listed, Mapping, Port, PortChanged, Reloaded, RuleChanged, Stats, Tuple,
 };
 
 use self::table::{Column, left, right, table};
@@ -18,6 +18,7 @@ pub fn text(answer: &Answer) -> String {
         Answer::Flows(flows) => listed(FLOWS, flows, flow),
         Answer::Nat(rules) => nat::text(rules),
         Answer::Leases(leases) => listed(LEASES, leases, lease),
+        Answer::Mappings(mappings) => listed(MAPPINGS, mappings, mapping),
         Answer::Drops(drops) if drops.is_empty() => "nothing was dropped\n".to_owned(),
         Answer::Drops(drops) => table(DROPS, drops.iter().map(drop_row)),
         Answer::Stats(stats) => stats_text(stats),
@@ -121,6 +122,13 @@ fn lease(lease: &Lease) -> [String; 5] {
         lease.host_name.clone().unwrap_or_else(|| "-".to_owned()),
         time(lease.expires_in_ms),
     ]
+}
+
+const MAPPINGS: [Column; 4] = [left("proto"), left("inside"), left("outside"), right("expires")];
+
+fn mapping(mapping: &Mapping) -> [String; 4] {
+    let Mapping { protocol, inside, outside, expires_in_ms } = mapping;
+    [protocol.clone(), inside.clone(), outside.clone(), time(*expires_in_ms)]
 }
 
 const DROPS: [Column; 5] = [left("network"), left("port"), right("frames"), left("reason"), left("meaning")];

@@ -20,6 +20,7 @@ mod mtu_offload;
 mod nat;
 mod nat_rules;
 mod natdiscovery;
+mod port_mapping;
 mod ports;
 mod process;
 mod route;

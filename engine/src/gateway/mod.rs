@@ -14,6 +14,7 @@ mod held;
 mod icmp;
 mod neighbour;
 mod outgoing;
+mod port_mapping;
 mod route;
 mod slow_path;
 
@@ -76,6 +77,7 @@ struct Interface {
     mtu: u16,
     reach: Reach,
     dhcp: Option<DhcpServer>,
+    pcp: bool,
 }
 
 impl Gateway {
@@ -119,6 +121,7 @@ impl Gateway {
             uplinks: config.networks.iter().map(|network| network.reach.uplink()).collect(),
             settings: config.nat,
         });
+        self.end_port_mappings();
     }
 
     /// Connections and rules.
@@ -365,7 +368,7 @@ impl Gateway {
 
 impl Interface {
     fn new(config: &InterfaceConfig, reach: Reach, dhcp: Option<DhcpServer>) -> Self {
-        let InterfaceConfig { mac, address, mtu, .. } = *config;
+        let InterfaceConfig { mac, address, mtu, pcp, .. } = *config;
         let dhcp = config.dhcp.clone().map(|settings| match dhcp {
             Some(mut server) => {
                 server.reconfigure(settings, address, mtu);
@@ -373,7 +376,7 @@ impl Interface {
             }
             None => DhcpServer::new(settings, address, mtu),
         });
-        Self { mac, address, mtu, reach, dhcp }
+        Self { mac, address, mtu, reach, dhcp, pcp }
     }
 }
 

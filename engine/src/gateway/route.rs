@@ -172,6 +172,7 @@ mod tests {
                 address: address.parse().unwrap(),
                 mtu: 1500,
                 dhcp: None,
+                pcp: false,
             }),
             ageing: Millis::from_secs(300),
             fdb_capacity: 64,

@@ -17,6 +17,7 @@ use super::neighbour::{Due, Waiting};
 use super::outgoing::Outgoing;
 use super::route::Hop;
 use super::{DHCP_CLIENT_PORT, DHCP_SERVER_PORT, Gateway, Interface, fragment};
+use crate::pcp::{Client, PCP_SERVER_PORT};
 use crate::runtime_config::Reach;
 
 impl Gateway {
@@ -181,6 +182,10 @@ impl Gateway {
         let from_outside = matches!(interface.reach, Reach::Uplink(_));
         match ip.l4 {
             L4::Udp { dst: DHCP_SERVER_PORT, .. } if !from_outside => self.dhcp(meta, bytes, input, now, out),
+            L4::Udp { dst: PCP_SERVER_PORT, .. } if let Some(output) = self.mapped_uplink(input) => {
+                let client = Client { address: ip.src, input, output };
+                self.map_port(meta, bytes, &ip, client, now, out)
+            }
             L4::IcmpEcho { request: true, .. } | L4::None => {
                 icmp::answer_echo(&mut bytes[EthernetHeader::LEN..], &ip)?;
                 address_frame(bytes, meta.src, interface.mac);
@@ -347,7 +352,7 @@ impl Gateway {
 }
 
 /// The payload of the UDP datagram in a frame for the switch, which has to be right as any host would check it.
-fn udp_payload(frame: &[u8], offload: Offload) -> Result<&[u8], DropReason> {
+pub(super) fn udp_payload(frame: &[u8], offload: Offload) -> Result<&[u8], DropReason> {
     let packet = &frame[EthernetHeader::LEN..];
     let ip = Ipv4Packet::parse(packet)?;
     let datagram = &packet[usize::from(ip.header_len)..usize::from(ip.total_len)];

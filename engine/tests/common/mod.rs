@@ -40,6 +40,7 @@ pub fn nat_config() -> RuntimeConfig {
         address: address.parse().unwrap(),
         mtu: 1500,
         dhcp: None,
+        pcp: false,
     };
     let network = |id: NetworkId, name: &str, reach, interface| NetworkConfig {
         id,
@@ -51,6 +52,7 @@ pub fn nat_config() -> RuntimeConfig {
         isolated: false,
     };
     let mut lan = interface(LAN_MAC, "192.168.122.1/24");
+    lan.pcp = true;
     lan.dhcp = Some(DhcpConfig {
         first: guest_ip(0),
         last: guest_ip(100),

@@ -28,6 +28,7 @@ impl Check<'_> {
             address,
             mtu: mtu(&table.mtu),
             dhcp: self.dhcp(table, address, mode),
+            pcp: table.pcp.as_ref().is_some_and(|pcp| *pcp.get_ref()),
         })
     }
 
@@ -130,6 +131,14 @@ impl Check<'_> {
                 let help = "write mode = \"nat\", or remove the key";
                 self.wrong(list.span(), "only networks of modes nat and nat-isolated publish ports", help);
             }
+        }
+    }
+
+    /// Opening ports on request is for networks that are translated.
+    pub(super) fn port_mapping(&mut self, table: &NetworkTable, mode: Mode) {
+        if let (Some(place), false) = (span(&table.pcp), matches!(mode, Mode::Nat { .. })) {
+            let help = "write mode = \"nat\", or remove the key";
+            self.wrong(place, "only networks of modes nat and nat-isolated open ports on request", help);
         }
     }
 

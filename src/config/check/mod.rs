@@ -68,6 +68,7 @@ impl Check<'_> {
             Mode::HostOnly | Mode::Nat { .. } | Mode::Route { .. } => Some(self.interface(table, mode)?),
         };
         self.published(table, mode, interface.as_ref());
+        self.port_mapping(table, mode);
         self.peers(table, interface.as_ref());
         self.station_addresses(table, interface.as_ref());
         Some(Network {
@@ -208,7 +209,7 @@ impl Check<'_> {
         }
         let mac =
             table.mac.as_ref().map_or_else(|| own_mac(table.name.get_ref(), subnet), |mac| *mac.get_ref());
-        Some(InterfaceConfig { mac, address: subnet, mtu, dhcp: None })
+        Some(InterfaceConfig { mac, address: subnet, mtu, dhcp: None, pcp: false })
     }
 }
 
