@@ -45,8 +45,8 @@ impl Exit {
 
     /// Translates a client's packet in place; what is `Ok` may go out.
     fn outward(&mut self, bytes: &mut [u8], now: Millis) -> Result<(), DropReason> {
-        let ip = Ipv4Packet::parse(bytes)?;
-        let mut packet = NatPacket { bytes, ip, partial_checksum: false };
+        let mut ip = Ipv4Packet::parse(bytes)?;
+        let mut packet = NatPacket { bytes, ip: &mut ip, partial_checksum: false };
         match self.0.translate_known(&mut packet, now) {
             Known::Translated => Ok(()),
             Known::Drop(reason) => Err(reason),
@@ -59,8 +59,8 @@ impl Exit {
 
     /// Translates a packet from the world in place; what is `Ok` is for a client.
     fn inward(&mut self, bytes: &mut [u8], now: Millis) -> Result<(), DropReason> {
-        let ip = Ipv4Packet::parse(bytes)?;
-        let mut packet = NatPacket { bytes, ip, partial_checksum: false };
+        let mut ip = Ipv4Packet::parse(bytes)?;
+        let mut packet = NatPacket { bytes, ip: &mut ip, partial_checksum: false };
         match self.0.translate_known(&mut packet, now) {
             Known::Translated => Ok(()),
             Known::Drop(reason) => Err(reason),

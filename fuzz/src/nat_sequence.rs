@@ -56,10 +56,10 @@ fn config() -> NatConfig {
 
 fn pass(nat: &mut Nat, mut bytes: Vec<u8>, flags: u8, now: Millis) {
     put_header_right(&mut bytes);
-    let Ok(ip) = Ipv4Packet::parse(&bytes) else { return };
+    let Ok(mut ip) = Ipv4Packet::parse(&bytes) else { return };
     let before = bytes.clone();
     let flows = nat.flow_count();
-    let mut packet = NatPacket { bytes: &mut bytes, ip, partial_checksum: flags & 2 != 0 };
+    let mut packet = NatPacket { bytes: &mut bytes, ip: &mut ip, partial_checksum: flags & 2 != 0 };
     let input = if flags & 1 == 0 { LAN } else { WAN };
     let refused = match nat.translate_known(&mut packet, now) {
         Known::Translated => false,
@@ -72,11 +72,10 @@ fn pass(nat: &mut Nat, mut bytes: Vec<u8>, flags: u8, now: Millis) {
             admitted.is_err()
         }
     };
-    let after = packet.ip;
     if refused {
         assert_eq!((bytes, nat.flow_count()), (before, flows));
     } else {
-        assert_eq!(Ipv4Packet::parse(&bytes), Ok(after));
+        assert_eq!(Ipv4Packet::parse(&bytes), Ok(ip));
     }
 }
 

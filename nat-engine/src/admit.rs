@@ -65,7 +65,7 @@ impl Nat {
     pub fn destination(&self, packet: &NatPacket<'_>, input: NetworkId) -> Result<Destination, DropReason> {
         let unchanged =
             Destination { address: packet.ip.dst, translated: false, port: None, mapped: false, rule: None };
-        let Some(original) = Tuple::of(&packet.ip) else { return Ok(unchanged) };
+        let Some(original) = Tuple::of(packet.ip) else { return Ok(unchanged) };
         let candidate = candidate(original, original.destination(), input, None);
         let rule = decide(&self.config.rules.prerouting, &candidate);
         let Some(index) = rule else {
@@ -383,11 +383,11 @@ impl Nat {
 /// The tuple of a packet that may be a flow's first.
 fn may_start_flow(packet: &NatPacket<'_>) -> Result<Tuple, DropReason> {
     match packet.ip.l4 {
-        L4::Tcp { flags, .. } if !TcpState::may_start(flags) => Err(DropReason::TcpNoSyn),
-        L4::IcmpEcho { request: false, .. } => Err(DropReason::NatUnsolicited),
+        L4::Tcp if !TcpState::may_start(packet.ip.tcp_flags) => Err(DropReason::TcpNoSyn),
+        L4::EchoReply => Err(DropReason::NatUnsolicited),
         L4::IcmpError => Err(DropReason::IcmpErrorUnmatched),
         L4::IcmpOther => Err(DropReason::NatProtocolUnsupported),
-        _ => Tuple::of(&packet.ip).ok_or(DropReason::FragmentWithoutFirst),
+        _ => Tuple::of(packet.ip).ok_or(DropReason::FragmentWithoutFirst),
     }
 }
 

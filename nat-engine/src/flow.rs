@@ -98,7 +98,8 @@ impl Flow {
         self.packets[direction as usize] += 1;
         self.bytes[direction as usize] += u64::from(packet.ip.total_len);
         match packet.ip.l4 {
-            L4::Tcp { flags, .. } => {
+            L4::Tcp => {
+                let flags = packet.ip.tcp_flags;
                 if flags & TcpHeader::ACK != 0 {
                     let count = self.packets[direction as usize] & COUNT;
                     self.packets[direction as usize] = count | u64::from(packet.acknowledged()) << COUNT_BITS;

@@ -60,7 +60,7 @@ impl Fragments {
     /// Gives a later fragment the addresses that its first one got.
     #[cold]
     pub(crate) fn translate_later(&self, packet: &mut NatPacket<'_>, now: Millis) -> Known {
-        let key = key_of(&packet.ip);
+        let key = key_of(packet.ip);
         let set = &self.sets[set_of(&self.hash, key)];
         let is_it = |datagram: &&Datagram| datagram.key == key && now < datagram.expires;
         match set.iter().flatten().find(is_it) {

@@ -181,14 +181,14 @@ impl Nat {
     /// `BadL4Header` (of the packet quoted).
     #[inline]
     pub fn translate_known(&mut self, packet: &mut NatPacket<'_>, now: Millis) -> Known {
-        self.translate_known_at(packet, self.key(&packet.ip), now)
+        self.translate_known_at(packet, self.key(packet.ip), now)
     }
 
     /// [`translate_known`](Self::translate_known) of a packet whose key is known already.
     #[inline]
     pub fn translate_known_at(&mut self, packet: &mut NatPacket<'_>, key: FlowKey, now: Millis) -> Known {
-        debug_assert_eq!(key, self.key(&packet.ip), "another packet's key");
-        let Some(arrived) = Tuple::of(&packet.ip) else { return self.translate_without_tuple(packet, now) };
+        debug_assert_eq!(key, self.key(packet.ip), "another packet's key");
+        let Some(arrived) = Tuple::of(packet.ip) else { return self.translate_without_tuple(packet, now) };
         let Some((id, direction)) = self.flows.find(arrived, key) else { return Known::Miss };
         let flow = self.flows.get_mut(id);
         let left = flow.translated(direction);
@@ -280,7 +280,7 @@ impl Nat {
     #[inline]
     pub(crate) fn rewrite(&mut self, packet: &mut NatPacket<'_>, arrived: Tuple, left: Tuple, now: Millis) {
         if packet.ip.fragment == Fragment::First {
-            self.fragments.record(&packet.ip, left, now);
+            self.fragments.record(packet.ip, left, now);
         }
         packet.rewrite(arrived, left);
     }

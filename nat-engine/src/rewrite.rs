@@ -15,7 +15,7 @@ pub struct NatPacket<'a> {
     /// From the IPv4 header on; `ip.total_len` bytes or more (padding).
     pub bytes: &'a mut [u8],
     /// What [`Ipv4Packet::parse`] read from `bytes`; follows every rewrite.
-    pub ip: Ipv4Packet,
+    pub ip: &'a mut Ipv4Packet,
     /// The layer-4 checksum is still to be completed and holds the pseudo-header's sum only:
     /// [`packet::Offload::is_partial_at`].
     pub partial_checksum: bool,
@@ -35,23 +35,22 @@ impl NatPacket<'_> {
         let Some((_, l4)) = self.bytes.split_at_mut_checked(usize::from(self.ip.header_len)) else { return };
         let (source, destination) = (to.source_port(), to.destination_port());
         let partial = self.partial_checksum;
-        match &mut self.ip.l4 {
-            L4::Tcp { src, dst, .. } => {
-                (*src, *dst) = (source, destination);
+        (self.ip.src_port, self.ip.dst_port) = (source, destination);
+        match self.ip.l4 {
+            L4::Tcp => {
                 let Ok((tcp, _)) = TcpHeader::mut_from_prefix(l4) else { return };
                 (tcp.src_port, tcp.dst_port) = (U16::new(source), U16::new(destination));
                 update(&mut tcp.checksum, |field| update_checksum(field, partial, false, addresses, ports));
             }
-            L4::Udp { src, dst } => {
-                (*src, *dst) = (source, destination);
+            L4::Udp => {
                 let Ok((udp, _)) = UdpHeader::mut_from_prefix(l4) else { return };
                 (udp.src_port, udp.dst_port) = (U16::new(source), U16::new(destination));
                 update(&mut udp.checksum, |field| update_checksum(field, partial, true, addresses, ports));
             }
-            L4::IcmpEcho { request, id } => {
-                *id = if *request { source } else { destination };
+            L4::EchoRequest | L4::EchoReply => {
                 let Ok((icmp, _)) = IcmpHeader::mut_from_prefix(l4) else { return };
-                icmp.id = U16::new(*id);
+                // The other one of the two is 0.
+                icmp.id = U16::new(source | destination);
                 // No pseudo-header: the addresses don't count.
                 update(&mut icmp.checksum, |field| {
                     update_checksum(field, partial, false, Delta::NONE, ports);
@@ -142,11 +141,10 @@ mod tests {
 
     fn rewritten(frame: &[u8], partial: bool, to: Tuple) -> Vec<u8> {
         let mut bytes = frame[14..].to_vec();
-        let ip = Ipv4Packet::parse(&bytes).unwrap();
-        let mut packet = NatPacket { bytes: &mut bytes, ip, partial_checksum: partial };
-        packet.rewrite(Tuple::of(&ip).unwrap(), to);
-        let read_back = Ipv4Packet::parse(packet.bytes).unwrap();
-        assert_eq!(packet.ip, read_back);
+        let mut ip = Ipv4Packet::parse(&bytes).unwrap();
+        let from = Tuple::of(&ip).unwrap();
+        NatPacket { bytes: &mut bytes, ip: &mut ip, partial_checksum: partial }.rewrite(from, to);
+        assert_eq!(Ipv4Packet::parse(&bytes).unwrap(), ip);
         bytes
     }
 

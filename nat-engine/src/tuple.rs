@@ -42,19 +42,16 @@ impl Tuple {
     /// other than echo.
     #[inline]
     pub fn of(packet: &Ipv4Packet) -> Option<Self> {
-        let (source_port, destination_port) = match packet.l4 {
-            L4::Tcp { src, dst, .. } | L4::Udp { src, dst } => (src, dst),
-            L4::IcmpEcho { request: true, id } => (id, 0),
-            L4::IcmpEcho { request: false, id } => (0, id),
-            L4::Other => (0, 0),
+        match packet.l4 {
+            L4::Tcp | L4::Udp | L4::EchoRequest | L4::EchoReply | L4::Other => {}
             // Without ports to look for, a later fragment is as good as a first.
-            L4::None if !matches!(packet.protocol, Protocol::TCP | Protocol::UDP | Protocol::ICMP) => (0, 0),
+            L4::None if !matches!(packet.protocol, Protocol::TCP | Protocol::UDP | Protocol::ICMP) => {}
             L4::None | L4::IcmpError | L4::IcmpOther => return None,
-        };
+        }
         Some(Self::new(
             packet.protocol,
-            SocketAddrV4::new(packet.src, source_port),
-            SocketAddrV4::new(packet.dst, destination_port),
+            SocketAddrV4::new(packet.src, packet.src_port),
+            SocketAddrV4::new(packet.dst, packet.dst_port),
         ))
     }
 

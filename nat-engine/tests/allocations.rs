@@ -40,9 +40,9 @@ fn a_known_flows_packets_allocate_nothing() {
             for frame in &frames {
                 let bytes = &mut buffer[..frame.len() - 14];
                 bytes.copy_from_slice(&frame[14..]);
-                let ip = Ipv4Packet::parse(bytes).unwrap();
-                let known =
-                    world.nat.translate_known(&mut NatPacket { bytes, ip, partial_checksum: false }, now);
+                let mut ip = Ipv4Packet::parse(bytes).unwrap();
+                let mut packet = NatPacket { bytes, ip: &mut ip, partial_checksum: false };
+                let known = world.nat.translate_known(&mut packet, now);
                 assert_eq!(known, Known::Translated);
             }
         }

@@ -63,11 +63,12 @@ impl Sum {
     }
 
     /// The 16-bit one's-complement sum.
+    #[inline]
     pub const fn fold(self) -> u16 {
-        let sum = (self.0 & 0xffff_ffff) + (self.0 >> 32);
-        let sum = (sum & 0xffff) + (sum >> 16 & 0xffff) + (sum >> 32);
-        let sum = (sum & 0xffff) + (sum >> 16);
-        ((sum & 0xffff) + (sum >> 16)) as u16
+        // The two halves, added with the carry that comes from below: what is carried out of the upper half is carried
+        // into it from the lower one, because both are the same sum.
+        let sum = (self.0.wrapping_add(self.0.rotate_left(32)) >> 32) as u32;
+        (sum.wrapping_add(sum.rotate_left(16)) >> 16) as u16
     }
 
     /// The checksum: the complement of the folded sum.

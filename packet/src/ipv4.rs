@@ -41,80 +41,89 @@ pub enum Fragment {
     Later,
 }
 
-/// The layer-4 header, as far as forwarding and NAT need it. Ports in host byte order.
+/// What layer 4 is, as far as forwarding and NAT need it.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum L4 {
-    /// TCP: ports and flags.
-    Tcp {
-        /// Source port.
-        src: u16,
-        /// Destination port.
-        dst: u16,
-        /// FIN, SYN, RST … as on the wire.
-        flags: u8,
-    },
-    /// UDP: ports.
-    Udp {
-        /// Source port.
-        src: u16,
-        /// Destination port.
-        dst: u16,
-    },
-    /// ICMP echo request or reply with its identifier.
-    IcmpEcho {
-        /// Request, else reply.
-        request: bool,
-        /// Identifier.
-        id: u16,
-    },
+    /// TCP.
+    Tcp,
+    /// UDP.
+    Udp,
+    /// An ICMP echo request.
+    EchoRequest,
+    /// An ICMP echo reply.
+    EchoReply,
+    /// Another protocol.
+    Other,
     /// An ICMP message about another packet, which it quotes.
     IcmpError,
     /// Another ICMP message.
     IcmpOther,
-    /// Another protocol.
-    Other,
     /// A later fragment: no header here.
     None,
 }
 
 /// An IPv4 packet whose header was checked: lengths hold, and the checksum is right.
+///
+/// Flat, so that a burst's packets can be kept and copied without looking into them.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Ipv4Packet {
     /// Source address.
     pub src: Ipv4Addr,
     /// Destination address.
     pub dst: Ipv4Addr,
-    /// Protocol of the payload.
-    pub protocol: Protocol,
+    /// Source port of TCP and UDP, in host byte order; of an ICMP echo request its identifier; else 0.
+    pub src_port: u16,
+    /// Destination port of TCP and UDP; of an ICMP echo reply its identifier; else 0.
+    pub dst_port: u16,
     /// Header length with options, 20 to 60.
     pub header_len: u16,
     /// Length of header and payload; the bytes may be longer (Ethernet padding).
     pub total_len: u16,
+    /// Identification.
+    pub id: u16,
+    /// Protocol of the payload.
+    pub protocol: Protocol,
     /// Time to live.
     pub ttl: u8,
+    /// What the payload is.
+    pub l4: L4,
+    /// FIN, SYN, RST … of TCP, as on the wire; else 0.
+    pub tcp_flags: u8,
     /// Don't fragment.
     pub dont_fragment: bool,
     /// Whether it is a fragment.
     pub fragment: Fragment,
-    /// Identification.
-    pub id: u16,
-    /// The layer-4 header.
-    pub l4: L4,
 }
 
+const _: () = assert!(size_of::<Ipv4Packet>() <= 24);
+
 impl Ipv4Packet {
+    /// What nothing was read into yet.
+    pub const EMPTY: Self = Self {
+        src: Ipv4Addr::UNSPECIFIED,
+        dst: Ipv4Addr::UNSPECIFIED,
+        src_port: 0,
+        dst_port: 0,
+        header_len: 0,
+        total_len: 0,
+        id: 0,
+        protocol: Protocol(0),
+        ttl: 0,
+        l4: L4::None,
+        tcp_flags: 0,
+        dont_fragment: false,
+        fragment: Fragment::Whole,
+    };
+
     /// Reads the packet that starts at `bytes`; trailing padding is allowed.
     ///
     /// # Errors
     /// `BadIpHeader`, `BadIpChecksum`, `BadL4Header`. Checksums of layer 4 are not looked at: end hosts check them, and
     /// with offload they may not be there yet.
     pub fn parse(bytes: &[u8]) -> Result<Self, DropReason> {
-        let packet = Self::parse_header(bytes)?;
-        let l4 = &bytes[usize::from(packet.header_len)..usize::from(packet.total_len)];
-        if packet.fragment == Fragment::Later {
-            return Ok(packet);
-        }
-        Ok(Self { l4: parse_l4(packet.protocol, l4, packet.fragment)?, ..packet })
+        let mut packet = Self::EMPTY;
+        packet.read(bytes)?;
+        Ok(packet)
     }
 
     /// Reads the IP header alone; `l4` is [`L4::None`].
@@ -122,6 +131,27 @@ impl Ipv4Packet {
     /// # Errors
     /// `BadIpHeader`, `BadIpChecksum`.
     pub fn parse_header(bytes: &[u8]) -> Result<Self, DropReason> {
+        let mut packet = Self::EMPTY;
+        packet.read_header(bytes)?;
+        Ok(packet)
+    }
+
+    /// [`parse`](Self::parse) into a place that is there already. On the way of a burst it saves copies, and with them
+    /// 5 ns: a copy of what was written field by field a moment ago waits until the processor has put the fields together.
+    ///
+    /// # Errors
+    /// As `parse`; then it is unspecified what was read.
+    #[inline]
+    pub fn read(&mut self, bytes: &[u8]) -> Result<(), DropReason> {
+        self.read_header(bytes)?;
+        if self.fragment == Fragment::Later {
+            return Ok(());
+        }
+        self.read_l4(&bytes[usize::from(self.header_len)..usize::from(self.total_len)])
+    }
+
+    #[inline]
+    fn read_header(&mut self, bytes: &[u8]) -> Result<(), DropReason> {
         let (header, _) = Ipv4Header::ref_from_prefix(bytes).map_err(|_| DropReason::BadIpHeader)?;
         let header_len = usize::from(header.version_ihl & 0xf) * 4;
         let total_len = usize::from(header.total_len.get());
@@ -129,7 +159,11 @@ impl Ipv4Packet {
         if version != 4 || header_len < Ipv4Header::LEN || total_len < header_len || total_len > bytes.len() {
             return Err(DropReason::BadIpHeader);
         }
-        if Sum::of(&bytes[..header_len]).fold() != 0xffff {
+        let right = match header_len {
+            Ipv4Header::LEN => checksum_is_right(header),
+            _ => Sum::of(&bytes[..header_len]).fold() == 0xffff,
+        };
+        if !right {
             return Err(DropReason::BadIpChecksum);
         }
         let flags = header.flags_fragment.get();
@@ -138,50 +172,64 @@ impl Ipv4Packet {
             (0, _) => Fragment::First,
             _ => Fragment::Later,
         };
-        Ok(Self {
+        *self = Self {
             src: header.source(),
             dst: header.destination(),
-            protocol: Protocol(header.protocol),
             header_len: header_len as u16,
             total_len: total_len as u16,
+            id: header.id.get(),
+            protocol: Protocol(header.protocol),
             ttl: header.ttl,
             dont_fragment: flags & Ipv4Header::DF != 0,
             fragment,
-            id: header.id.get(),
-            l4: L4::None,
-        })
+            ..Self::EMPTY
+        };
+        Ok(())
+    }
+
+    #[inline]
+    fn read_l4(&mut self, l4: &[u8]) -> Result<(), DropReason> {
+        const BAD: DropReason = DropReason::BadL4Header;
+        match self.protocol {
+            Protocol::TCP => {
+                let (tcp, _) = TcpHeader::ref_from_prefix(l4).map_err(|_| BAD)?;
+                if tcp.header_len() < TcpHeader::LEN || tcp.header_len() > l4.len() {
+                    return Err(BAD);
+                }
+                (self.src_port, self.dst_port) = (tcp.src_port.get(), tcp.dst_port.get());
+                (self.l4, self.tcp_flags) = (L4::Tcp, tcp.flags);
+            }
+            Protocol::UDP => {
+                let (udp, _) = UdpHeader::ref_from_prefix(l4).map_err(|_| BAD)?;
+                let len = usize::from(udp.len.get());
+                if len < UdpHeader::LEN || (self.fragment == Fragment::Whole && len > l4.len()) {
+                    return Err(BAD);
+                }
+                (self.src_port, self.dst_port) = (udp.src_port.get(), udp.dst_port.get());
+                self.l4 = L4::Udp;
+            }
+            Protocol::ICMP => {
+                let (icmp, _) = IcmpHeader::ref_from_prefix(l4).map_err(|_| BAD)?;
+                match icmp.kind {
+                    IcmpHeader::ECHO_REQUEST => (self.l4, self.src_port) = (L4::EchoRequest, icmp.id.get()),
+                    IcmpHeader::ECHO_REPLY => (self.l4, self.dst_port) = (L4::EchoReply, icmp.id.get()),
+                    kind if IcmpHeader::is_error(kind) => self.l4 = L4::IcmpError,
+                    _ => self.l4 = L4::IcmpOther,
+                }
+            }
+            _ => self.l4 = L4::Other,
+        }
+        Ok(())
     }
 }
 
-fn parse_l4(protocol: Protocol, l4: &[u8], fragment: Fragment) -> Result<L4, DropReason> {
-    const BAD: DropReason = DropReason::BadL4Header;
-    match protocol {
-        Protocol::TCP => {
-            let (tcp, _) = TcpHeader::ref_from_prefix(l4).map_err(|_| BAD)?;
-            if tcp.header_len() < TcpHeader::LEN || tcp.header_len() > l4.len() {
-                return Err(BAD);
-            }
-            Ok(L4::Tcp { src: tcp.src_port.get(), dst: tcp.dst_port.get(), flags: tcp.flags })
-        }
-        Protocol::UDP => {
-            let (udp, _) = UdpHeader::ref_from_prefix(l4).map_err(|_| BAD)?;
-            let len = usize::from(udp.len.get());
-            if len < UdpHeader::LEN || (fragment == Fragment::Whole && len > l4.len()) {
-                return Err(BAD);
-            }
-            Ok(L4::Udp { src: udp.src_port.get(), dst: udp.dst_port.get() })
-        }
-        Protocol::ICMP => {
-            let (icmp, _) = IcmpHeader::ref_from_prefix(l4).map_err(|_| BAD)?;
-            Ok(match icmp.kind {
-                IcmpHeader::ECHO_REQUEST => L4::IcmpEcho { request: true, id: icmp.id.get() },
-                IcmpHeader::ECHO_REPLY => L4::IcmpEcho { request: false, id: icmp.id.get() },
-                kind if IcmpHeader::is_error(kind) => L4::IcmpError,
-                _ => L4::IcmpOther,
-            })
-        }
-        _ => Ok(L4::Other),
-    }
+/// The same for a header without options, as nearly all are: nothing to loop over, in whatever byte order (RFC 1071, 2 B).
+/// What folds to all ones is a multiple of that, and with a version in it no sum is zero.
+#[inline]
+fn checksum_is_right(header: &Ipv4Header) -> bool {
+    let words: [[u8; 4]; Ipv4Header::LEN / 4] = zerocopy::transmute!(*header);
+    let sum: u64 = words.into_iter().map(|word| u64::from(u32::from_ne_bytes(word))).sum();
+    sum.is_multiple_of(0xffff)
 }
 
 #[cfg(test)]
@@ -197,7 +245,7 @@ mod tests {
         let frame = eth().ipv4(A, B).udp(1000, 53).payload(b"q");
         let packet = Ipv4Packet::parse(&frame[14..]).unwrap();
         assert_eq!((packet.src, packet.dst, packet.total_len), (A, B, 29));
-        assert_eq!(packet.l4, L4::Udp { src: 1000, dst: 53 });
+        assert_eq!((packet.l4, packet.src_port, packet.dst_port), (L4::Udp, 1000, 53));
     }
 
     #[test]

@@ -42,7 +42,7 @@ impl IcmpError {
 /// `about` to its sender; `None` where RFC 1812, 4.3.2.7, says to stay silent.
 pub(crate) fn error(about: &[u8], own: Ipv4Addr, error: IcmpError) -> Option<Vec<u8>> {
     let packet = Ipv4Packet::parse(about).ok()?;
-    let silent = matches!(packet.l4, L4::IcmpError)
+    let silent = packet.l4 == L4::IcmpError
         || packet.fragment == Fragment::Later
         || !is_unicast(packet.src)
         || !is_unicast(packet.dst);
@@ -66,7 +66,7 @@ pub(crate) fn answer_echo(bytes: &mut [u8], packet: &Ipv4Packet) -> Result<(), D
     let message = &mut rest[..usize::from(packet.total_len) - header_len];
     match (packet.protocol, packet.fragment, packet.l4) {
         (Protocol::ICMP, Fragment::Later, _) => {}
-        (Protocol::ICMP, fragment, L4::IcmpEcho { request: true, .. }) => {
+        (Protocol::ICMP, fragment, L4::EchoRequest) => {
             if fragment == Fragment::Whole && packet::checksum::of(message) != 0 {
                 return Err(DropReason::BadIcmpChecksum);
             }

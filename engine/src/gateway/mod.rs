@@ -51,7 +51,7 @@ pub(crate) struct Gateway {
     icmp_limit: RateLimit,
     held: HeldSyns,
     /// The burst's packets that are to be routed, with their places in the burst. Kept for its allocation.
-    packets: Vec<(usize, Ipv4Packet)>,
+    packets: Box<[(usize, Ipv4Packet)]>,
     /// Where the flows of `packets` are to be found.
     keys: Vec<FlowKey>,
     /// Where the frame before went, in this burst: mostly the next one goes there too.
@@ -91,7 +91,7 @@ impl Gateway {
             translates: false,
             icmp_limit: RateLimit::new(),
             held: HeldSyns::default(),
-            packets: Vec::with_capacity(BURST_FRAMES),
+            packets: vec![(0, Ipv4Packet::EMPTY); BURST_FRAMES].into(),
             keys: Vec::with_capacity(BURST_FRAMES),
             last: None,
         }
@@ -157,49 +157,74 @@ impl Gateway {
     }
 
     /// Stage 5. Frames addressed to the switch are routed; of flooded ones it notes which the slow path wants to see.
-    ///
-    /// First all packets are read, so that their flows can be fetched from memory together.
     pub(crate) fn process(&mut self, burst: &mut Burst, bridges: &[Bridge], now: Millis) {
-        let input = burst.network();
-        let Some(interface) = self.interface(input) else { return };
-        let serves_dhcp = interface.dhcp.is_some();
         let mut packets = std::mem::take(&mut self.packets);
-        packets.clear();
-        burst.for_each(|index, frame| match frame.meta.verdict {
-            Verdict::Local => match self.read(&frame, input) {
-                Ok(ip) => packets.push((index, ip)),
+        let count = self.read_all(burst, &mut packets);
+        self.route_all(burst, &mut packets[..count], bridges, now);
+        self.packets = packets;
+    }
+
+    /// Reads the packets that are to be routed, and says how many that are. All of them come first, so that their flows
+    /// can be fetched from memory together.
+    #[inline]
+    fn read_all(&self, burst: &mut Burst, packets: &mut [(usize, Ipv4Packet)]) -> usize {
+        let input = burst.network();
+        let Some(interface) = self.interface(input) else { return 0 };
+        let serves_dhcp = interface.dhcp.is_some();
+        let mut count = 0;
+        burst.for_each(|index, frame| match (frame.meta.verdict, packets.get_mut(count)) {
+            (Verdict::Local, Some((place, ip))) => match self.read(&frame, ip, input, interface) {
+                Ok(()) => (*place, count) = (index, count + 1),
                 Err(verdict) => frame.meta.verdict = verdict,
             },
-            Verdict::Flood if frame.meta.dst.is_group() => frame.meta.copy = wanted(&frame, serves_dhcp),
+            (Verdict::Flood, _) if frame.meta.dst.is_group() => {
+                frame.meta.copy = wanted(&frame, serves_dhcp);
+            }
             _ => {}
         });
+        count
+    }
+
+    #[inline]
+    fn route_all(
+        &mut self,
+        burst: &mut Burst,
+        packets: &mut [(usize, Ipv4Packet)],
+        bridges: &[Bridge],
+        now: Millis,
+    ) {
+        let input = burst.network();
         if self.translates {
             self.keys.clear();
             self.keys.extend(packets.iter().map(|(_, ip)| self.nat.key(ip)));
             self.nat.look_ahead(&self.keys);
         }
         self.last = None;
-        for (nth, &(index, ip)) in packets.iter().enumerate() {
-            let Frame { meta, bytes } = burst.frame_mut(index);
+        for (nth, (index, ip)) in packets.iter_mut().enumerate() {
+            let Frame { meta, bytes } = burst.frame_mut(*index);
             if let Err(verdict) = self.route(Frame { meta, bytes }, ip, nth, input, bridges, now) {
-                burst.metas_mut()[index].verdict = verdict;
+                burst.metas_mut()[*index].verdict = verdict;
             }
         }
-        self.packets = packets;
     }
 
     /// The packet in a frame addressed to the switch, if it may be looked at any further.
     #[inline]
-    fn read(&self, frame: &Frame<'_>, input: NetworkId) -> Result<Ipv4Packet, Verdict> {
+    fn read(
+        &self,
+        frame: &Frame<'_>,
+        ip: &mut Ipv4Packet,
+        input: NetworkId,
+        interface: &Interface,
+    ) -> Result<(), Verdict> {
         match frame.meta.ether_type {
             _ if usize::from(frame.meta.l3) != EthernetHeader::LEN => Err(DropReason::TaggedForGateway)?,
             EtherType::IPV4 => {}
             EtherType::ARP => Err(PuntReason::Arp)?,
             _ => Err(DropReason::NotForGateway)?,
         }
-        let ip = Ipv4Packet::parse(&frame.bytes[EthernetHeader::LEN..])?;
-        self.check(input, &ip)?;
-        Ok(ip)
+        ip.read(&frame.bytes[EthernetHeader::LEN..])?;
+        self.check(ip, input, interface)
     }
 
     /// Routes the frame with the `nth` packet of the burst: on return its verdict is `Forward` or `Flood`, or the error
@@ -208,7 +233,7 @@ impl Gateway {
     fn route(
         &mut self,
         frame: Frame<'_>,
-        ip: Ipv4Packet,
+        ip: &mut Ipv4Packet,
         nth: usize,
         input: NetworkId,
         bridges: &[Bridge],
@@ -227,7 +252,7 @@ impl Gateway {
         let next = self.adjacency(hop, bridges, now);
         let mtu = next.map_or_else(|| self.mtu_of(hop.network), |next| next.mtu);
         if packet_len > mtu {
-            Err(if ip.dont_fragment { PuntReason::TooBig } else { PuntReason::Fragment })?;
+            Err(if packet.ip.dont_fragment { PuntReason::TooBig } else { PuntReason::Fragment })?;
         }
         let next = next.ok_or(PuntReason::ResolveNeighbour)?;
         ethernet[..6].copy_from_slice(&next.dst.octets());
@@ -237,8 +262,8 @@ impl Gateway {
     }
 
     /// Whether the packet may be looked at any further.
-    fn check(&self, input: NetworkId, ip: &Ipv4Packet) -> Result<(), Verdict> {
-        let interface = self.interface(input).ok_or(DropReason::NotForGateway)?;
+    #[inline]
+    fn check(&self, ip: &Ipv4Packet, input: NetworkId, interface: &Interface) -> Result<(), Verdict> {
         if !is_host(ip.src) || ip.src == interface.address.address() {
             let is_dhcp = ip.src.is_unspecified() && interface.dhcp.is_some() && is_for_dhcp(ip);
             return Err(if is_dhcp { PuntReason::Dhcp.into() } else { DropReason::BadIpSource.into() });
@@ -397,7 +422,7 @@ fn wanted(frame: &Frame<'_>, serves_dhcp: bool) -> Option<PuntReason> {
 }
 
 fn is_for_dhcp(ip: &Ipv4Packet) -> bool {
-    matches!(ip.l4, L4::Udp { dst: DHCP_SERVER_PORT, .. })
+    ip.l4 == L4::Udp && ip.dst_port == DHCP_SERVER_PORT
 }
 
 /// Can be the address of a host: not 0/8, 127/8, 224/4 (multicast) or 240/4 (reserved, broadcast). RFC 1122, 3.2.1.3.
@@ -417,12 +442,11 @@ fn unroutable(reason: DropReason) -> Verdict {
 /// The time to live goes down by one, and the header's checksum with it. RFC 1624.
 #[inline]
 fn decrement_ttl(packet: &mut [u8]) {
-    if let Ok((ip, _)) = Ipv4Header::mut_from_prefix(packet) {
-        let protocol = u16::from(ip.protocol);
-        let old = u16::from(ip.ttl) << 8 | protocol;
-        ip.ttl = ip.ttl.saturating_sub(1);
-        let new = u16::from(ip.ttl) << 8 | protocol;
-        ip.checksum = Delta::NONE.u16(old, new).apply(ip.checksum.get()).into();
+    if let Ok((ip, _)) = Ipv4Header::mut_from_prefix(packet)
+        && let Some(less) = ip.ttl.checked_sub(1)
+    {
+        ip.ttl = less;
+        ip.checksum = Delta::NONE.u16(0x100, 0).apply(ip.checksum.get()).into();
     }
 }
 

@@ -1,7 +1,7 @@
 //! Guests that open ports of the uplink for themselves: see [`pcp`].
 
 use packet::builder::eth;
-use packet::{DropReason, FrameMeta, Ipv4Packet, L4, Millis, NetworkId, Offload};
+use packet::{DropReason, FrameMeta, Ipv4Packet, Millis, NetworkId, Offload};
 
 use super::slow_path::udp_payload;
 use super::{Gateway, Outgoing};
@@ -28,14 +28,13 @@ impl Gateway {
         now: Millis,
         out: &mut Outgoing,
     ) -> Result<(), DropReason> {
-        let L4::Udp { src: port, .. } = ip.l4 else { return Err(DropReason::BadPcp) };
         let interface = self.interface(client.input).ok_or(DropReason::NoService)?;
         let (own, own_mac) = (interface.address.address(), interface.mac);
         // The switch starts without mappings, and so does its clock.
         let epoch = now;
         let answer = pcp::answer(udp_payload(bytes, meta.offload)?, client, &mut self.nat, epoch, now)?;
         let frame = eth().src(own_mac).dst(meta.src).ipv4(own, client.address);
-        out.push(client.input, &frame.udp(PCP_SERVER_PORT, port).payload(&answer), Offload::NONE);
+        out.push(client.input, &frame.udp(PCP_SERVER_PORT, ip.src_port).payload(&answer), Offload::NONE);
         Ok(())
     }
 

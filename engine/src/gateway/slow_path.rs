@@ -181,25 +181,30 @@ impl Gateway {
         let interface = self.interface(input).ok_or(DropReason::NoService)?;
         let from_outside = matches!(interface.reach, Reach::Uplink(_));
         match ip.l4 {
-            L4::Udp { dst: DHCP_SERVER_PORT, .. } if !from_outside => self.dhcp(meta, bytes, input, now, out),
-            L4::Udp { dst: PCP_SERVER_PORT, .. } if let Some(output) = self.mapped_uplink(input) => {
+            L4::Udp if ip.dst_port == DHCP_SERVER_PORT && !from_outside => {
+                self.dhcp(meta, bytes, input, now, out)
+            }
+            L4::Udp
+                if ip.dst_port == PCP_SERVER_PORT
+                    && let Some(output) = self.mapped_uplink(input) =>
+            {
                 let client = Client { address: ip.src, input, output };
                 self.map_port(meta, bytes, &ip, client, now, out)
             }
-            L4::IcmpEcho { request: true, .. } | L4::None => {
+            L4::EchoRequest | L4::None => {
                 icmp::answer_echo(&mut bytes[EthernetHeader::LEN..], &ip)?;
                 address_frame(bytes, meta.src, interface.mac);
                 out.push(input, bytes, Offload::NONE);
                 Ok(())
             }
             L4::IcmpError => Err(DropReason::IcmpErrorUnmatched),
-            L4::Tcp { flags, .. } if from_outside && is_syn(flags) => {
+            L4::Tcp if from_outside && is_syn(ip.tcp_flags) => {
                 self.held.hold(bytes, input, now);
                 Err(DropReason::NatUnsolicited)
             }
             // An answer to a stranger would tell that there is something to attack.
-            L4::Tcp { .. } | L4::Udp { .. } if from_outside => Err(DropReason::NatUnsolicited),
-            L4::Tcp { .. } | L4::Udp { .. } => {
+            L4::Tcp | L4::Udp if from_outside => Err(DropReason::NatUnsolicited),
+            L4::Tcp | L4::Udp => {
                 self.tell(IcmpError::PortUnreachable, meta, bytes, input, now, out)?;
                 Err(DropReason::NoService)
             }
@@ -300,8 +305,8 @@ impl Gateway {
         let Some(mut frame) = icmp::error(&bytes[EthernetHeader::LEN..], own, error) else { return Ok(()) };
         self.admit_icmp(now)?;
         let bytes = &mut frame[EthernetHeader::LEN..];
-        let ip = Ipv4Packet::parse(bytes)?;
-        let mut packet = NatPacket { bytes, ip, partial_checksum: false };
+        let mut ip = Ipv4Packet::parse(bytes)?;
+        let mut packet = NatPacket { bytes, ip: &mut ip, partial_checksum: false };
         if let Known::Drop(reason) = self.nat.translate_known(&mut packet, now) {
             return Err(reason);
         }

@@ -13,7 +13,7 @@ use nat_engine::{
 use packet::builder::eth;
 use packet::checksum::{Sum, of};
 use packet::wire::Ipv4Header;
-use packet::{DropReason, Fragment, Ipv4Cidr, Ipv4Packet, L4, Millis, NetworkId, Protocol};
+use packet::{DropReason, Fragment, Ipv4Cidr, Ipv4Packet, Millis, NetworkId, Protocol};
 
 pub const LAN: NetworkId = NetworkId::new(0);
 pub const WAN: NetworkId = NetworkId::new(1);
@@ -103,9 +103,9 @@ impl World {
         let mut frame = frame.to_vec();
         let before = frame.clone();
         let (_, bytes) = frame.split_at_mut(14);
-        let ip = Ipv4Packet::parse(bytes)?;
+        let mut ip = Ipv4Packet::parse(bytes)?;
         let counts = self.counts();
-        let mut packet = NatPacket { bytes, ip, partial_checksum: self.partial_checksum };
+        let mut packet = NatPacket { bytes, ip: &mut ip, partial_checksum: self.partial_checksum };
         let result = match self.nat.translate_known(&mut packet, self.now) {
             Known::Translated => Ok(()),
             Known::Drop(reason) => Err(reason),
@@ -114,7 +114,7 @@ impl World {
                 self.first(&mut packet, input)
             }
         };
-        let after = packet.ip;
+        let after = ip;
         if let Err(reason) = result {
             assert_eq!((frame, self.counts()), (before, counts));
             return Err(reason);
@@ -158,12 +158,7 @@ impl World {
 /// Source and destination of a frame, ports and identifiers included.
 pub fn ends(frame: &[u8]) -> (Ipv4Addr, u16, Ipv4Addr, u16) {
     let ip = Ipv4Packet::parse(&frame[14..]).unwrap();
-    match ip.l4 {
-        L4::Tcp { src, dst, .. } | L4::Udp { src, dst } => (ip.src, src, ip.dst, dst),
-        L4::IcmpEcho { request: true, id } => (ip.src, id, ip.dst, 0),
-        L4::IcmpEcho { request: false, id } => (ip.src, 0, ip.dst, id),
-        _ => (ip.src, 0, ip.dst, 0),
-    }
+    (ip.src, ip.src_port, ip.dst, ip.dst_port)
 }
 
 /// A packet with exactly this behind its IP header. The builder would complete headers of a protocol that it knows.
