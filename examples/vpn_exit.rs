@@ -17,55 +17,81 @@ use std::net::Ipv4Addr;
 use std::time::Duration;
 
 use mio::{Events, Poll, Token};
-use nat_engine::{Condition, Known, Match, Nat, NatConfig, NatPacket, NatRule, RuleSet, Target};
+use nat_engine::{
+    Condition, EarlyFragments, Known, Match, Nat, NatConfig, NatPacket, NatRule, RuleSet, Target,
+};
 use packet::{DropReason, Ipv4Packet, Millis, NetworkId};
 use tapio::{Clock, Signals, Tun, random_bytes};
 
 const VPN: NetworkId = NetworkId::new(0);
 const WORLD: NetworkId = NetworkId::new(1);
 
-/// The engine with the one rule that a VPN's exit needs.
-struct Exit(Nat);
+/// The engine with the one rule that a VPN's exit needs, and fragments that wait for the first one of their datagram.
+struct Exit {
+    nat: Nat,
+    early: EarlyFragments,
+}
 
 impl Exit {
     /// `seed` must be random: it keys hashes and the choice of ports.
     fn new(public: Ipv4Addr, seed: [u64; 2]) -> Self {
         let leaves = Match { output: Some(Condition::is(WORLD)), ..Match::default() };
         let masquerade = NatRule { matches: leaves, target: Target::Masquerade { ports: None } };
-        Self(Nat::new(
-            NatConfig {
-                rules: RuleSet { prerouting: Vec::new(), postrouting: vec![masquerade] },
-                flow_limit: 65_536,
-                addresses: vec![None, Some(public)],
-                ..NatConfig::default()
-            },
-            seed,
-        ))
+        let config = NatConfig {
+            rules: RuleSet { prerouting: Vec::new(), postrouting: vec![masquerade] },
+            flow_limit: 65_536,
+            addresses: vec![None, Some(public)],
+            ..NatConfig::default()
+        };
+        Self { nat: Nat::new(config, seed), early: EarlyFragments::default() }
     }
 
     /// Translates a client's packet in place; what is `Ok` may go out.
     fn outward(&mut self, bytes: &mut [u8], now: Millis) -> Result<(), DropReason> {
-        let mut ip = Ipv4Packet::parse(bytes)?;
-        let mut packet = NatPacket { bytes, ip: &mut ip, partial_checksum: false };
-        match self.0.translate_known(&mut packet, now) {
-            Known::Translated => Ok(()),
-            Known::Drop(reason) => Err(reason),
-            Known::Miss => {
-                let destination = self.0.destination(&packet, VPN)?;
-                self.0.admit_new(&mut packet, destination, VPN, WORLD, now)
-            }
-        }
+        self.translate(bytes, VPN, now)
     }
 
     /// Translates a packet from the world in place; what is `Ok` is for a client.
     fn inward(&mut self, bytes: &mut [u8], now: Millis) -> Result<(), DropReason> {
+        self.translate(bytes, WORLD, now)
+    }
+
+    fn translate(&mut self, bytes: &mut [u8], from: NetworkId, now: Millis) -> Result<(), DropReason> {
         let mut ip = Ipv4Packet::parse(bytes)?;
         let mut packet = NatPacket { bytes, ip: &mut ip, partial_checksum: false };
-        match self.0.translate_known(&mut packet, now) {
+        match self.nat.translate_known(&mut packet, now) {
             Known::Translated => Ok(()),
-            Known::Drop(reason) => Err(reason),
-            Known::Miss => Err(DropReason::NatUnsolicited),
+            Known::Drop(reason) => {
+                if reason == DropReason::FragmentWithoutFirst {
+                    self.early.keep(packet.ip, from, packet.bytes, now)?;
+                }
+                Err(reason)
+            }
+            Known::Miss if from == WORLD => Err(DropReason::NatUnsolicited),
+            Known::Miss => {
+                let destination = self.nat.destination(&packet, from)?;
+                self.nat.admit_new(&mut packet, destination, from, WORLD, now)
+            }
         }
+    }
+
+    /// A packet that had to wait and now may go on, from one side to the other.
+    fn next_waiting(&mut self, now: Millis) -> Option<(NetworkId, Vec<u8>)> {
+        while let Some(mut fragment) = self.early.next_ready(&self.nat, now) {
+            if self.translate(&mut fragment.bytes, fragment.from, now).is_ok() {
+                return Some((fragment.from, fragment.bytes));
+            }
+        }
+        None
+    }
+
+    fn next_timeout(&self) -> Option<Millis> {
+        [self.nat.next_timeout(), self.early.next_timeout()].into_iter().flatten().min()
+    }
+
+    fn on_timeout(&mut self, now: Millis) {
+        self.nat.on_timeout(now);
+        self.early.on_timeout(now);
     }
 }
 
@@ -87,12 +113,15 @@ fn main() -> Result<(), Box<dyn Error>> {
     eprintln!("vpn_exit: ready");
     let (clock, mut events) = (Clock::start(), Events::with_capacity(8));
     while signals.next().is_none() {
-        let wait = exit.0.next_timeout().map(|at| Duration::from_millis(at.since(clock.now()).get()));
+        let wait = exit.next_timeout().map(|at| Duration::from_millis(at.since(clock.now()).get()));
         poll.poll(&mut events, wait)?;
         let now = clock.now();
-        exit.0.on_timeout(now);
+        exit.on_timeout(now);
         forward(&inside, &outside, |packet| exit.outward(packet, now))?;
         forward(&outside, &inside, |packet| exit.inward(packet, now))?;
+        while let Some((from, packet)) = exit.next_waiting(now) {
+            let _ = if from == VPN { outside.send(&packet) } else { inside.send(&packet) };
+        }
     }
     Ok(())
 }

@@ -90,6 +90,7 @@ impl Worker {
                 self.counters[origin.index()].drops.count(reason);
             }
         }
+        self.gateway.release_fragments(now, &mut self.out);
         self.finish_own(now);
     }
 

@@ -78,7 +78,7 @@ fn arp_nonsense_is_counted_and_answered_to_nobody() {
 }
 
 #[test]
-fn the_switch_answers_ping_also_in_fragments() {
+fn the_switch_answers_ping() {
     let mut bench = Bench::nat();
     let (port, reply) =
         only(bench.send(0, &[from_guest(0).ipv4(guest_ip(0), LAN_IP).icmp_echo(7, 1).payload(b"hi")]));
@@ -94,10 +94,6 @@ fn the_switch_answers_ping_also_in_fragments() {
                 .payload(b"hi")
         )
     );
-    let later = |ip: &mut Ipv4Header| (ip.protocol, ip.flags_fragment) = (1, 185.into());
-    let (_, back) =
-        only(bench.send(0, &[from_guest(0).ipv4(guest_ip(0), LAN_IP).ip(later).payload(&[7; 100])]));
-    assert_eq!(Ipv4Packet::parse_header(&back[14..]).unwrap().dst, guest_ip(0));
 }
 
 #[test]

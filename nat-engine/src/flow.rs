@@ -95,8 +95,7 @@ impl Flow {
     /// Takes note of a packet and returns the class that the flow is now in.
     #[inline]
     pub(crate) fn note(&mut self, direction: Direction, packet: &NatPacket<'_>) -> TimeoutClass {
-        self.packets[direction as usize] += 1;
-        self.bytes[direction as usize] += u64::from(packet.ip.total_len);
+        self.count(direction, packet.ip.total_len);
         match packet.ip.l4 {
             L4::Tcp => {
                 let flags = packet.ip.tcp_flags;
@@ -112,6 +111,13 @@ impl Flow {
             }
             _ => self.class,
         }
+    }
+
+    /// Counts a packet of this length.
+    #[inline]
+    pub(crate) fn count(&mut self, direction: Direction, len: u16) {
+        self.packets[direction as usize] += 1;
+        self.bytes[direction as usize] += u64::from(len);
     }
 
     /// Whether the end of an established connection comes from someone who knows where it is. Lenient: who guesses the

@@ -1,8 +1,8 @@
 //! Where later fragments go: only the first one has ports.
 //!
 //! ```text
-//! first fragment  ─▶ translated by its flow; (src, dst, protocol, id) ─▶ new addresses, for 30 s
-//! later fragment  ─▶ found: gets these addresses; not found: a miss, and it can't start a flow
+//! first fragment  ─▶ translated by its flow; (src, dst, protocol, id) ─▶ new addresses and id, for 30 s
+//! later fragment  ─▶ found: gets these; not found: refused, and to be kept by the caller until its first has come
 //! ```
 //!
 //! The table has a fixed size; in a set of four, a new datagram takes the place of the oldest. So a flood of first
@@ -11,15 +11,15 @@
 use std::net::{Ipv4Addr, SocketAddrV4};
 
 use packet::wire::{FromBytes, Ipv4Header};
-use packet::{DropReason, Ipv4Packet, Millis, Protocol};
+use packet::{DropReason, Fragment, Ipv4Packet, Millis, Protocol};
 
 use crate::keyed::{KeyedHash, Purpose};
-use crate::{Known, NatPacket, Tuple};
+use crate::{Known, Nat, NatPacket, Tuple};
 
 /// How long a datagram's fragments are expected: as long as Linux waits for reassembly. RFC 791 suggests 15 s.
 const LIFETIME: Millis = Millis::from_secs(30);
 
-/// Datagrams of which fragments are outstanding: 256 sets of four, 40 KiB.
+/// Datagrams of which fragments are outstanding: 256 sets of four, 64 KiB.
 const SETS: usize = 256;
 const WAYS: usize = 4;
 
@@ -27,14 +27,77 @@ const WAYS: usize = 4;
 pub(crate) struct Fragments {
     sets: Box<[[Option<Datagram>; WAYS]]>,
     hash: KeyedHash,
+    /// First fragments ever recorded.
+    recorded: u64,
 }
 
 #[derive(Clone, Copy, Debug)]
 struct Datagram {
     key: Tuple,
-    src: Ipv4Addr,
-    dst: Ipv4Addr,
+    way: Way,
     expires: Millis,
+}
+
+/// Where a datagram's fragments go.
+#[derive(Clone, Copy, Debug)]
+enum Way {
+    /// On as they are: NAT has no part in it.
+    Untranslated,
+    /// That of a flow, whose tuple the first fragment had when it arrived.
+    Translated { flow: Tuple, src: Ipv4Addr, dst: Ipv4Addr },
+}
+
+const _: () = assert!(size_of::<Option<Datagram>>() <= 64);
+
+impl Nat {
+    /// Says that this packet goes on without [`admit_new`](Self::admit_new). If it is a first fragment the later ones are
+    /// to follow it: they are misses then, too.
+    pub fn pass_untranslated(&mut self, ip: &Ipv4Packet, now: Millis) {
+        if ip.fragment == Fragment::First {
+            self.fragments.record(key_of(ip), Way::Untranslated, now);
+        }
+    }
+
+    /// Rewrites a first fragment, and remembers it for the later ones.
+    #[cold]
+    pub(crate) fn rewrite_first(
+        &mut self,
+        packet: &mut NatPacket<'_>,
+        arrived: Tuple,
+        left: Tuple,
+        now: Millis,
+    ) {
+        let (src, dst) = (left.source_address(), left.destination_address());
+        self.fragments.record(key_of(packet.ip), Way::Translated { flow: arrived, src, dst }, now);
+        packet.rewrite(arrived, left);
+    }
+
+    /// Gives a later fragment the addresses that its first one got, and counts it for the flow.
+    #[cold]
+    pub(crate) fn translate_later(&mut self, packet: &mut NatPacket<'_>, now: Millis) -> Known {
+        let Some(way) = self.fragments.find(key_of(packet.ip), now) else {
+            return Known::Drop(DropReason::FragmentWithoutFirst);
+        };
+        if is_unsafe(packet) {
+            return Known::Drop(DropReason::BadFragment);
+        }
+        let Way::Translated { flow, src, dst } = way else { return Known::Miss };
+        packet.rewrite_addresses(src, dst);
+        if let Some((id, direction)) = self.flows.find(flow, self.flows.key(flow)) {
+            self.flows.get_mut(id).count(direction, packet.ip.total_len);
+        }
+        Known::Translated
+    }
+
+    /// Whether a later fragment's first one has come.
+    pub(crate) fn knows_first_of(&self, fragment: Tuple, now: Millis) -> bool {
+        self.fragments.find(fragment, now).is_some()
+    }
+
+    /// First fragments that have come so far.
+    pub(crate) const fn first_fragments(&self) -> u64 {
+        self.fragments.recorded
+    }
 }
 
 impl Fragments {
@@ -42,35 +105,23 @@ impl Fragments {
         Self {
             sets: vec![[None; WAYS]; SETS].into_boxed_slice(),
             hash: KeyedHash::new(seed, Purpose::Fragments),
+            recorded: 0,
         }
     }
 
-    /// A first fragment came as `arrived` and leaves as `left`: where later ones will go.
-    #[cold]
-    pub(crate) fn record(&mut self, arrived: &Ipv4Packet, left: Tuple, now: Millis) {
-        let key = key_of(arrived);
+    fn record(&mut self, key: Tuple, way: Way, now: Millis) {
         let set = &mut self.sets[set_of(&self.hash, key)];
-        let same = set.iter().position(|way| way.is_some_and(|datagram| datagram.key == key));
-        let age = |&way: &usize| set[way].map_or(Millis::ZERO, |datagram| datagram.expires);
-        let way = same.or_else(|| (0..WAYS).min_by_key(age)).unwrap_or_default();
-        let (src, dst) = (left.source_address(), left.destination_address());
-        set[way] = Some(Datagram { key, src, dst, expires: now + LIFETIME });
+        let same = set.iter().position(|place| place.is_some_and(|datagram| datagram.key == key));
+        let age = |&place: &usize| set[place].map_or(Millis::ZERO, |datagram| datagram.expires);
+        let place = same.or_else(|| (0..WAYS).min_by_key(age)).unwrap_or_default();
+        set[place] = Some(Datagram { key, way, expires: now + LIFETIME });
+        self.recorded += 1;
     }
 
-    /// Gives a later fragment the addresses that its first one got.
-    #[cold]
-    pub(crate) fn translate_later(&self, packet: &mut NatPacket<'_>, now: Millis) -> Known {
-        let key = key_of(packet.ip);
-        let set = &self.sets[set_of(&self.hash, key)];
-        let is_it = |datagram: &&Datagram| datagram.key == key && now < datagram.expires;
-        match set.iter().flatten().find(is_it) {
-            Some(_) if is_unsafe(packet) => Known::Drop(DropReason::BadFragment),
-            Some(datagram) => {
-                packet.rewrite_addresses(datagram.src, datagram.dst);
-                Known::Translated
-            }
-            None => Known::Miss,
-        }
+    fn find(&self, key: Tuple, now: Millis) -> Option<Way> {
+        let mut datagrams = self.sets[set_of(&self.hash, key)].iter().flatten();
+        let found = datagrams.find(|datagram| datagram.key == key && now < datagram.expires);
+        found.map(|datagram| datagram.way)
     }
 }
 
@@ -84,7 +135,7 @@ fn is_unsafe(packet: &NatPacket<'_>) -> bool {
 }
 
 /// RFC 791: fragments of a datagram share source, destination, protocol and identification.
-fn key_of(ip: &Ipv4Packet) -> Tuple {
+pub(crate) fn key_of(ip: &Ipv4Packet) -> Tuple {
     Tuple::new(ip.protocol, SocketAddrV4::new(ip.src, ip.id), SocketAddrV4::new(ip.dst, 0))
 }
 

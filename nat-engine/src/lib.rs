@@ -24,6 +24,7 @@
 
 mod admit;
 mod balance;
+mod early_fragments;
 mod explicit;
 mod filtering;
 mod flow;
@@ -49,6 +50,7 @@ mod tuple;
 
 pub use admit::Destination;
 pub use balance::{Balance, ServerUse};
+pub use early_fragments::{EarlyFragment, EarlyFragments};
 pub use explicit::{ExplicitMapping, MappingRefused, MappingRequest};
 pub use flow_table::FlowKey;
 pub use nat::{FlowView, Known, Nat, NatConfig, RuleCounter, RuleCounters};

@@ -29,7 +29,7 @@ pub struct Nat {
     pub(crate) explicit: Explicit,
     pub(crate) random: Random,
     pub(crate) servers: Servers,
-    fragments: Fragments,
+    pub(crate) fragments: Fragments,
     pub(crate) prerouting_counters: Vec<RuleCounter>,
     pub(crate) postrouting_counters: Vec<RuleCounter>,
     pub(crate) admitted: u64,
@@ -60,7 +60,7 @@ pub struct NatConfig {
 pub enum Known {
     /// It belongs to a flow and has been rewritten: route it by its new destination.
     Translated,
-    /// It belongs to no flow; untouched.
+    /// It belongs to no flow; untouched. If it then goes on as it is, [`Nat::pass_untranslated`] wants to know.
     Miss,
     /// It must not go on; untouched.
     Drop(DropReason),
@@ -177,7 +177,7 @@ impl Nat {
     /// Rewrites a packet of a known flow in place, or an ICMP error about one: the hit path. Allocates nothing; budget
     /// 25 ns and the memory's latency.
     ///
-    /// Drops: `FragmentWithoutFirst`, `BadFragment`, and of ICMP errors `BadIcmpChecksum`, `BadIpChecksum` and
+    /// Drops: `FragmentWithoutFirst`, which [`EarlyFragments`](crate::EarlyFragments) can keep, `BadFragment`, and of ICMP errors `BadIcmpChecksum`, `BadIpChecksum` and
     /// `BadL4Header` (of the packet quoted).
     #[inline]
     pub fn translate_known(&mut self, packet: &mut NatPacket<'_>, now: Millis) -> Known {
@@ -280,7 +280,7 @@ impl Nat {
     #[inline]
     pub(crate) fn rewrite(&mut self, packet: &mut NatPacket<'_>, arrived: Tuple, left: Tuple, now: Millis) {
         if packet.ip.fragment == Fragment::First {
-            self.fragments.record(packet.ip, left, now);
+            return self.rewrite_first(packet, arrived, left, now);
         }
         packet.rewrite(arrived, left);
     }
@@ -289,13 +289,7 @@ impl Nat {
     fn translate_without_tuple(&mut self, packet: &mut NatPacket<'_>, now: Millis) -> Known {
         match packet.ip.l4 {
             L4::IcmpError => icmp::translate_error(packet, &self.flows),
-            L4::None => match self.fragments.translate_later(packet, now) {
-                // Sent to the outside address of some inside host: we can't tell which.
-                Known::Miss if self.config.addresses.contains(&Some(packet.ip.dst)) => {
-                    Known::Drop(DropReason::FragmentWithoutFirst)
-                }
-                known => known,
-            },
+            L4::None => self.translate_later(packet, now),
             _ => Known::Miss,
         }
     }

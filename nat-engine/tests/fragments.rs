@@ -3,23 +3,17 @@
 
 mod world;
 
-use packet::builder::eth;
+use nat_engine::{Known, NatPacket};
+use packet::builder::{self, eth};
 use packet::wire::Ipv4Header;
-use packet::{DropReason, Protocol};
+use packet::{DropReason, Ipv4Packet, Protocol};
 use world::*;
 
 use std::net::Ipv4Addr;
 
 /// The fragments of a UDP datagram, 40 bytes of layer 4 each, as they'd be on the wire.
 fn fragments(src: Ipv4Addr, dst: Ipv4Addr, ports: (u16, u16), id: u16) -> Vec<Vec<u8>> {
-    let whole = eth().ipv4(src, dst).udp(ports.0, ports.1).payload(&[7; 100]);
-    let chunks: Vec<_> = whole[34..].chunks(40).collect();
-    let last = chunks.len() - 1;
-    let numbered = |(index, chunk): (usize, &&[u8])| {
-        let more = if index < last { Ipv4Header::MF } else { 0 };
-        raw(src, dst, Protocol::UDP, id, more | (index * 40 / 8) as u16, chunk)
-    };
-    chunks.iter().enumerate().map(numbered).collect()
+    builder::fragments(&eth().ipv4(src, dst).udp(ports.0, ports.1).payload(&[7; 100]), id, 40)
 }
 
 #[test]
@@ -102,4 +96,29 @@ fn a_fragment_that_overwrites_tcp_flags_is_dropped() {
     world.guest_sends(&part(Ipv4Header::MF, &syn[34..])).unwrap();
     assert_eq!(world.guest_sends(&part(1, &[0; 40])), Err(DropReason::BadFragment));
     assert!(world.guest_sends(&part(3, &[0; 40])).is_ok());
+}
+
+#[test]
+fn later_fragments_count_for_their_flow() {
+    let mut world = World::new();
+    let sent = fragments(GUEST, REMOTE, (5000, 53), 9);
+    for fragment in &sent {
+        world.guest_sends(fragment).unwrap();
+    }
+    let bytes: usize = sent.iter().map(|fragment| fragment.len() - 14).sum();
+    assert_eq!((world.flow().packets, world.flow().bytes), ([3, 0], [bytes as u64, 0]));
+    for fragment in fragments(REMOTE, PUBLIC, (53, 5000), 9) {
+        world.remote_sends(&fragment).unwrap();
+    }
+    assert_eq!((world.flow().packets, world.flow().bytes), ([3, 3], [bytes as u64; 2]));
+}
+
+#[test]
+fn later_fragments_of_a_datagram_that_is_not_translated_are_misses() {
+    let mut world = World::new();
+    let [first, mut later, _] = fragments(GUEST, GATEWAY, (5000, 53), 9).try_into().unwrap();
+    world.nat.pass_untranslated(&Ipv4Packet::parse(&first[14..]).unwrap(), world.now);
+    let mut ip = Ipv4Packet::parse(&later[14..]).unwrap();
+    let mut packet = NatPacket { bytes: &mut later[14..], ip: &mut ip, partial_checksum: false };
+    assert_eq!(world.nat.translate_known(&mut packet, world.now), Known::Miss);
 }

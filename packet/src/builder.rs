@@ -4,7 +4,9 @@
 use std::net::Ipv4Addr;
 
 use crate::checksum::{self, Sum};
-use crate::wire::{ArpPacket, IntoBytes, Ipv4Header, TcpHeader, U16, U32, UdpHeader};
+use crate::wire::{
+    ArpPacket, EthernetHeader, FromBytes, IntoBytes, Ipv4Header, TcpHeader, U16, U32, UdpHeader,
+};
 use crate::{EtherType, MacAddr, Protocol};
 
 /// A frame under construction.
@@ -179,6 +181,31 @@ impl FrameBuilder {
         self.ip(|ip| ip.protocol = protocol.0)
     }
 }
+
+/// The fragments, in order, of the untagged IPv4 frame `whole`, which has no IP options: each with this identification and
+/// `size` bytes of layer 4, a multiple of 8.
+pub fn fragments(whole: &[u8], id: u16, size: usize) -> Vec<Vec<u8>> {
+    let (headers, l4) = whole.split_at(L4_START);
+    let pieces = l4.chunks(size).enumerate();
+    pieces
+        .map(|(index, piece)| {
+            let is_last = index * size + piece.len() == l4.len();
+            let more = if is_last { 0 } else { Ipv4Header::MF };
+            let mut frame = [headers, piece].concat();
+            if let Ok((ip, _)) = Ipv4Header::mut_from_prefix(&mut frame[EthernetHeader::LEN..]) {
+                ip.total_len = U16::new((Ipv4Header::LEN + piece.len()) as u16);
+                ip.id = U16::new(id);
+                ip.flags_fragment = U16::new(more | (index * size / 8) as u16);
+                ip.checksum = U16::ZERO;
+                ip.checksum = U16::new(checksum::of(ip.as_bytes()));
+            }
+            frame
+        })
+        .collect()
+}
+
+/// Where layer 4 starts in an untagged IPv4 frame without IP options.
+const L4_START: usize = EthernetHeader::LEN + Ipv4Header::LEN;
 
 fn complete_l4(ip: &Ipv4Header, l4: &mut [u8]) {
     let len = l4.len() as u16;

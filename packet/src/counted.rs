@@ -18,6 +18,11 @@ impl DropCounters {
         self.0[reason as usize] += 1;
     }
 
+    /// Counts so many frames dropped for `reason`.
+    pub const fn count_many(&mut self, reason: DropReason, frames: u64) {
+        self.0[reason as usize] += frames;
+    }
+
     /// Frames dropped for `reason`.
     pub const fn of(&self, reason: DropReason) -> u64 {
         self.0[reason as usize]

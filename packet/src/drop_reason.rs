@@ -128,8 +128,10 @@ drop_reasons! {
     NatProtocolUnsupported = "nat_protocol_unsupported",
     /// An ICMP error about a packet of no known flow.
     IcmpErrorUnmatched = "icmp_error_unmatched",
-    /// A later fragment whose first fragment was not seen.
+    /// A later fragment whose first fragment did not come in time.
     FragmentWithoutFirst = "fragment_without_first",
+    /// More later fragments of this sender wait for their first fragment than may.
+    FragmentQueueFull = "fragment_queue_full",
     /// A fragment that overlaps a header, is longer than a packet can be, or is otherwise unsafe.
     BadFragment = "bad_fragment",
 

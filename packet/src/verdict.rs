@@ -32,6 +32,8 @@ pub enum PuntReason {
     ResolveNeighbour,
     /// To be forwarded, but larger than the way out, and may be fragmented. The frame is translated already.
     Fragment,
+    /// A later fragment: where it goes isn't known before its first one has come.
+    EarlyFragment,
     /// To be answered with an ICMP time exceeded.
     TtlExceeded,
     /// To be answered with an ICMP destination unreachable: network.

@@ -8,6 +8,7 @@ use std::process::{Child, Command, Stdio};
 use std::sync::Arc;
 use std::thread;
 
+use packet::MacAddr;
 use rustix::thread::{LinkNameSpaceType, move_into_link_name_space};
 
 /// The name of every host's network device. Hosts don't see each other's devices, so one name does for all.
@@ -136,6 +137,14 @@ impl Host {
     #[track_caller]
     pub fn mac(&self) -> String {
         self.device_file("address")
+    }
+
+    /// The MAC address of `address`, from the ARP table: somebody must have been in touch with it.
+    #[track_caller]
+    pub fn neighbour_mac(&self, address: &str) -> MacAddr {
+        let json = self.run(&format!("ip -j neighbour show {address}"));
+        let list: serde_json::Value = serde_json::from_str(&json).expect("ip prints JSON");
+        list[0]["lladdr"].as_str().expect("it was asked for").parse().expect("a MAC address")
     }
 
     /// A counter of the host's device, such as `rx_packets`.

@@ -79,7 +79,7 @@ fn discover(client: MacAddr, cookie: [u8; 4]) -> Vec<u8> {
 fn ten_thousand_junk_and_truncated_frames_leave_the_next_ping_working() {
     let (a, outside, switch) = lab();
     a.ping("10.180.13.1");
-    let gateway = gateway_mac(&a);
+    let gateway = a.neighbour_mac("192.168.122.1");
     let (inside, wan) = [&a, &outside].map(|host| host.enter(|| PacketSocket::open(DEVICE))).into();
     let sockets = [inside.expect("the device is up"), wan.expect("the device is up")];
     let good = good_frames(a.mac().parse().expect("a MAC address"), gateway);
@@ -108,7 +108,7 @@ fn ten_thousand_junk_and_truncated_frames_leave_the_next_ping_working() {
 fn each_kind_of_bad_frame_is_counted_under_its_name_and_no_other() {
     let (a, outside, switch) = lab();
     a.ping("10.180.13.1");
-    let gateway = gateway_mac(&a);
+    let gateway = a.neighbour_mac("192.168.122.1");
     let socket = a.enter(|| PacketSocket::open(DEVICE)).expect("the device is up");
     for (name, frame) in [bad_for_bridge(gateway), bad_for_gateway(gateway), bad_for_nat(gateway)].concat() {
         let before = drops(&switch);
@@ -215,11 +215,4 @@ fn drops(switch: &Switch) -> BTreeMap<String, u64> {
         *drops.entry(reason.expect("a name").to_owned()).or_default() += frames.expect("a number");
     }
     drops
-}
-
-/// The gateway's MAC address, from the guest's ARP table.
-fn gateway_mac(guest: &Host) -> MacAddr {
-    let printed = guest.run("ip -j neighbour show 192.168.122.1");
-    let list: serde_json::Value = serde_json::from_str(&printed).expect("ip prints JSON");
-    list[0]["lladdr"].as_str().expect("it was asked for").parse().expect("a MAC address")
 }

@@ -12,6 +12,7 @@ mod embedding;
 #[path = "../../tapio/tests/vhost/guest.rs"]
 #[allow(dead_code, clippy::unwrap_used, reason = "written for the tests of its own crate")]
 mod fake_guest;
+mod fragments;
 mod guest;
 mod guests;
 mod host;

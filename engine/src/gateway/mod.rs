@@ -9,6 +9,7 @@
 //!
 //! What is here runs for each frame of a burst; what answers, waits or allocates is in [`slow_path`].
 
+mod early;
 mod fragment;
 mod held;
 mod icmp;
@@ -20,7 +21,7 @@ mod slow_path;
 
 use std::net::Ipv4Addr;
 
-use nat_engine::{FlowKey, Known, Nat, NatConfig, NatPacket};
+use nat_engine::{EarlyFragments, FlowKey, Known, Nat, NatConfig, NatPacket};
 use packet::checksum::Delta;
 use packet::wire::{EthernetHeader, FromBytes, Ipv4Header};
 use packet::{
@@ -50,6 +51,7 @@ pub(crate) struct Gateway {
     translates: bool,
     icmp_limit: RateLimit,
     held: HeldSyns,
+    early: EarlyFragments,
     /// The burst's packets that are to be routed, with their places in the burst. Kept for its allocation.
     packets: Box<[(usize, Ipv4Packet)]>,
     /// Where the flows of `packets` are to be found.
@@ -91,6 +93,7 @@ impl Gateway {
             translates: false,
             icmp_limit: RateLimit::new(),
             held: HeldSyns::default(),
+            early: EarlyFragments::default(),
             packets: vec![(0, Ipv4Packet::EMPTY); BURST_FRAMES].into(),
             keys: Vec::with_capacity(BURST_FRAMES),
             last: None,
@@ -152,7 +155,8 @@ impl Gateway {
 
     /// When [`on_timeout`](Self::on_timeout) has something to do.
     pub(crate) fn next_timeout(&self) -> Option<Millis> {
-        let timeouts = [self.neighbours.next_timeout(), self.nat.next_timeout(), self.held.next_timeout()];
+        let (neighbours, nat) = (self.neighbours.next_timeout(), self.nat.next_timeout());
+        let timeouts = [neighbours, nat, self.held.next_timeout(), self.early.next_timeout()];
         timeouts.into_iter().flatten().min()
     }
 
@@ -244,7 +248,8 @@ impl Gateway {
         let (ethernet, bytes) = bytes.split_at_mut(EthernetHeader::LEN);
         let l4 = EthernetHeader::LEN + usize::from(ip.header_len);
         let mut packet = NatPacket { bytes, ip, partial_checksum: meta.offload.is_partial_at(l4) };
-        let hop = self.translate(&mut packet, nth, input, now)?;
+        let key = self.keys.get(nth).copied().unwrap_or_default();
+        let hop = self.translate(&mut packet, key, input, now)?;
 
         meta.network = hop.network;
         meta.routed = true;
@@ -291,19 +296,16 @@ impl Gateway {
     fn translate(
         &mut self,
         packet: &mut NatPacket<'_>,
-        nth: usize,
+        key: FlowKey,
         input: NetworkId,
         now: Millis,
     ) -> Result<Hop, Verdict> {
         if !self.translates {
             return self.route_plainly(packet.ip.dst, input);
         }
-        match self.nat.translate_known_at(packet, self.keys[nth], now) {
+        match self.nat.translate_known_at(packet, key, now) {
             Known::Miss => self.admit(packet, input, now),
-            // A large ping of a guest to its gateway.
-            Known::Drop(DropReason::FragmentWithoutFirst) if self.is_guests_own(packet.ip.dst, input) => {
-                Err(PuntReason::ToSelf.into())
-            }
+            Known::Drop(DropReason::FragmentWithoutFirst) => Err(PuntReason::EarlyFragment.into()),
             Known::Drop(reason) => Err(reason.into()),
             // It was addressed to the switch, and its way ends here.
             Known::Translated if packet.ip.ttl <= 1 => Err(DropReason::TtlExceeded.into()),
@@ -317,17 +319,23 @@ impl Gateway {
         let destination =
             self.nat.destination(packet, input).map_err(|reason| self.refusal(reason, input))?;
         // A redirected packet ends here, like one that was sent here.
-        let hop = if destination.translated && self.routes.owner_of(destination.address).is_none() {
-            self.routes.lookup(input, destination.address, true).map_err(unroutable)?
+        let routed = if destination.translated && self.routes.owner_of(destination.address).is_none() {
+            self.routes.lookup(input, destination.address, true).map_err(unroutable)
         } else {
-            self.route_plainly(destination.address, input)?
+            self.route_plainly(destination.address, input)
         };
+        if !destination.translated && routed == Err(PuntReason::ToSelf.into()) {
+            self.nat.pass_untranslated(packet.ip, now);
+        }
+        let hop = routed?;
         let is_translated = |network| {
             self.interface(network).is_some_and(|interface| matches!(interface.reach, Reach::Translated(_)))
         };
         if destination.translated || is_translated(input) || is_translated(hop.network) {
             let admitted = self.nat.admit_new(packet, destination, input, hop.network, now);
             admitted.map_err(|reason| self.refusal(reason, input))?;
+        } else {
+            self.nat.pass_untranslated(packet.ip, now);
         }
         Ok(hop)
     }
@@ -359,13 +367,6 @@ impl Gateway {
 
     fn is_outside(&self, network: NetworkId) -> bool {
         self.interface(network).is_some_and(|interface| matches!(interface.reach, Reach::Uplink(_)))
-    }
-
-    /// Whether `address` is the switch's own in the network `input`, and that is no uplink.
-    fn is_guests_own(&self, address: Ipv4Addr, input: NetworkId) -> bool {
-        self.interface(input).is_some_and(|interface| {
-            interface.address.address() == address && !matches!(interface.reach, Reach::Uplink(_))
-        })
     }
 
     #[inline]

@@ -1,6 +1,6 @@
 //! Frames that the switch itself sends.
 
-use packet::{Burst, DropCounters, DropReason, NetworkId, Offload, TxLists};
+use packet::{BURST_BYTES, BURST_FRAMES, Burst, DropCounters, DropReason, NetworkId, Offload, TxLists};
 
 /// The answers of one visit to the slow path.
 #[derive(Debug, Default)]
@@ -20,6 +20,11 @@ impl Outgoing {
     pub(crate) fn restart(&mut self) {
         self.burst.restart(None, NetworkId::new(0));
         self.lists.clear();
+    }
+
+    /// Whether half of the burst is free.
+    pub(crate) fn has_room(&self) -> bool {
+        self.burst.len() < BURST_FRAMES / 2 && self.burst.total_bytes() < BURST_BYTES / 2
     }
 
     /// Sends `frame` into `network`; it has its Ethernet header.

@@ -40,6 +40,7 @@ impl Gateway {
             PuntReason::ToSelf => self.for_self(meta, bytes, input, now, out),
             PuntReason::ResolveNeighbour => self.resolve(meta, bytes, now),
             PuntReason::Fragment => self.fragment(meta, bytes, now, out),
+            PuntReason::EarlyFragment => self.keep_fragment(meta, bytes, input, now),
             PuntReason::TooBig => {
                 let mtu = self.interface(meta.network).map_or(0, |interface| interface.mtu);
                 self.tell_origin(IcmpError::FragmentationNeeded(mtu), bytes, meta.network, now, out)?;
@@ -70,9 +71,11 @@ impl Gateway {
         }
     }
 
-    /// Does what is due: asks for next hops, gives up on silent ones, forgets idle flows.
+    /// Does what is due: asks for next hops, gives up on silent ones and on fragments, forgets idle flows.
     pub(crate) fn on_timeout(&mut self, now: Millis, out: &mut Outgoing) {
         self.nat.on_timeout(now);
+        self.release_fragments(now, out);
+        out.drops.count_many(DropReason::FragmentWithoutFirst, self.early.on_timeout(now));
         while let Some(syn) = self.held.due(now) {
             if let Err(reason) = self.refuse(&syn, now, out) {
                 out.drops.count(reason);
@@ -232,7 +235,7 @@ impl Gateway {
     }
 
     /// A routed frame is cut to the MTU of its way out.
-    fn fragment(
+    pub(super) fn fragment(
         &mut self,
         meta: &FrameMeta,
         bytes: &mut [u8],

@@ -1,0 +1,131 @@
+//! Later fragments that came before their first one, which alone tells where they go. RFC 4787 REQ-14.
+//!
+//! ```text
+//! FragmentWithoutFirst ─▶ keep ─▶ [oldest … newest] ── first one came ──▶ next_ready ─▶ translated as if it came now
+//!                                   │         └ too many, or 2 s old: given up
+//!                                   └ an eighth of the room for each source at most
+//! ```
+//!
+//! They are apart from everything else, so that a flood of them costs nothing but other early fragments their room
+//! (REQ-14a).
+
+use std::collections::VecDeque;
+use std::net::Ipv4Addr;
+
+use packet::{DropReason, Ipv4Packet, Millis, NetworkId};
+
+use crate::fragment::key_of;
+use crate::{Nat, Tuple};
+
+/// Fragments that wait for the first one of their datagram. Beside a [`Nat`], for whoever feeds it: see
+/// [`keep`](Self::keep) and [`next_ready`](Self::next_ready).
+#[derive(Debug, Default)]
+pub struct EarlyFragments {
+    /// Oldest first.
+    waiting: VecDeque<EarlyFragment>,
+    bytes: usize,
+    /// Given up, but not yet told.
+    given_up: u64,
+    /// How many first fragments there were when the search below began.
+    seen: u64,
+    /// Those before this place have been looked at since.
+    searched: usize,
+}
+
+/// A fragment that was kept.
+#[derive(Debug)]
+pub struct EarlyFragment {
+    datagram: Tuple,
+    due: Millis,
+    /// Where it came from.
+    pub from: NetworkId,
+    /// What was kept of it.
+    pub bytes: Vec<u8>,
+}
+
+impl EarlyFragments {
+    /// Keeps a fragment that [`Nat::translate_known`] refused with `FragmentWithoutFirst`. `bytes` is what the caller wants
+    /// to get back, such as the whole frame. The oldest one has to go if there is no room.
+    ///
+    /// # Errors
+    /// `FragmentQueueFull`: more of that sender's fragments are waiting than may.
+    pub fn keep(
+        &mut self,
+        ip: &Ipv4Packet,
+        from: NetworkId,
+        bytes: &[u8],
+        now: Millis,
+    ) -> Result<(), DropReason> {
+        let of_sender = self.waiting.iter().filter(|fragment| fragment.source() == ip.src);
+        let (frames, len) = of_sender
+            .fold((1, bytes.len()), |(frames, len), fragment| (frames + 1, len + fragment.bytes.len()));
+        if frames > FRAMES / SHARE || len > BYTES / SHARE {
+            return Err(DropReason::FragmentQueueFull);
+        }
+        while self.waiting.len() >= FRAMES || self.bytes + bytes.len() > BYTES {
+            self.remove(0);
+            self.given_up += 1;
+        }
+        self.bytes += bytes.len();
+        let fragment =
+            EarlyFragment { datagram: key_of(ip), due: now + PATIENCE, from, bytes: bytes.to_vec() };
+        self.waiting.push_back(fragment);
+        Ok(())
+    }
+
+    /// A fragment whose first one has come since: to be translated now. To be asked until there is none, after packets
+    /// that may have been first ones.
+    pub fn next_ready(&mut self, nat: &Nat, now: Millis) -> Option<EarlyFragment> {
+        if self.seen != nat.first_fragments() {
+            (self.seen, self.searched) = (nat.first_fragments(), 0);
+        }
+        while let Some(fragment) = self.waiting.get(self.searched) {
+            if nat.knows_first_of(fragment.datagram, now) {
+                return self.remove(self.searched);
+            }
+            self.searched += 1;
+        }
+        None
+    }
+
+    /// When [`on_timeout`](Self::on_timeout) has something to do; a moment that has passed means at once.
+    pub fn next_timeout(&self) -> Option<Millis> {
+        if self.searched < self.waiting.len() || self.given_up > 0 {
+            return Some(Millis::ZERO);
+        }
+        self.waiting.front().map(|fragment| fragment.due)
+    }
+
+    /// Gives up fragments whose time is over. Returns how many were given up since the last call, for
+    /// `FragmentWithoutFirst`.
+    pub fn on_timeout(&mut self, now: Millis) -> u64 {
+        while self.waiting.front().is_some_and(|fragment| fragment.due <= now) {
+            self.remove(0);
+            self.given_up += 1;
+        }
+        std::mem::take(&mut self.given_up)
+    }
+
+    fn remove(&mut self, place: usize) -> Option<EarlyFragment> {
+        let fragment = self.waiting.remove(place)?;
+        self.bytes -= fragment.bytes.len();
+        self.searched -= usize::from(place < self.searched);
+        Some(fragment)
+    }
+}
+
+impl EarlyFragment {
+    const fn source(&self) -> Ipv4Addr {
+        self.datagram.source_address()
+    }
+}
+
+/// Fragments that wait at once: their list is gone through for each that comes.
+const FRAMES: usize = 1024;
+/// Bytes that wait at once.
+const BYTES: usize = 1 << 20;
+/// One sender may have this part of both: two datagrams of 64 KiB, or one in fragments of 576 bytes.
+const SHARE: usize = 8;
+/// How long a first fragment may be late. Packets overtake each other by milliseconds; a datagram that is sent again has another
+/// identification.
+const PATIENCE: Millis = Millis::from_secs(2);
