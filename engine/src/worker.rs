@@ -1,6 +1,6 @@
 //! The worker: the one place that states the order of the stages.
 
-use nat_engine::ExplicitMapping;
+use nat_engine::{ExplicitMapping, Imported, StateError};
 use packet::{Burst, DropReason, Millis, NetworkId, PortCounters, PortId, TxLists, Verdict, parse};
 use switch_core::{Bridge, BridgePort, Fdb, PortState};
 
@@ -216,12 +216,13 @@ impl Worker {
         self.gateway.nat().export(now)
     }
 
-    /// Takes over flows of another process, after the configuration and before the first frame. Returns how many.
+    /// Takes over flows of another process, saved `age` ago, after the configuration and before the first frame. As
+    /// [`Nat::import`](nat_engine::Nat::import) says, `now` should be later than the longest timeout.
     ///
     /// # Errors
     /// The state doesn't fit; nothing has changed.
-    pub fn import_flows(&mut self, state: &[u8], now: Millis) -> Result<usize, nat_engine::StateError> {
-        self.gateway.nat_mut().import(state, now)
+    pub fn import_flows(&mut self, state: &[u8], age: Millis, now: Millis) -> Result<Imported, StateError> {
+        self.gateway.nat_mut().import(state, age, now)
     }
 
     /// The NAT rules' counters, in the rules' order.

@@ -240,11 +240,12 @@ fn a_connection_goes_on_in_the_worker_of_the_next_process() {
     assert_eq!(ip_of(&syn).src, WAN_IP);
     let state = before.worker.export_flows(before.now);
     let mut after = Bench::nat();
-    assert_eq!(after.worker.import_flows(&state, after.now), Ok(1));
+    let expected = nat_engine::Imported { flows: 1, left_out: 0 };
+    assert_eq!(after.worker.import_flows(&state, Millis::ZERO, after.now), Ok(expected));
     let answer = from_outside().ipv4(FAR, WAN_IP).tcp(80, 5000, 0x12).payload(b"");
     let (port, inward) = only(after.send(UPLINK, &[answer]));
     assert_eq!((port, ip_of(&inward).dst), (0, guest_ip(0)));
-    assert!(after.worker.import_flows(&state[1..], after.now).is_err());
+    assert!(after.worker.import_flows(&state[1..], Millis::ZERO, after.now).is_err());
 }
 
 #[test]

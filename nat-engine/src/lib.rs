@@ -58,6 +58,6 @@ pub use port_pool::PortLease;
 pub use rewrite::NatPacket;
 pub use rule::{AddressRange, Candidate, Condition, Match, NatRule, PortList, PortRange, RuleSet, Target};
 pub use settings::{Behaviour, Exhausted, NatSettings};
-pub use state::StateError;
+pub use state::{Imported, STATE_START, StateError};
 pub use timeouts::Timeouts;
 pub use tuple::Tuple;

@@ -146,16 +146,7 @@ impl Nat {
         if self.config.settings.limits_hosts() && !old.settings.limits_hosts() {
             self.recount_hosts();
         }
-        let mut gone = old.addresses;
-        gone.retain(|address| address.is_some() && !self.config.addresses.contains(address));
-        if !gone.is_empty() {
-            self.forget(|flow| {
-                let arrives = |direction| Some(flow.tuple(direction).destination_address());
-                gone.contains(&arrives(Direction::Original)) || gone.contains(&arrives(Direction::Reply))
-            });
-            // Nobody gets their ports: the address is gone.
-            self.retain_explicit(|mapping| !gone.contains(&Some(*mapping.outside.ip())), Millis::ZERO);
-        }
+        self.forget_addresses(old.addresses);
     }
 
     /// Where the flow of this packet is to be found, for [`look_ahead`](Self::look_ahead) and
@@ -342,6 +333,20 @@ impl Nat {
         for mapping in self.explicit.mappings() {
             let host = *self.mappings.key(mapping).inside().ip();
             self.hosts.add(host, counted.insert(mapping.get()), &self.config.settings, Millis::ZERO);
+        }
+    }
+
+    /// Forgets flows to or from those of `old` own addresses that are own no more.
+    pub(crate) fn forget_addresses(&mut self, old: Vec<Option<Ipv4Addr>>) {
+        let mut gone = old;
+        gone.retain(|address| address.is_some() && !self.config.addresses.contains(address));
+        if !gone.is_empty() {
+            self.forget(|flow| {
+                let arrives = |direction| Some(flow.tuple(direction).destination_address());
+                gone.contains(&arrives(Direction::Original)) || gone.contains(&arrives(Direction::Reply))
+            });
+            // Nobody gets their ports: the address is gone.
+            self.retain_explicit(|mapping| !gone.contains(&Some(*mapping.outside.ip())), Millis::ZERO);
         }
     }
 

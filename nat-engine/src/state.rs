@@ -1,7 +1,8 @@
 //! Flows and mappings as bytes, so that they survive their process.
 //!
 //! ```text
-//! "tapswNAT" version:16 mappings:32 flows:32
+//! "tapswNAT" version:16 addresses:16 mappings:32 flows:32
+//! address   own:32
 //! mapping   protocol:8 inside:32,16 outside:32,16 depends-on:32,16
 //! flow      protocol:8 original:32,32,16,16 reply:32,32,16,16 tcp:8 idle:32 (seconds)
 //!           packets:64,64 bytes:64,64 mappings:32,32 (place + 1; 0: none)
@@ -9,7 +10,7 @@
 //! ```
 //!
 //! All numbers are big-endian. What is read is believed only if all of it makes sense together: damaged state is refused as
-//! a whole, and the NAT stays as empty as it was.
+//! a whole, and the NAT stays as empty as it was. Ports that rest are not kept: they may be leased at once.
 
 use std::fmt;
 use std::net::{Ipv4Addr, SocketAddrV4};
@@ -26,6 +27,9 @@ use crate::port_pool::Published;
 use crate::slab::Id;
 use crate::tcp::TcpState;
 
+/// How many bytes [`Nat::state_len`] needs.
+pub const STATE_START: usize = 8 + 2 + 2 + 4 + 4;
+
 /// Why saved state was refused.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 #[non_exhaustive]
@@ -36,8 +40,6 @@ pub enum StateError {
     Version(u16),
     /// It is cut short, or bits have changed, or it contradicts itself.
     Damaged,
-    /// It has more flows than the configuration allows.
-    TooManyFlows(u32),
     /// There are flows already.
     NotEmpty,
 }
@@ -47,21 +49,33 @@ impl fmt::Display for StateError {
         match self {
             Self::Foreign => f.write_str("this is no saved NAT state"),
             Self::Version(version) => {
-                write!(
-                    f,
-                    "saved in format {version}, but this version reads format {VERSION}; start without it"
-                )
+                write!(f, "saved in format {version}, but this version reads format {VERSION}")
             }
-            Self::Damaged => f.write_str("the saved state is damaged; start without it"),
-            Self::TooManyFlows(flows) => {
-                write!(f, "{flows} flows were saved, more than the limit allows; raise it")
-            }
+            Self::Damaged => f.write_str("the saved state is damaged"),
             Self::NotEmpty => f.write_str("state can only be loaded before there are flows"),
         }
     }
 }
 
 impl core::error::Error for StateError {}
+
+/// What became of saved flows.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Imported {
+    /// Flows that go on.
+    pub flows: usize,
+    /// Flows that don't: idle for too long by now, to or from an own address that is gone, or the longest idle of more
+    /// than the limit allows.
+    pub left_out: usize,
+}
+
+/// All that was saved.
+struct Saved {
+    /// The switch's own addresses.
+    addresses: Vec<Option<Ipv4Addr>>,
+    mappings: Vec<SavedMapping>,
+    flows: Vec<SavedFlow>,
+}
 
 /// A mapping as it is saved.
 struct SavedMapping {
@@ -82,34 +96,25 @@ impl Nat {
     /// All flows and mappings, for [`import`](Self::import) into another process. Walks the whole table; about 90 bytes per
     /// flow.
     pub fn export(&self, now: Millis) -> Vec<u8> {
-        let mut out = Writer(Vec::with_capacity(HEADER + self.flows.len() * (FLOW + MAPPING) + CHECKSUM));
-        out.0.extend_from_slice(MAGIC);
-        out.put(VERSION.to_be_bytes());
+        let mut out =
+            Writer(Vec::with_capacity(STATE_START + self.flows.len() * (FLOW + MAPPING) + CHECKSUM));
+        let addresses = || self.config.addresses.iter().flatten();
         // Who asked for a mapping asks again.
         let has_flow = |&id: &Id| self.mappings.users(id) > u32::from(self.is_requested(id));
         let mappings: Vec<Id> = self.mappings.ids().filter(has_flow).collect();
-        let mut places = vec![0_u32; mappings.iter().map(|id| id.index() + 1).max().unwrap_or(0)];
+        out.0.extend_from_slice(MAGIC);
+        out.put(VERSION.to_be_bytes());
+        out.put((addresses().count() as u16).to_be_bytes());
         out.put((mappings.len() as u32).to_be_bytes());
         out.put((self.flows.len() as u32).to_be_bytes());
+        addresses().for_each(|address| out.put(address.octets()));
+        let mut places = vec![0_u32; mappings.iter().map(|id| id.index() + 1).max().unwrap_or(0)];
         for (&id, place) in mappings.iter().zip(1..) {
             places[id.index()] = place;
-            let (key, port) = (self.mappings.key(id), self.mappings.port(id));
-            out.put([key.protocol().0]);
-            out.socket(key.inside());
-            out.socket(SocketAddrV4::new(key.outside(), port));
-            out.socket(key.remote());
+            out.mapping(self.mappings.key(id), self.mappings.port(id));
         }
         for id in self.flows.ids() {
-            let flow = self.flows.get(id);
-            out.put([flow.tuple(Direction::Original).protocol().0]);
-            for direction in [Direction::Original, Direction::Reply] {
-                out.socket(flow.tuple(direction).source());
-                out.socket(flow.tuple(direction).destination());
-            }
-            out.put([flow.tcp.to_bits()]);
-            let idle = now.as_secs().saturating_sub(flow.refreshed.into());
-            out.put(u32::try_from(idle).unwrap_or(u32::MAX).to_be_bytes());
-            flow.packets.iter().chain(&flow.bytes).for_each(|count| out.put(count.to_be_bytes()));
+            out.flow(self.flows.get(id), now);
             let FlowMappings { source, destination } = self.flows.mappings(id);
             for mapping in [source, destination] {
                 out.put(mapping.map_or(0, |id| places[id.index()]).to_be_bytes());
@@ -119,57 +124,96 @@ impl Nat {
         out.0
     }
 
-    /// Takes over what [`export`](Self::export) saved, into a NAT that has its configuration and no flows yet. A flow's idle
-    /// time goes on; one that is longer than `now` counts as `now`. Returns how many flows there were.
+    /// How many bytes the state has that begins with `start`, its first [`STATE_START`] bytes: to be
+    /// asked before memory is spent on the rest.
+    ///
+    /// # Errors
+    /// It is no state that [`import`](Self::import) could read.
+    pub fn state_len(start: &[u8]) -> Result<u64, StateError> {
+        Header::read(start).map(|(header, _)| header.state_len())
+    }
+
+    /// Takes over what [`export`](Self::export) saved `age` ago, into a NAT that has its configuration and no flows yet.
+    ///
+    /// Flows stay as when a NAT of the saved configuration is [reconfigured](Self::reconfigure) to this one. Their idle
+    /// time goes on, `age` included; as no flow can have been used before [`Millis::ZERO`], `now` should be later than
+    /// the longest timeout.
     ///
     /// # Errors
     /// Nothing has changed then.
-    pub fn import(&mut self, state: &[u8], now: Millis) -> Result<usize, StateError> {
+    pub fn import(&mut self, state: &[u8], age: Millis, now: Millis) -> Result<Imported, StateError> {
         if self.flow_count() > 0 {
             return Err(StateError::NotEmpty);
         }
-        let (mappings, mut flows) = read(state)?;
-        if flows.len() > self.flow_limit() {
-            return Err(StateError::TooManyFlows(flows.len() as u32));
-        }
+        let Saved { addresses, mappings, mut flows } = read(state)?;
         check(&mappings, &flows)?;
-        let add = |SavedMapping { key, port }| {
-            let published = Published { rules: &self.config.rules, addresses: &self.config.addresses };
-            let lease = self.mappings.ports.claim(key.outside(), key.protocol(), port, &published);
-            self.mappings.insert(key, lease)
-        };
-        let ids: Vec<Id> = mappings.into_iter().map(add).collect();
         // The tables' lists are in the order of last use.
         flows.sort_by_key(|saved| std::cmp::Reverse(saved.idle));
-        let count = flows.len();
+        let saved = flows.len();
+        flows.drain(..saved.saturating_sub(self.flow_limit()));
+        self.admitted += flows.len() as u64;
+        let mut ids = vec![None; mappings.len()];
         for SavedFlow { flow, idle, source, destination } in flows {
-            let id = |place: Option<usize>| place.and_then(|place| ids.get(place).copied());
-            let used = Millis::from_secs(now.as_secs().saturating_sub(idle.into()));
+            let mut id = |place: Option<usize>| {
+                place.map(|place| *ids[place].get_or_insert_with(|| self.restore_mapping(&mappings[place])))
+            };
             let mappings = FlowMappings { source: id(source), destination: id(destination) };
-            self.add_flow(flow, mappings, used);
+            let idle = Millis::from_secs(idle.into()) + age;
+            self.add_flow(flow, mappings, Millis::new(now.get().saturating_sub(idle.get())));
         }
-        Ok(count)
+        self.forget_addresses(addresses);
+        while self.next_timeout().is_some_and(|at| at <= now) {
+            self.on_timeout(now);
+        }
+        Ok(Imported { flows: self.flow_count(), left_out: saved - self.flow_count() })
+    }
+
+    /// A mapping that no flow uses yet.
+    fn restore_mapping(&mut self, &SavedMapping { key, port }: &SavedMapping) -> Id {
+        let published = Published { rules: &self.config.rules, addresses: &self.config.addresses };
+        let lease = self.mappings.ports.claim(key.outside(), key.protocol(), port, &published);
+        self.mappings.insert(key, lease)
     }
 }
 
-fn read(state: &[u8]) -> Result<(Vec<SavedMapping>, Vec<SavedFlow>), StateError> {
-    let version = Reader(state.strip_prefix(MAGIC).ok_or(StateError::Foreign)?).u16()?;
-    if version != VERSION {
-        return Err(StateError::Version(version));
+/// What stands behind the format's name and version.
+struct Header {
+    addresses: u16,
+    mappings: u32,
+    flows: u32,
+}
+
+impl Header {
+    /// The header and what follows it.
+    fn read(state: &[u8]) -> Result<(Self, Reader<'_>), StateError> {
+        let mut reader = Reader(state.strip_prefix(MAGIC).ok_or(StateError::Foreign)?);
+        let version = reader.u16()?;
+        if version != VERSION {
+            return Err(StateError::Version(version));
+        }
+        let header = Self { addresses: reader.u16()?, mappings: reader.u32()?, flows: reader.u32()? };
+        Ok((header, reader))
     }
+
+    fn state_len(&self) -> u64 {
+        let parts = [(self.addresses.into(), ADDRESS), (self.mappings, MAPPING), (self.flows, FLOW)];
+        let body = parts.iter().map(|&(count, size)| u64::from(count) * size as u64).sum::<u64>();
+        (STATE_START + CHECKSUM) as u64 + body
+    }
+}
+
+fn read(state: &[u8]) -> Result<Saved, StateError> {
+    let (header, mut reader) = Header::read(state)?;
     let (body, sum) = state.split_last_chunk().ok_or(StateError::Damaged)?;
-    if checksum(body) != u64::from_be_bytes(*sum) {
+    if header.state_len() != state.len() as u64 || checksum(body) != u64::from_be_bytes(*sum) {
         return Err(StateError::Damaged);
     }
-    let mut reader = Reader(body.get(MAGIC.len() + size_of_val(&VERSION)..).ok_or(StateError::Damaged)?);
-    let (mappings, flows) = (reader.u32()?, reader.u32()?);
-    let expected = u64::from(mappings) * MAPPING as u64 + u64::from(flows) * FLOW as u64;
-    if reader.0.len() as u64 != expected {
-        return Err(StateError::Damaged);
-    }
-    let mappings = (0..mappings).map(|_| reader.mapping()).collect::<Result<_, _>>()?;
-    let flows = (0..flows).map(|_| reader.flow()).collect::<Result<_, _>>()?;
-    Ok((mappings, flows))
+    let address = |reader: &mut Reader<'_>| Ok(Some(Ipv4Addr::from(reader.take::<4>()?)));
+    Ok(Saved {
+        addresses: (0..header.addresses).map(|_| address(&mut reader)).collect::<Result<_, _>>()?,
+        mappings: (0..header.mappings).map(|_| reader.mapping()).collect::<Result<_, _>>()?,
+        flows: (0..header.flows).map(|_| reader.flow()).collect::<Result<_, _>>()?,
+    })
 }
 
 /// Whether everything fits together as it does in a table.
@@ -218,6 +262,26 @@ impl Writer {
     fn socket(&mut self, socket: SocketAddrV4) {
         self.put(socket.ip().octets());
         self.put(socket.port().to_be_bytes());
+    }
+
+    fn mapping(&mut self, key: MappingKey, port: u16) {
+        self.put([key.protocol().0]);
+        self.socket(key.inside());
+        self.socket(SocketAddrV4::new(key.outside(), port));
+        self.socket(key.remote());
+    }
+
+    /// All of it but its mappings.
+    fn flow(&mut self, flow: &Flow, now: Millis) {
+        self.put([flow.tuple(Direction::Original).protocol().0]);
+        for direction in [Direction::Original, Direction::Reply] {
+            self.socket(flow.tuple(direction).source());
+            self.socket(flow.tuple(direction).destination());
+        }
+        self.put([flow.tcp.to_bits()]);
+        let idle = now.as_secs().saturating_sub(flow.refreshed.into());
+        self.put(u32::try_from(idle).unwrap_or(u32::MAX).to_be_bytes());
+        flow.packets.iter().chain(&flow.bytes).for_each(|count| self.put(count.to_be_bytes()));
     }
 }
 
@@ -282,7 +346,7 @@ fn checksum(bytes: &[u8]) -> u64 {
 
 const MAGIC: &[u8; 8] = b"tapswNAT";
 const VERSION: u16 = 1;
-const HEADER: usize = 18;
+const ADDRESS: usize = 4;
 const MAPPING: usize = 1 + 3 * 6;
 const FLOW: usize = 1 + 4 * 6 + 1 + 4 + 4 * 8 + 2 * 4;
 const CHECKSUM: usize = 8;

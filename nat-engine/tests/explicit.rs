@@ -164,7 +164,8 @@ fn saved_state_leaves_requests_out_and_is_good_without_them() {
     world.guest_sends(&eth().ipv4(GUEST, REMOTE).udp(5001, 53).payload(b"")).unwrap();
     let saved = world.nat.export(world.now);
     let mut next = World::new();
-    assert_eq!(next.nat.import(&saved, next.now), Ok(1));
+    let imported = next.nat.import(&saved, Millis::ZERO, next.now);
+    assert_eq!(imported.map(|imported| imported.flows), Ok(1));
     // Hosts ask again, and get what they had.
     assert_eq!(map(&mut next, request(GUEST, 5000)).unwrap().outside.port(), 5000);
     assert_eq!(map(&mut next, request(GUEST, 5001)).unwrap().outside.port(), 5001);

@@ -3,7 +3,7 @@
 
 mod world;
 
-use nat_engine::{Behaviour, FlowView, Nat, NatConfig, NatSettings, StateError};
+use nat_engine::{Behaviour, FlowView, Imported, Nat, NatConfig, NatSettings, STATE_START, StateError};
 use packet::Millis;
 use packet::builder::eth;
 use proptest::prelude::*;
@@ -20,6 +20,12 @@ fn views(world: &World) -> Vec<String> {
 /// Another process with this configuration, whose clock says something else.
 fn successor(config: NatConfig) -> World {
     World { nat: Nat::new(config, [77, 88]), now: Millis::from_secs(50_000), partial_checksum: false }
+}
+
+fn take_over(after: &mut World, before: &World, age: u64) -> Imported {
+    let state = before.nat.export(before.now);
+    assert_eq!(Nat::state_len(&state[..STATE_START]), Ok(state.len() as u64));
+    after.nat.import(&state, Millis::new(age), after.now).unwrap()
 }
 
 /// A connection, a hairpinned flow, a flow from outside, a published port, a ping; idle for different times.
@@ -42,7 +48,7 @@ fn busy() -> World {
 fn an_established_connection_goes_on_in_the_next_process() {
     let before = busy();
     let mut after = successor(config());
-    assert_eq!(after.nat.import(&before.nat.export(before.now), after.now), Ok(6));
+    assert_eq!(take_over(&mut after, &before, 0), Imported { flows: 6, left_out: 0 });
     assert_eq!(views(&after), views(&before));
     let data = eth().ipv4(REMOTE, PUBLIC).tcp(80, 5000, ACK).payload(b"more");
     assert_eq!(ends(&after.remote_sends(&data).unwrap()), (REMOTE, 80, GUEST, 5000));
@@ -65,15 +71,14 @@ fn mappings_that_depend_on_the_remote_are_carried_over() {
     let to = |port| eth().ipv4(GUEST, REMOTE).udp(5000, port).payload(b"");
     let ports = [1, 2].map(|port| ends(&before.guest_sends(&to(port)).unwrap()).1);
     let mut after = successor(config);
-    after.nat.import(&before.nat.export(before.now), after.now).unwrap();
+    take_over(&mut after, &before, 0);
     assert_eq!([1, 2].map(|port| ends(&after.guest_sends(&to(port)).unwrap()).1), ports);
 }
 
 #[test]
 fn an_empty_nat_is_carried_over_too() {
     let mut world = World::new();
-    let state = World::new().nat.export(Millis::ZERO);
-    assert_eq!(world.nat.import(&state, world.now), Ok(0));
+    assert_eq!(take_over(&mut world, &World::new(), 0), Imported { flows: 0, left_out: 0 });
 }
 
 #[test]
@@ -82,22 +87,60 @@ fn what_does_not_fit_is_refused_by_name_and_changes_nothing() {
     let mut newer = state.clone();
     newer[9] = 9;
     let mut world = World::new();
-    assert_eq!(world.nat.import(b"", world.now), Err(StateError::Foreign));
-    assert_eq!(world.nat.import(b"some other file", world.now), Err(StateError::Foreign));
-    assert_eq!(world.nat.import(&newer, world.now), Err(StateError::Version(9)));
-    assert_eq!(world.nat.import(&[&state[..], &[0]].concat(), world.now), Err(StateError::Damaged));
+    assert_eq!(world.nat.import(b"", Millis::ZERO, world.now), Err(StateError::Foreign));
+    assert_eq!(world.nat.import(b"some other file", Millis::ZERO, world.now), Err(StateError::Foreign));
+    assert_eq!(world.nat.import(&newer, Millis::ZERO, world.now), Err(StateError::Version(9)));
+    let longer = [&state[..], &[0]].concat();
+    assert_eq!(world.nat.import(&longer, Millis::ZERO, world.now), Err(StateError::Damaged));
     assert_eq!(views(&world), views(&World::new()));
-    let mut small = World::with(NatConfig { flow_limit: 5, ..config() });
-    assert_eq!(small.nat.import(&state, small.now), Err(StateError::TooManyFlows(6)));
     let mut used = busy();
-    assert_eq!(used.nat.import(&state, used.now), Err(StateError::NotEmpty));
+    assert_eq!(used.nat.import(&state, Millis::ZERO, used.now), Err(StateError::NotEmpty));
+}
+
+#[test]
+fn the_time_between_two_processes_counts_as_idle_time() {
+    let before = busy();
+    let left = |world: &World| world.nat.flows(world.now).map(|flow| flow.expires_in.get()).max().unwrap();
+    // The echo may be idle for a minute, the half-open connection for four, the datagrams for five less what they were.
+    for (age, flows) in
+        [(0, 6), (59_000, 6), (61_000, 5), (241_000, 4), (259_000, 4), (281_000, 1), (7_402_000, 0)]
+    {
+        let mut after = successor(config());
+        assert_eq!(take_over(&mut after, &before, age), Imported { flows, left_out: 6 - flows }, "{age}");
+        assert_eq!(after.counts().0, flows);
+        assert!(flows == 0 || left(&after) == left(&before) - age);
+    }
+}
+
+#[test]
+fn of_more_flows_than_the_limit_allows_those_used_last_go_on() {
+    let before = busy();
+    let mut after = successor(NatConfig { flow_limit: 2, ..config() });
+    assert_eq!(take_over(&mut after, &before, 0), Imported { flows: 2, left_out: 4 });
+    let protocols = after.nat.flows(after.now).map(|flow| flow.original.protocol().to_string());
+    assert_eq!(protocols.collect::<Vec<_>>(), ["tcp", "icmp"]);
+    // Nothing is left of the others: their ports are free.
+    let mut roomy = successor(config());
+    take_over(&mut roomy, &after, 0);
+    let out = roomy.guest_sends(&eth().ipv4(GUEST, REMOTE).udp(5000, 53).payload(b"")).unwrap();
+    assert_eq!(ends(&out).1, 5000);
+}
+
+#[test]
+fn flows_of_an_own_address_that_is_gone_are_left_out() {
+    let before = busy();
+    let mut addresses = config().addresses;
+    let renumbered = addresses.iter_mut().find(|address| **address == Some(PUBLIC)).unwrap();
+    *renumbered = Some(REMOTE2);
+    let mut after = successor(NatConfig { addresses, ..config() });
+    assert_eq!(take_over(&mut after, &before, 0), Imported { flows: 0, left_out: 6 });
 }
 
 #[test]
 fn cut_short_anywhere_it_is_refused() {
     let state = busy().nat.export(Millis::from_secs(1040));
     for len in 0..state.len() {
-        assert!(World::new().nat.import(&state[..len], Millis::ZERO).is_err());
+        assert!(World::new().nat.import(&state[..len], Millis::ZERO, Millis::ZERO).is_err());
     }
 }
 
@@ -116,7 +159,7 @@ proptest! {
         let mut state = busy().nat.export(Millis::from_secs(1040));
         let at = at.index(state.len());
         state[at] ^= 1 << bit;
-        prop_assert!(World::new().nat.import(&state, Millis::ZERO).is_err());
+        prop_assert!(World::new().nat.import(&state, Millis::ZERO, Millis::ZERO).is_err());
     }
 
     #[test]
@@ -128,10 +171,10 @@ proptest! {
         }
         let mut world = World::new();
         world.now = Millis::new(now.into());
-        if world.nat.import(&with_checksum(state), world.now).is_ok() {
+        if world.nat.import(&with_checksum(state), Millis::ZERO, world.now).is_ok() {
             let again = world.nat.export(world.now);
             let mut other = successor(config());
-            other.nat.import(&again, other.now).unwrap();
+            other.nat.import(&again, Millis::ZERO, other.now).unwrap();
             world.guest_sends(&eth().ipv4(GUEST, REMOTE).udp(5000, 53).payload(b"")).unwrap();
             world.wait(10_000_000_000);
             prop_assert_eq!(world.counts().0, 0);
@@ -143,6 +186,8 @@ proptest! {
     #[test]
     fn bytes_are_refused(bytes: Vec<u8>) {
         let state = [&b"tapswNAT\0\x01"[..], &bytes, &[0; 8]].concat();
-        prop_assert!(World::new().nat.import(&with_checksum(state), Millis::ZERO).is_err() || bytes == [0; 8]);
+        let nothing = [0; STATE_START - 10];
+        let read = World::new().nat.import(&with_checksum(state), Millis::ZERO, Millis::ZERO);
+        prop_assert!(read.is_err() || bytes == nothing);
     }
 }
