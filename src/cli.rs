@@ -46,7 +46,7 @@ enum Command {
         its ports are there."
     )]
     Port(Port),
-    /// Change the NAT rules of a running switch, or list them
+    /// Change the NAT rules of a running switch, list them, or save its connections
     #[command(
         subcommand,
         after_help = "Rules are lines of iptables' nat table. The configuration file stays as it \
@@ -151,6 +151,12 @@ enum Nat {
         #[command(flatten)]
         control: Control,
     },
+    /// Save the connections now, to the file that the configuration names as `state`, while packets flow
+    #[command(
+        after_help = "A switch that starts with that configuration goes on with them. One that ends by \
+        SIGTERM or SIGINT saves them by itself."
+    )]
+    Save(Control),
 }
 
 #[derive(Args, Debug)]
@@ -284,6 +290,9 @@ fn nat(nat: Nat) -> Result<(), Failure> {
     let (line, adds) = match nat {
         Nat::Add(line) => (line, true),
         Nat::Del(line) => (line, false),
+        Nat::Save(control) => {
+            return request(&control, Request::NatSave).and_then(|answer| print(&show::text(&answer)));
+        }
         Nat::List { json, control } => {
             return show_part(
                 &control,

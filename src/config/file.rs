@@ -2,6 +2,7 @@
 
 use std::net::Ipv4Addr;
 use std::ops::Range;
+use std::path::PathBuf;
 
 use nat_engine::{NatSettings, Timeouts};
 use packet::{Ipv4Cidr, MacAddr, Millis};
@@ -79,6 +80,7 @@ pub(super) struct UplinkTable {
 /// `[engine]` and `[engine.timeouts]`
 pub(super) struct EngineTable {
     pub(super) flow_limit: u32,
+    pub(super) state: Option<PathBuf>,
     pub(super) poll: PollMode,
     pub(super) timeouts: Timeouts,
 }
@@ -170,8 +172,12 @@ fn uplink(name: Spanned<String>, entries: &DeTable<'_>, mistakes: &mut Vec<Mista
 }
 
 fn engine_table(engine: Option<(Range<usize>, &DeTable<'_>)>, mistakes: &mut Vec<Mistake>) -> EngineTable {
-    let mut settings =
-        EngineTable { flow_limit: DEFAULT_FLOWS, poll: PollMode::default(), timeouts: Timeouts::default() };
+    let mut settings = EngineTable {
+        flow_limit: DEFAULT_FLOWS,
+        state: None,
+        poll: PollMode::default(),
+        timeouts: Timeouts::default(),
+    };
     let Some((header, entries)) = engine else { return settings };
     let mut table = Table::new(header, entries, mistakes);
     table.optional("workers", workers);
@@ -181,6 +187,7 @@ fn engine_table(engine: Option<(Range<usize>, &DeTable<'_>)>, mistakes: &mut Vec
     if let Some(flows) = table.optional("flows", number(1..=16_777_216, "flows")) {
         settings.flow_limit = flows.into_inner();
     }
+    settings.state = table.optional("state", text(value::file)).map(Spanned::into_inner);
     let timeouts = table.table("timeouts");
     table.finish();
     if let Some((header, entries)) = timeouts {

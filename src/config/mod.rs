@@ -25,7 +25,7 @@ mod tests;
 use std::fs::File;
 use std::io::{self, Read};
 use std::net::Ipv4Addr;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use engine::InterfaceConfig;
 use engine::report::Chain;
@@ -51,6 +51,7 @@ pub struct Config {
     uplinks: Vec<Uplink>,
     timeouts: Timeouts,
     flow_limit: u32,
+    state: Option<PathBuf>,
     nat: NatSettings,
     poll: PollMode,
 }

@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::Ipv4Addr;
+use std::path::PathBuf;
 
 use engine::{NetworkConfig, PortConfig, Reach, RuntimeConfig};
 use nat_engine::{Condition, Match, NatRule, PortList, Target};
@@ -20,6 +21,8 @@ pub struct Plan {
     pub devices: Vec<(PortId, PortSpec)>,
     /// Whether the switch waits for frames or looks for them.
     pub poll: PollMode,
+    /// Where connections are kept from one process to the next.
+    pub state: Option<PathBuf>,
 }
 
 /// What has to be done with a port's device on the way from one plan to another.
@@ -139,6 +142,7 @@ impl<'a> Builder<'a> {
         plan.runtime.flow_limit = config.flow_limit;
         plan.runtime.nat = config.nat;
         plan.poll = config.poll;
+        plan.state = config.state.clone();
         Self {
             config,
             network_ids: number(segments.iter().map(|(name, _)| *name), old_networks),

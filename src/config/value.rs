@@ -177,17 +177,26 @@ pub(super) fn device(text: &str) -> Read<String> {
     }
 }
 
-/// The path of a unix socket. Absolute: the switch may run in another folder than whoever writes the file.
+/// The path of a unix socket.
 pub(super) fn socket(text: &str) -> Read<PathBuf> {
     let help = "write an absolute path, for example \"/run/tapswitch/vm1.sock\"";
     if text.len() > 107 {
         let message = format!("the path of a socket has 107 bytes at most, this one {}", text.len());
-        Err(Wrong::new(message, help))
-    } else if !text.starts_with('/') || text.ends_with('/') || text.contains(char::is_control) {
-        Err(Wrong::new(format!("{text:?} can't be the path of a socket"), help))
-    } else {
-        Ok(PathBuf::from(text))
+        return Err(Wrong::new(message, help));
     }
+    absolute(text).ok_or_else(|| Wrong::new(format!("{text:?} can't be the path of a socket"), help))
+}
+
+/// The path of a file.
+pub(super) fn file(text: &str) -> Read<PathBuf> {
+    let help = "write an absolute path, for example \"/var/lib/tapswitch/state\"";
+    absolute(text).ok_or_else(|| Wrong::new(format!("{text:?} can't be the path of a file"), help))
+}
+
+/// Absolute, because the switch may run in another folder than whoever writes the file.
+fn absolute(text: &str) -> Option<PathBuf> {
+    let fits = text.starts_with('/') && !text.ends_with('/') && !text.contains(char::is_control);
+    fits.then(|| PathBuf::from(text))
 }
 
 /// The name of a network, port or uplink: shown in tables, so nothing unprintable and not long.

@@ -60,6 +60,8 @@ pub enum Request {
         /// `-A`, `-I` or `-D`, as iptables' nat table has it.
         line: String,
     },
+    /// Write the connections to the file that the configuration names, while packets flow.
+    NatSave,
 }
 
 /// The parts of the state.

@@ -3,6 +3,7 @@
 //! Field names are stable; docs/control.md lists them.
 
 use std::collections::BTreeMap;
+use std::path::Path;
 
 use engine::report::{Chain, FdbReport, FlowReport, LeaseReport, PortReport, RuleReport, StatsReport};
 use nat_engine::{Condition, ExplicitMapping, Match, NatRule};
@@ -39,6 +40,8 @@ pub enum Answer {
     RuleChanged(RuleChanged),
     /// To `port-add` and `port-del`.
     PortChanged(PortChanged),
+    /// To `nat-save`.
+    Saved(Saved),
 }
 
 /// A table that may be shown in part.
@@ -265,6 +268,15 @@ pub struct PortChanged {
     pub added: bool,
 }
 
+/// Connections that were saved.
+#[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
+pub struct Saved {
+    /// The file.
+    pub file: String,
+    /// How many.
+    pub flows: u64,
+}
+
 /// To `show ports`.
 pub fn ports(reports: &[PortReport], plan: &Plan) -> Answer {
     Answer::Ports(reports.iter().map(|report| port(report, plan)).collect())
@@ -460,6 +472,11 @@ pub fn reloaded(actions: &[Action]) -> Answer {
 /// To `port-add` and `port-del`.
 pub fn port_changed(port: String, added: bool) -> Answer {
     Answer::PortChanged(PortChanged { port, added })
+}
+
+/// To `nat-save`.
+pub fn saved(file: &Path, flows: u64) -> Answer {
+    Answer::Saved(Saved { file: file.display().to_string(), flows })
 }
 
 /// To `nat`: what `line` did to the rule with this number.

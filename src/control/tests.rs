@@ -13,8 +13,8 @@ use std::{fs, thread};
 use mio::{Events, Poll, Token, Waker};
 
 use super::report::{
-    Drop, FdbEntry, Flow, Lease, Listed, Mapping, Port, PortChanged, Reloaded, Rule, RuleChanged, Stats,
-    Tuple,
+    Drop, FdbEntry, Flow, Lease, Listed, Mapping, Port, PortChanged, Reloaded, Rule, RuleChanged, Saved,
+    Stats, Tuple,
 };
 use super::server::CLIENT_TIME;
 use super::*;
@@ -86,7 +86,7 @@ fn respond(request: Request) -> Response {
             let entries = leases.entries.iter().cycle().take(limit).cloned().collect();
             Ok(Answer::Leases(Listed { total: 7, entries }))
         }
-        Request::Show { .. } => Err(RequestError::Failed("not in this test".into())),
+        Request::Show { .. } | Request::NatSave => Err(RequestError::Failed("not in this test".into())),
         Request::PortAdd { port, .. } | Request::PortDel { port } => {
             Err(RequestError::WrongPort(crate::config::Plan::default().without_port(&port).unwrap_err()))
         }
@@ -294,7 +294,7 @@ fn a_socket_that_took_its_place_is_not_removed() {
 }
 
 /// One of each kind, with no list empty.
-fn answers_of_every_kind() -> [Answer; 11] {
+fn answers_of_every_kind() -> [Answer; 12] {
     let tuple = Tuple { source: "a:1".into(), destination: "b:2".into(), packets: 1, bytes: 2 };
     let flow = Flow {
         protocol: "tcp".into(),
@@ -351,6 +351,7 @@ fn answers_of_every_kind() -> [Answer; 11] {
         Answer::Reloaded(Reloaded { opened: 1, closed: 2, reconfigured: 3 }),
         Answer::RuleChanged(RuleChanged { chain: "PREROUTING".into(), number: 1, added: true }),
         Answer::PortChanged(PortChanged { port: "n/p".into(), added: true }),
+        Answer::Saved(Saved { file: "/state".into(), flows: 3 }),
     ]
 }
 

@@ -23,6 +23,10 @@ impl Driver {
                     .change_ports(self.plan.without_port(&port))
                     .map(|()| report::port_changed(port, false)),
                 Request::Nat { line } => self.change_rules(&line),
+                Request::NatSave => {
+                    self.save_while_running(reply);
+                    continue;
+                }
             };
             // Whoever asked may have gone.
             let _ = reply.try_send(response);

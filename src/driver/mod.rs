@@ -14,6 +14,7 @@ mod control;
 mod links;
 mod ports;
 mod spin;
+mod state;
 
 use std::collections::VecDeque;
 use std::error::Error;
@@ -33,6 +34,7 @@ use tracing::{error, info, warn};
 use self::links::{LINKS, LinkMonitors};
 use self::ports::Ports;
 use self::spin::Spin;
+use self::state::Saving;
 use crate::config::Plan;
 use crate::control::{Command, Server};
 
@@ -44,6 +46,7 @@ pub fn run(config: &Path, plan: Plan, control: &Path) -> Result<(), RunError> {
     let signals = Signals::new()?;
     let mut driver = Driver::new(config, signals)?;
     driver.apply(plan)?;
+    driver.load_connections();
     let (sender, commands) = channel();
     let waker = Arc::new(Waker::new(driver.poll.registry(), CONTROL)?);
     let _server = Server::listen(control, sender, waker)
@@ -51,7 +54,9 @@ pub fn run(config: &Path, plan: Plan, control: &Path) -> Result<(), RunError> {
     // For whoever started the switch and waits: it doesn't depend on the log level.
     let (up, all) = (driver.links_up(), driver.ports.len());
     eprintln!("tapswitch: ready, {up} of {all} ports are up");
-    driver.run(&commands)
+    driver.run(&commands)?;
+    driver.save_connections();
+    Ok(())
 }
 
 /// Why the switch did not start, or had to end.
@@ -109,6 +114,7 @@ struct Driver {
     ready: VecDeque<PortId>,
     spin: Spin,
     burst: Burst,
+    saving: Saving,
     /// When ports that are down are looked at again; `None`: none is down.
     recheck: Option<Millis>,
 }
@@ -132,6 +138,7 @@ impl Driver {
             ready: VecDeque::new(),
             spin: Spin::default(),
             burst: Burst::new(),
+            saving: Saving::default(),
             recheck: None,
         })
     }

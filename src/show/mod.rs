@@ -5,7 +5,8 @@ mod table;
 
 use crate::control::Answer;
 use crate::control::report::{
-    Drop, FdbEntry, Flow, Lease, Listed, Mapping, Port, PortChanged, Reloaded, RuleChanged, Stats, Tuple,
+    Drop, FdbEntry, Flow, Lease, Listed, Mapping, Port, PortChanged, Reloaded, RuleChanged, Saved, Stats,
+    Tuple,
 };
 
 use self::table::{Column, left, right, table};
@@ -25,6 +26,7 @@ pub fn text(answer: &Answer) -> String {
         Answer::Reloaded(reloaded) => reloaded_text(reloaded),
         Answer::RuleChanged(changed) => rule_changed_text(changed),
         Answer::PortChanged(changed) => port_changed_text(changed),
+        Answer::Saved(Saved { file, flows }) => format!("saved {flows} connections to {file}\n"),
     }
 }
 

@@ -11,15 +11,19 @@ use rustix::rand::{GetRandomFlags, getrandom};
 pub struct Clock(Instant);
 
 impl Clock {
-    /// A clock that starts now.
+    /// A clock that starts now, at [`START`](Self::START).
     #[allow(clippy::disallowed_methods, reason = "this is the place where time comes from")]
     pub fn start() -> Self {
         Self(Instant::now())
     }
 
-    /// Time since the start. About 20 ns: once per wake-up, not per frame.
+    /// What the clock shows at first: more than a year, so that what a process before has last used months ago, as the
+    /// longest timeouts allow, was used at a moment that this clock knows.
+    pub const START: Millis = Millis::from_secs(366 * 86_400);
+
+    /// Time since the start, and [`START`](Self::START). About 20 ns: once per wake-up, not per frame.
     pub fn now(&self) -> Millis {
-        Millis::new(u64::try_from(self.0.elapsed().as_millis()).unwrap_or(u64::MAX))
+        Self::START + Millis::new(u64::try_from(self.0.elapsed().as_millis()).unwrap_or(u64::MAX))
     }
 }
 
@@ -39,10 +43,11 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_clock_starts_at_zero_and_moves() {
+    fn the_clock_starts_after_a_year_and_moves() {
         let clock = Clock::start();
         std::thread::sleep(std::time::Duration::from_millis(5));
-        assert!(clock.now() >= Millis::new(5) && clock.now() < Millis::from_secs(60));
+        let passed = clock.now().since(Clock::START);
+        assert!(passed >= Millis::new(5) && passed < Millis::from_secs(60));
     }
 
     #[test]

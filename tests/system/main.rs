@@ -25,6 +25,7 @@ mod port_mapping;
 mod ports;
 mod process;
 mod route;
+mod state;
 mod switch;
 mod traffic;
 mod vhost;

@@ -49,9 +49,7 @@ impl TcpServer {
     /// Returns the client's address as the server saw it.
     #[track_caller]
     pub fn exchange(&self, host: &Host, address: &str, bytes: u64) -> SocketAddr {
-        let connect = || TcpStream::connect_timeout(&at(address).into(), SILENCE);
-        let client = host.enter(connect).unwrap_or_else(|error| panic!("connect to {address}: {error}"));
-        let (server, peer) = self.accept().expect("the client connected");
+        let Connection { client, server, peer } = self.connect(host, address);
         thread::scope(|scope| {
             let tasks = [
                 scope.spawn(|| send(&client, 1, bytes)),
@@ -67,6 +65,70 @@ impl TcpServer {
         });
         peer
     }
+
+    /// A client in `host` connects to `address`; the connection stays open.
+    #[track_caller]
+    pub fn connect(&self, host: &Host, address: &str) -> Connection {
+        let connect = || TcpStream::connect_timeout(&at(address).into(), SILENCE);
+        let client = host.enter(connect).unwrap_or_else(|error| panic!("connect to {address}: {error}"));
+        let (server, peer) = self.accept().expect("the client connected");
+        Connection { client, server, peer }
+    }
+}
+
+/// Both ends of an open connection, and the client's address as the server sees it.
+pub struct Connection {
+    client: TcpStream,
+    server: TcpStream,
+    peer: SocketAddr,
+}
+
+impl Connection {
+    /// The client sends; the server checks what it gets.
+    #[track_caller]
+    pub fn client_speaks(&self) {
+        pass(&self.client, &self.server, 10, Duration::ZERO).expect("the connection lives");
+    }
+
+    /// The server sends; the client checks what it gets.
+    #[track_caller]
+    pub fn server_speaks(&self) {
+        pass(&self.server, &self.client, 10, Duration::ZERO).expect("the connection lives");
+    }
+
+    /// For `time` at least, both sides send without haste and check what they get.
+    pub fn chat(&self, time: Duration) -> io::Result<()> {
+        const PAUSE: Duration = Duration::from_millis(5);
+        let chunks = (time.as_millis() / PAUSE.as_millis()) as u64;
+        thread::scope(|scope| {
+            let outward = scope.spawn(|| pass(&self.client, &self.server, chunks, PAUSE));
+            pass(&self.server, &self.client, chunks, PAUSE)?;
+            outward.join().expect("tasks don't panic")
+        })
+    }
+}
+
+/// `from` sends chunks, with pauses between them, and `to` checks them.
+fn pass(mut from: &TcpStream, mut to: &TcpStream, chunks: u64, pause: Duration) -> io::Result<()> {
+    const CHUNK: usize = 20_000;
+    from.set_write_timeout(Some(SILENCE))?;
+    to.set_read_timeout(Some(SILENCE))?;
+    thread::scope(|scope| {
+        let sender = scope.spawn(move || {
+            (0..chunks).try_for_each(|chunk| {
+                thread::sleep(pause);
+                from.write_all(&Content::bytes(chunk, CHUNK))
+            })
+        });
+        let mut got = vec![0; CHUNK];
+        for chunk in 0..chunks {
+            to.read_exact(&mut got)?;
+            if got != Content::bytes(chunk, CHUNK) {
+                return Err(io::Error::other(format!("wrong content in chunk {chunk}")));
+            }
+        }
+        sender.join().expect("tasks don't panic")
+    })
 }
 
 /// Whether a client in `host` can connect to `address`, and why not.

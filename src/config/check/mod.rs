@@ -37,6 +37,7 @@ pub(super) fn check(
         uplinks,
         timeouts: file.engine.timeouts,
         flow_limit: file.engine.flow_limit,
+        state: file.engine.state.clone(),
         nat: file.nat,
         poll: file.engine.poll,
     };

@@ -105,6 +105,13 @@ fn rules_replace_the_masquerade_and_come_after_what_is_published() {
 }
 
 #[test]
+fn the_file_for_connections_is_in_the_plan() {
+    assert_eq!(plan(BASE).state, None);
+    let text = BASE.replace("workers = 1", "state = '/var/lib/state'");
+    assert_eq!(plan(&text).state, Some("/var/lib/state".into()));
+}
+
+#[test]
 fn the_choices_of_nat_reach_the_engine() {
     assert_eq!(plan(BASE).runtime.nat, NatSettings::default());
     let text = "[nat]\nmapping = 'address-dependent'\nfiltering = 'endpoint-independent'\nport-preservation = false\n\

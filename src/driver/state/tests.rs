@@ -1,0 +1,106 @@
+//! The file, whatever is in its way.
+
+use std::os::unix::fs::PermissionsExt;
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::{Duration, SystemTime};
+
+use nat_engine::NatConfig;
+
+use super::*;
+
+/// A folder that goes with the test.
+struct Folder(PathBuf);
+
+impl Folder {
+    fn new() -> Self {
+        static COUNT: AtomicU32 = AtomicU32::new(0);
+        let number = COUNT.fetch_add(1, Ordering::Relaxed);
+        let path = std::env::temp_dir().join(format!("tapswitch-state-{}-{number}", std::process::id()));
+        fs::create_dir(&path).unwrap();
+        Self(path)
+    }
+
+    fn state(&self) -> PathBuf {
+        self.0.join("state")
+    }
+
+    /// What `read` says to these bytes.
+    fn refusal(&self, bytes: &[u8]) -> String {
+        fs::write(self.state(), bytes).unwrap();
+        read(&self.state()).unwrap_err().to_string()
+    }
+}
+
+impl Drop for Folder {
+    fn drop(&mut self) {
+        let _ = fs::remove_dir_all(&self.0);
+    }
+}
+
+fn empty() -> Vec<u8> {
+    Nat::new(NatConfig::default(), [1, 2]).export(Millis::ZERO)
+}
+
+#[test]
+fn what_was_written_is_read_and_nobody_else_can_read_it() {
+    let folder = Folder::new();
+    let path = folder.0.join("new/folder/state");
+    assert!(read(&path).unwrap().is_none());
+    for _ in 0..2 {
+        // One that a crash left, and readable by all.
+        let _ = fs::write(folder.0.join("new/folder/state.new"), "half");
+        write(&path, &empty()).unwrap();
+        let (state, age) = read(&path).unwrap().unwrap();
+        assert!(state == empty() && age < Millis::from_secs(60));
+        assert_eq!(fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o600);
+        assert_eq!(fs::read_dir(path.parent().unwrap()).unwrap().count(), 1);
+    }
+}
+
+#[test]
+fn a_failure_leaves_the_older_file_and_nothing_else() {
+    let folder = Folder::new();
+    write(&folder.state(), &empty()).unwrap();
+    fs::create_dir(folder.0.join("state.new")).unwrap();
+    assert!(write(&folder.state(), b"newer").is_err());
+    assert_eq!(fs::read(folder.state()).unwrap(), empty());
+    fs::remove_dir(folder.0.join("state.new")).unwrap();
+    fs::create_dir(folder.0.join("taken")).unwrap();
+    assert!(write(&folder.0.join("taken"), b"newer").is_err());
+    let mut names: Vec<_> =
+        fs::read_dir(&folder.0).unwrap().map(|entry| entry.unwrap().file_name()).collect();
+    names.sort();
+    assert_eq!(names, ["state", "taken"]);
+}
+
+#[test]
+fn the_file_tells_how_old_it_is() {
+    let folder = Folder::new();
+    write(&folder.state(), &empty()).unwrap();
+    let age = |at: SystemTime| {
+        File::open(folder.state()).unwrap().set_modified(at).unwrap();
+        read(&folder.state()).unwrap().unwrap().1.as_secs()
+    };
+    let hour = Duration::from_secs(3600);
+    assert!((3600..3660).contains(&age(SystemTime::now() - hour)));
+    assert_eq!(age(SystemTime::now() + hour), 0);
+    assert!(age(SystemTime::UNIX_EPOCH) > 1_600_000_000);
+}
+
+#[test]
+fn no_more_is_read_than_a_state_has() {
+    let folder = Folder::new();
+    let mut lying = empty();
+    lying[12..20].fill(0xff);
+    assert_eq!(folder.refusal(&lying), "the saved state is damaged");
+    assert_eq!(folder.refusal(&[empty(), vec![0]].concat()), "the saved state is damaged");
+    assert_eq!(folder.refusal(b""), "this is no saved NAT state");
+    // As long as 4 billion flows and as many mappings would be.
+    fs::write(folder.state(), &lying).unwrap();
+    let len = Nat::state_len(&lying).unwrap();
+    File::options().write(true).open(folder.state()).unwrap().set_len(len - 1).unwrap();
+    assert_eq!(read(&folder.state()).unwrap_err().to_string(), "the saved state is damaged");
+    for no_file in ["/dev/zero", "/"] {
+        assert_eq!(read(Path::new(no_file)).unwrap_err().to_string(), "this is no saved NAT state");
+    }
+}
