@@ -17,5 +17,8 @@ mod runtime_config;
 mod worker;
 
 pub use dhcp::{DhcpReply, DhcpServer};
-pub use runtime_config::{DhcpConfig, InterfaceConfig, NetworkConfig, PortConfig, Reach, RuntimeConfig};
+pub use runtime_config::{
+    BalanceConfig, CheckConfig, CheckKind, DhcpConfig, InterfaceConfig, NetworkConfig, PortConfig, Reach,
+    RuntimeConfig,
+};
 pub use worker::Worker;

@@ -95,6 +95,62 @@ pub struct LeaseReport {
     pub expires_in: Millis,
 }
 
+/// Whether a server of a balance rule is alive.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum ServerState {
+    /// No check has ended yet, or there is none: it is taken to be alive.
+    Unchecked,
+    /// New flows may go to it.
+    Alive,
+    /// They may not.
+    Dead,
+}
+
+/// How a check of a server ended.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum CheckOutcome {
+    /// It lives.
+    Answered,
+    /// It refused the connection.
+    Refused,
+    /// Nothing came, or there is no way to it.
+    Silent,
+}
+
+/// A server that has died, or come back, by this outcome.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct ServerChange {
+    /// The server.
+    pub server: SocketAddrV4,
+    /// The protocol that it serves by.
+    pub protocol: Protocol,
+    /// `Answered`: it has come back.
+    pub outcome: CheckOutcome,
+}
+
+/// A server of a balance rule.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct ServerReport {
+    /// Its place among `balances` of the running configuration.
+    pub balance: usize,
+    /// Address and port.
+    pub server: SocketAddrV4,
+    /// Whether it serves only while none of the others lives.
+    pub is_backup: bool,
+    /// Whether it is alive.
+    pub state: ServerState,
+    /// For how long it has been in that state.
+    pub since: Option<Millis>,
+    /// Checks that have ended.
+    pub checks: u64,
+    /// Those that failed.
+    pub failures: u64,
+    /// Flows that it has.
+    pub flows: u64,
+    /// Flows that it was ever given.
+    pub flows_admitted: u64,
+}
+
 /// A next hop in the ARP table.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct NeighbourReport {

@@ -2,8 +2,8 @@
 
 use std::net::Ipv4Addr;
 
-use nat_engine::{NatSettings, RuleSet, Timeouts};
-use packet::{Ipv4Cidr, MacAddr, Millis, NetworkId, PortId};
+use nat_engine::{Balance, NatSettings, RuleSet, Timeouts};
+use packet::{Ipv4Cidr, MacAddr, Millis, NetworkId, PortId, Protocol};
 
 /// A snapshot. Numbers, not names, connect its parts.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
@@ -14,6 +14,8 @@ pub struct RuntimeConfig {
     pub ports: Vec<PortConfig>,
     /// NAT rules, in order.
     pub rules: RuleSet,
+    /// What the rules that spread flows over servers need beside the rules.
+    pub balances: Vec<BalanceConfig>,
     /// How NAT maps, filters and limits.
     pub nat: NatSettings,
     /// Idle times of flows.
@@ -97,6 +99,44 @@ pub struct DhcpConfig {
     pub domain: Option<String>,
     /// Addresses that belong to certain clients.
     pub reserved: Vec<(MacAddr, Ipv4Addr)>,
+}
+
+/// Servers that flows are spread over, and how it is found out which of them are alive. A server that is in several has
+/// the same check in all.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct BalanceConfig {
+    /// The name in the configuration, for people.
+    pub name: String,
+    /// Servers are asked the way that hosts of this network reach them.
+    pub network: NetworkId,
+    /// The protocol that they serve by.
+    pub protocol: Protocol,
+    /// The servers, as the rule has them.
+    pub balance: Balance,
+    /// `None`: all are always taken to be alive.
+    pub check: Option<CheckConfig>,
+}
+
+/// How servers are asked.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct CheckConfig {
+    /// By what.
+    pub kind: CheckKind,
+    /// Time between two questions, and for an answer.
+    pub interval: Millis,
+    /// Failures in a row after which a server is dead. At least 1.
+    pub failures: u8,
+    /// Successes in a row after which a dead one is alive. At least 1.
+    pub successes: u8,
+}
+
+/// What a server is asked by.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum CheckKind {
+    /// A connection to its port.
+    Tcp,
+    /// An echo request.
+    Icmp,
 }
 
 /// A port of the switch.

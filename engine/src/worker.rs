@@ -6,7 +6,8 @@ use switch_core::{Bridge, BridgePort, Fdb, PortState};
 
 use crate::gateway::{Gateway, Outgoing};
 use crate::report::{
-    Chain, FdbReport, FlowReport, LeaseReport, NeighbourReport, PortReport, RuleReport, StatsReport,
+    Chain, FdbReport, FlowReport, LeaseReport, NeighbourReport, PortReport, RuleReport, ServerChange,
+    ServerReport, StatsReport,
 };
 use crate::runtime_config::{NetworkConfig, RuntimeConfig};
 
@@ -249,6 +250,16 @@ impl Worker {
     /// Ports of uplinks that guests opened for themselves.
     pub fn explicit_mappings(&self) -> impl Iterator<Item = ExplicitMapping> + '_ {
         self.gateway.nat().explicit_mappings()
+    }
+
+    /// The servers that flows are spread over.
+    pub fn servers(&self, now: Millis) -> impl Iterator<Item = ServerReport> + '_ {
+        self.gateway.servers(&self.config.balances, now)
+    }
+
+    /// A server that has died or come back since the last call; `None`: there are no more.
+    pub fn next_server_change(&mut self) -> Option<ServerChange> {
+        self.gateway.next_server_change()
     }
 
     /// The ARP table.

@@ -120,6 +120,15 @@ impl FrameBuilder {
         self.layer4(Protocol::TCP, tcp.as_bytes())
     }
 
+    /// Sequence and acknowledgment number of the TCP header.
+    #[must_use]
+    pub fn numbers(mut self, seq: u32, ack: u32) -> Self {
+        if let Ok((tcp, _)) = TcpHeader::mut_from_prefix(&mut self.l4) {
+            (tcp.seq, tcp.ack) = (U32::new(seq), U32::new(ack));
+        }
+        self
+    }
+
     /// An ICMP echo request.
     #[must_use]
     pub fn icmp_echo(self, id: u16, seq: u16) -> Self {

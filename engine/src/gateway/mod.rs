@@ -11,6 +11,7 @@
 
 mod early;
 mod fragment;
+mod health;
 mod held;
 mod icmp;
 mod neighbour;
@@ -30,6 +31,7 @@ use packet::{
 };
 use switch_core::Bridge;
 
+use self::health::Health;
 use self::held::HeldSyns;
 use self::icmp::RateLimit;
 use self::neighbour::Neighbours;
@@ -52,6 +54,7 @@ pub(crate) struct Gateway {
     icmp_limit: RateLimit,
     held: HeldSyns,
     early: EarlyFragments,
+    health: Health,
     /// The burst's packets that are to be routed, with their places in the burst. Kept for its allocation.
     packets: Box<[(usize, Ipv4Packet)]>,
     /// Where the flows of `packets` are to be found.
@@ -94,6 +97,7 @@ impl Gateway {
             icmp_limit: RateLimit::new(),
             held: HeldSyns::default(),
             early: EarlyFragments::default(),
+            health: Health::new(seed),
             packets: vec![(0, Ipv4Packet::EMPTY); BURST_FRAMES].into(),
             keys: Vec::with_capacity(BURST_FRAMES),
             last: None,
@@ -125,6 +129,7 @@ impl Gateway {
             settings: config.nat,
         });
         self.end_port_mappings();
+        self.follow_servers(&config.balances);
     }
 
     /// Connections and rules.
@@ -156,7 +161,8 @@ impl Gateway {
     /// When [`on_timeout`](Self::on_timeout) has something to do.
     pub(crate) fn next_timeout(&self) -> Option<Millis> {
         let (neighbours, nat) = (self.neighbours.next_timeout(), self.nat.next_timeout());
-        let timeouts = [neighbours, nat, self.held.next_timeout(), self.early.next_timeout()];
+        let (held, early) = (self.held.next_timeout(), self.early.next_timeout());
+        let timeouts = [neighbours, nat, held, early, self.health.next_timeout()];
         timeouts.into_iter().flatten().min()
     }
 
@@ -316,6 +322,10 @@ impl Gateway {
     /// The first packet of a flow: rules decide, and the flow is stored if NAT has a part in it.
     #[cold]
     fn admit(&mut self, packet: &mut NatPacket<'_>, input: NetworkId, now: Millis) -> Result<Hop, Verdict> {
+        // A rule could take it for somebody else's.
+        if self.may_be_answer(packet.ip) {
+            Err(PuntReason::ToSelf)?;
+        }
         let destination =
             self.nat.destination(packet, input).map_err(|reason| self.refusal(reason, input))?;
         // A redirected packet ends here, like one that was sent here.

@@ -71,11 +71,13 @@ impl Gateway {
         }
     }
 
-    /// Does what is due: asks for next hops, gives up on silent ones and on fragments, forgets idle flows.
+    /// Does what is due: asks servers and for next hops, gives up on silent ones and on fragments, forgets idle
+    /// flows.
     pub(crate) fn on_timeout(&mut self, now: Millis, out: &mut Outgoing) {
         self.nat.on_timeout(now);
         self.release_fragments(now, out);
         out.drops.count_many(DropReason::FragmentWithoutFirst, self.early.on_timeout(now));
+        self.check_servers(now, out);
         while let Some(syn) = self.held.due(now) {
             if let Err(reason) = self.refuse(&syn, now, out) {
                 out.drops.count(reason);
@@ -181,6 +183,9 @@ impl Gateway {
         out: &mut Outgoing,
     ) -> Result<(), DropReason> {
         let ip = Ipv4Packet::parse(&bytes[EthernetHeader::LEN..])?;
+        if self.take_answer(meta, bytes, &ip, input, now, out) {
+            return Ok(());
+        }
         let interface = self.interface(input).ok_or(DropReason::NoService)?;
         let from_outside = matches!(interface.reach, Reach::Uplink(_));
         match ip.l4 {
@@ -313,6 +318,10 @@ impl Gateway {
         if let Known::Drop(reason) = self.nat.translate_known(&mut packet, now) {
             return Err(reason);
         }
+        if self.routes.owner_of(packet.ip.dst).is_some() {
+            // It was the switch itself that asked for something there.
+            return Ok(());
+        }
         let hop = self.routes.own_way(packet.ip.dst).ok_or(DropReason::NoRoute)?;
         // The sender knows the switch by its address there: RFC 1812, 4.3.2.4.
         let own = self.interface(hop.network).ok_or(DropReason::NoRoute)?.address.address();
@@ -321,7 +330,7 @@ impl Gateway {
     }
 
     /// Sends a frame, whose Ethernet header is still to be filled in, to `hop`, or keeps it until that is known.
-    fn send(
+    pub(super) fn send(
         &mut self,
         hop: Hop,
         mut frame: Vec<u8>,
