@@ -11,7 +11,7 @@
 use std::net::{Ipv4Addr, SocketAddrV4};
 
 use packet::wire::{FromBytes, Ipv4Header};
-use packet::{DropReason, Fragment, Ipv4Packet, Millis, Protocol};
+use packet::{DropReason, Fragment, Ipv4Packet, L4, Millis, Protocol};
 
 use crate::keyed::{KeyedHash, Purpose};
 use crate::{Known, Nat, NatPacket, Tuple};
@@ -44,7 +44,7 @@ enum Way {
     /// On as they are: NAT has no part in it.
     Untranslated,
     /// That of a flow, whose tuple the first fragment had when it arrived.
-    Translated { flow: Tuple, src: Ipv4Addr, dst: Ipv4Addr },
+    Translated { flow: Tuple, src: Ipv4Addr, dst: Ipv4Addr, id: u16 },
 }
 
 const _: () = assert!(size_of::<Option<Datagram>>() <= 64);
@@ -58,21 +58,34 @@ impl Nat {
         }
     }
 
-    /// Rewrites a first fragment, and remembers it for the later ones.
-    #[cold]
-    pub(crate) fn rewrite_first(
+    /// Rewrites a packet that may come in fragments: if others send from its new source address too, it gets another
+    /// identification. A first fragment is remembered for the later ones.
+    pub(crate) fn rewrite_non_atomic(
         &mut self,
         packet: &mut NatPacket<'_>,
         arrived: Tuple,
         left: Tuple,
         now: Millis,
     ) {
-        let (src, dst) = (left.source_address(), left.destination_address());
-        self.fragments.record(key_of(packet.ip), Way::Translated { flow: arrived, src, dst }, now);
+        let (key, src, dst) = (key_of(packet.ip), left.source_address(), left.destination_address());
+        let is_first = packet.ip.fragment == Fragment::First;
+        let id = match self.fragments.find(key, now).filter(|_| is_first) {
+            // It came twice.
+            Some(Way::Translated { flow, id, .. }) if flow == arrived => id,
+            // Without ports an address is one host's alone.
+            _ if src == arrived.source_address() || matches!(packet.ip.l4, L4::Other | L4::None) => {
+                packet.ip.id
+            }
+            _ => self.identifications.next(packet, left),
+        };
+        if is_first {
+            self.fragments.record(key, Way::Translated { flow: arrived, src, dst, id }, now);
+        }
+        packet.rewrite_id(id);
         packet.rewrite(arrived, left);
     }
 
-    /// Gives a later fragment the addresses that its first one got, and counts it for the flow.
+    /// Gives a later fragment the addresses and identification that its first one got, and counts it for the flow.
     #[cold]
     pub(crate) fn translate_later(&mut self, packet: &mut NatPacket<'_>, now: Millis) -> Known {
         let Some(way) = self.fragments.find(key_of(packet.ip), now) else {
@@ -81,10 +94,11 @@ impl Nat {
         if is_unsafe(packet) {
             return Known::Drop(DropReason::BadFragment);
         }
-        let Way::Translated { flow, src, dst } = way else { return Known::Miss };
+        let Way::Translated { flow, src, dst, id } = way else { return Known::Miss };
+        packet.rewrite_id(id);
         packet.rewrite_addresses(src, dst);
-        if let Some((id, direction)) = self.flows.find(flow, self.flows.key(flow)) {
-            self.flows.get_mut(id).count(direction, packet.ip.total_len);
+        if let Some((flow, direction)) = self.flows.find(flow, self.flows.key(flow)) {
+            self.flows.get_mut(flow).count(direction, packet.ip.total_len);
         }
         Known::Translated
     }

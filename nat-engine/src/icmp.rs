@@ -10,6 +10,9 @@
 //!       quoted ports (8 bytes) P's port              A's port, and the checksum if it is quoted
 //! ```
 //!
+//! The quoted identification stays what the packet left with: that of a packet that could be cut was another one inside (see
+//! `identification.rs`), which nothing remembers and no host looks at.
+//!
 //! The quoted packet, reversed, has the tuple of the packets that travel in the error's direction: that finds the flow,
 //! from outside and from inside alike. Errors never refresh or end a flow (RFC 4787 REQ-12, 5382 REQ-10, 5508 REQ-6).
 

@@ -34,6 +34,7 @@ pub(crate) enum Purpose {
     Mappings,
     Contacts,
     Fragments,
+    Identifications,
     Hosts,
     Random,
 }

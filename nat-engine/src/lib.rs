@@ -32,6 +32,7 @@ mod flow_table;
 mod fragment;
 mod hosts;
 mod icmp;
+mod identification;
 mod index;
 mod keyed;
 mod mapping;

@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 use std::net::Ipv4Addr;
 
-use packet::{DropReason, Fragment, Ipv4Packet, L4, Millis, NetworkId, Protocol};
+use packet::{DropReason, Ipv4Packet, L4, Millis, NetworkId, Protocol};
 
 use crate::balance::Servers;
 use crate::explicit::Explicit;
@@ -12,6 +12,7 @@ use crate::flow_table::{FlowKey, FlowMappings, FlowTable, deadline};
 use crate::fragment::Fragments;
 use crate::hosts::Hosts;
 use crate::icmp;
+use crate::identification::Identifications;
 use crate::keyed::Random;
 use crate::mapping::Mappings;
 use crate::port_pool::Published;
@@ -30,6 +31,7 @@ pub struct Nat {
     pub(crate) random: Random,
     pub(crate) servers: Servers,
     pub(crate) fragments: Fragments,
+    pub(crate) identifications: Identifications,
     pub(crate) prerouting_counters: Vec<RuleCounter>,
     pub(crate) postrouting_counters: Vec<RuleCounter>,
     pub(crate) admitted: u64,
@@ -121,6 +123,7 @@ impl Nat {
             random: Random::new(seed),
             servers: Servers::default(),
             fragments: Fragments::new(seed),
+            identifications: Identifications::new(seed),
             admitted: 0,
             expired: 0,
         };
@@ -168,8 +171,8 @@ impl Nat {
     /// Rewrites a packet of a known flow in place, or an ICMP error about one: the hit path. Allocates nothing; budget
     /// 25 ns and the memory's latency.
     ///
-    /// Drops: `FragmentWithoutFirst`, which [`EarlyFragments`](crate::EarlyFragments) can keep, `BadFragment`, and of ICMP errors `BadIcmpChecksum`, `BadIpChecksum` and
-    /// `BadL4Header` (of the packet quoted).
+    /// Drops: `FragmentWithoutFirst`, which [`EarlyFragments`](crate::EarlyFragments) can keep, `BadFragment`, and of ICMP
+    /// errors `BadIcmpChecksum`, `BadIpChecksum` and `BadL4Header` (of the packet quoted).
     #[inline]
     pub fn translate_known(&mut self, packet: &mut NatPacket<'_>, now: Millis) -> Known {
         self.translate_known_at(packet, self.key(packet.ip), now)
@@ -270,10 +273,11 @@ impl Nat {
 
     #[inline]
     pub(crate) fn rewrite(&mut self, packet: &mut NatPacket<'_>, arrived: Tuple, left: Tuple, now: Millis) {
-        if packet.ip.fragment == Fragment::First {
-            return self.rewrite_first(packet, arrived, left, now);
+        if packet.ip.is_atomic() {
+            packet.rewrite(arrived, left);
+        } else {
+            self.rewrite_non_atomic(packet, arrived, left, now);
         }
-        packet.rewrite(arrived, left);
     }
 
     #[cold]

@@ -73,6 +73,16 @@ impl NatPacket<'_> {
         addresses
     }
 
+    /// Changes the identification.
+    pub(crate) fn rewrite_id(&mut self, id: u16) {
+        let change = Delta::NONE.u16(self.ip.id, id);
+        self.ip.id = id;
+        if let Ok((header, _)) = Ipv4Header::mut_from_prefix(self.bytes) {
+            header.id = U16::new(id);
+            header.checksum = U16::new(change.apply(header.checksum.get()));
+        }
+    }
+
     /// The upper half of a TCP segment's sequence number.
     pub(crate) fn sequence(&self) -> u16 {
         self.word(TCP_SEQUENCE)

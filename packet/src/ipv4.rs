@@ -150,6 +150,12 @@ impl Ipv4Packet {
         self.read_l4(&bytes[usize::from(self.header_len)..usize::from(self.total_len)])
     }
 
+    /// Whether it is no fragment and will not become any, so that its identification means nothing. RFC 6864, 4.
+    #[inline]
+    pub const fn is_atomic(&self) -> bool {
+        self.dont_fragment && matches!(self.fragment, Fragment::Whole)
+    }
+
     #[inline]
     fn read_header(&mut self, bytes: &[u8]) -> Result<(), DropReason> {
         let (header, _) = Ipv4Header::ref_from_prefix(bytes).map_err(|_| DropReason::BadIpHeader)?;

@@ -161,6 +161,11 @@ pub fn ends(frame: &[u8]) -> (Ipv4Addr, u16, Ipv4Addr, u16) {
     (ip.src, ip.src_port, ip.dst, ip.dst_port)
 }
 
+/// The identification of a frame's packet.
+pub fn id(frame: &[u8]) -> u16 {
+    Ipv4Packet::parse_header(&frame[14..]).unwrap().id
+}
+
 /// A packet with exactly this behind its IP header. The builder would complete headers of a protocol that it knows.
 pub fn raw(src: Ipv4Addr, dst: Ipv4Addr, protocol: Protocol, id: u16, flags: u16, chunk: &[u8]) -> Vec<u8> {
     let header = |ip: &mut Ipv4Header| {
