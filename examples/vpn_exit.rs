@@ -69,7 +69,7 @@ impl Exit {
             }
             Known::Miss if from == WORLD => Err(DropReason::NatUnsolicited),
             Known::Miss => {
-                let destination = self.nat.destination(&packet, from)?;
+                let destination = self.nat.destination(packet.ip, from)?;
                 self.nat.admit_new(&mut packet, destination, from, WORLD, now)
             }
         }

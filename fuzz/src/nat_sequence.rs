@@ -65,7 +65,7 @@ fn pass(nat: &mut Nat, mut bytes: Vec<u8>, flags: u8, now: Millis) {
         Known::Translated => false,
         Known::Drop(_) => true,
         Known::Miss => {
-            let admitted = nat.destination(&packet, input).and_then(|destination| {
+            let admitted = nat.destination(packet.ip, input).and_then(|destination| {
                 let output = if destination.address.octets()[0] == 10 { LAN } else { WAN };
                 nat.admit_new(&mut packet, destination, input, output, now)
             });

@@ -2,16 +2,20 @@
 //!
 //! ```text
 //! destination():  PREROUTING ─▶ where to route
-//! admit_new():    POSTROUTING ─▶ outside address ─▶ mapping or new port ─▶ flow ─▶ packet rewritten
+//! prepare():      POSTROUTING ─▶ outside address
+//! admit():        mapping or new port ─▶ flow ─▶ packet rewritten
 //! ```
+//!
+//! Only the last of them changes anything. So the first two can be asked about all packets of a burst, and memory that the
+//! third one needs for each of them is fetched at once.
 
 use std::net::{Ipv4Addr, SocketAddrV4};
 
-use packet::{DropReason, L4, Millis, NetworkId, Protocol};
+use packet::{DropReason, Ipv4Packet, L4, Millis, NetworkId, Protocol};
 
 use crate::flow::{Direction, Flow};
-use crate::flow_table::FlowMappings;
-use crate::mapping::MappingKey;
+use crate::flow_table::{FlowKey, FlowMappings};
+use crate::mapping::{HashedKey, MappingKey};
 use crate::nat::{Nat, contact_of};
 use crate::port_pool::{PortLease, Published, Wanted};
 use crate::rule::{Candidate, NatRule, Target, netmap, pick_port};
@@ -19,7 +23,7 @@ use crate::slab::Id;
 use crate::tcp::TcpState;
 use crate::{Behaviour, NatPacket, NatSettings, PortRange, Tuple};
 
-/// Where a flow's first packet is to go after PREROUTING. To be handed on to [`Nat::admit_new`].
+/// Where a flow's first packet is to go after PREROUTING. To be handed on to [`Nat::prepare`].
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Destination {
     /// The address to route by.
@@ -38,6 +42,22 @@ pub struct Destination {
 /// that port and remote exists without a lease, so one is nearly always enough.
 const TRIES: usize = 8;
 
+/// What the rules make of a flow's first packet. To be handed on to [`Nat::admit`], before rules or settings change.
+#[derive(Clone, Copy, Debug)]
+#[must_use]
+pub struct Admission {
+    original: Tuple,
+    key: FlowKey,
+    destination: Destination,
+    /// Who receives it.
+    server: SocketAddrV4,
+    source: Source,
+    /// What is looked for first: the reply if the source port is kept.
+    reply: Reply,
+    /// The deciding POSTROUTING rule's place in the chain.
+    rule: Option<usize>,
+}
+
 /// What a rule makes of the source.
 pub(crate) enum Outside {
     /// This address, one port of which stands for the inside socket.
@@ -46,14 +66,27 @@ pub(crate) enum Outside {
     OneToOne(Ipv4Addr),
 }
 
-/// What becomes of the source.
+/// What is to become of the source.
+#[derive(Clone, Copy, Debug)]
 enum Source {
-    /// This one, for this flow alone.
-    Plain(SocketAddrV4),
-    /// It takes that of a mapping in use.
-    Known(Id, u16),
-    /// It takes a new mapping.
-    New(MappingKey, PortLease),
+    /// This address, with the port as it is if that can be.
+    Kept(Ipv4Addr),
+    /// The mapping with this key, or a new one with a port of this range.
+    Mapped(HashedKey, Option<PortRange>),
+}
+
+/// The mapping that a flow's source takes.
+enum SourceMapping {
+    Known(Id),
+    /// A new one, and whether it is to be found by its key.
+    New(HashedKey, PortLease, bool),
+}
+
+/// The tuple of packets that answer, and where it is to be found.
+#[derive(Clone, Copy, Debug)]
+struct Reply {
+    tuple: Tuple,
+    key: FlowKey,
 }
 
 impl Nat {
@@ -62,10 +95,10 @@ impl Nat {
     ///
     /// # Errors
     /// `NatNoServer` if a rule spreads flows over servers and all are dead, or why the packet may not start such a flow.
-    pub fn destination(&self, packet: &NatPacket<'_>, input: NetworkId) -> Result<Destination, DropReason> {
+    pub fn destination(&self, ip: &Ipv4Packet, input: NetworkId) -> Result<Destination, DropReason> {
         let unchanged =
-            Destination { address: packet.ip.dst, translated: false, port: None, mapped: false, rule: None };
-        let Some(original) = Tuple::of(packet.ip) else { return Ok(unchanged) };
+            Destination { address: ip.dst, translated: false, port: None, mapped: false, rule: None };
+        let Some(original) = Tuple::of(ip) else { return Ok(unchanged) };
         let candidate = candidate(original, original.destination(), input, None);
         let rule = decide(&self.config.rules.prerouting, &candidate);
         let Some(index) = rule else {
@@ -80,7 +113,7 @@ impl Nat {
         };
         let to = match &self.config.rules.prerouting[index].target {
             Target::Balance(balance) => {
-                may_start_flow(packet)?;
+                may_start_flow(ip)?;
                 // As many flows as the rule has had.
                 let turn = self.prerouting_counters[index].packets;
                 let server = self.servers.pick(balance, original.protocol(), turn);
@@ -95,11 +128,24 @@ impl Nat {
         })
     }
 
+    /// Whether [`destination`](Self::destination) would say the same after flows have been admitted.
+    pub fn is_settled(&self, destination: Destination, ip: &Ipv4Packet) -> bool {
+        match destination.rule.and_then(|rule| self.config.rules.prerouting.get(rule)) {
+            Some(rule) => !matches!(rule.target, Target::Balance(_)),
+            None => Tuple::of(ip).is_none_or(|original| !self.may_be_let_in(original)),
+        }
+    }
+
+    /// Whether a mapping may have this destination. Nearly all packets are for somebody else: a look at a short list
+    /// instead of one at memory that is far away.
+    fn may_be_let_in(&self, original: Tuple) -> bool {
+        let has_ports = matches!(original.protocol(), Protocol::TCP | Protocol::UDP);
+        has_ports && self.mappings.ports.has_pool(original.destination_address(), original.protocol())
+    }
+
     /// The inside socket that a packet is for by its outside address and port, if it may start a flow with it.
     fn let_in(&self, original: Tuple, input: NetworkId) -> Option<SocketAddrV4> {
-        let has_ports = matches!(original.protocol(), Protocol::TCP | Protocol::UDP);
-        // Nearly all packets are for somebody else: a look at a short list instead of one at memory that is far away.
-        if !has_ports || !self.mappings.ports.has_pool(original.destination_address(), original.protocol()) {
+        if !self.may_be_let_in(original) {
             return None;
         }
         let (id, inside) = self.mappings.find_outside(original.protocol(), original.destination())?;
@@ -136,25 +182,76 @@ impl Nat {
         }
     }
 
-    /// POSTROUTING for a flow's first packet, which the caller routed from `input` to `output`: picks the translation,
-    /// stores the flow and rewrites the packet. Budget 250 ns.
+    /// POSTROUTING for a flow's first packet, which the caller routed from `input` to `output` and whose
+    /// [`key`](Self::key) this is. Stores and counts nothing.
     ///
     /// A packet between hosts behind one uplink, by an outside address, also gets the source that it would have outside
     /// (hairpinning, RFC 4787 REQ-9).
     ///
     /// # Errors
-    /// `FlowTableFull`, `NatHostLimit`, `NatNoPorts`, `NatNoAddress`, `NatProtocolUnsupported`, `TcpNoSyn`,
-    /// `NatUnsolicited` (an echo reply that nobody asked for, or a mapping that is gone), `IcmpErrorUnmatched`,
-    /// `FragmentWithoutFirst`. Nothing is stored then, and the packet is untouched.
-    pub fn admit_new(
-        &mut self,
-        packet: &mut NatPacket<'_>,
+    /// `FlowTableFull`, `NatNoAddress`, `NatProtocolUnsupported`, `TcpNoSyn`, `NatUnsolicited` (an echo reply that nobody
+    /// asked for), `IcmpErrorUnmatched`, `FragmentWithoutFirst`.
+    pub fn prepare(
+        &self,
+        ip: &Ipv4Packet,
+        key: FlowKey,
         destination: Destination,
         input: NetworkId,
         output: NetworkId,
+    ) -> Result<Admission, DropReason> {
+        let original = may_start_flow(ip)?;
+        if self.flows.len() >= self.flow_limit() {
+            return Err(DropReason::FlowTableFull);
+        }
+        let server = server(original, destination);
+        let candidate = candidate(original, server, input, Some(output));
+        let rule = decide(&self.config.rules.postrouting, &candidate);
+        let outside = self.outside(rule, original, output)?;
+        let outside = outside.or_else(|| self.hairpin(original, destination, input, output));
+        if !is_translatable(original.protocol(), destination, outside.as_ref()) {
+            return Err(DropReason::NatProtocolUnsupported);
+        }
+        let address = match outside {
+            Some(Outside::Shared(address, _) | Outside::OneToOne(address)) => address,
+            None => original.source_address(),
+        };
+        let source = match outside {
+            Some(Outside::Shared(_, range)) => {
+                let (behaviour, inside) = (self.config.settings.mapping, original.source());
+                let remote = original.destination();
+                let key = MappingKey::new(behaviour, original.protocol(), inside, address, remote);
+                Source::Mapped(self.mappings.hashed(key), range)
+            }
+            _ => Source::Kept(address),
+        };
+        let reply = reply(original, server, SocketAddrV4::new(address, original.source_port()));
+        let reply = Reply { tuple: reply, key: self.flows.key(reply) };
+        Ok(Admission { original, key, destination, server, source, reply, rule })
+    }
+
+    /// Brings what [`admit`](Self::admit) will need into the processor's cache, for many flows at once, as
+    /// [`look_ahead`](Self::look_ahead) does. Changes nothing.
+    pub fn look_ahead_new<'a>(&self, admissions: impl Iterator<Item = &'a Admission> + Clone) {
+        self.flows.look_ahead_reply(admissions.clone().map(|admission| admission.reply.key));
+        self.mappings.look_ahead(admissions.filter_map(|admission| match admission.source {
+            Source::Mapped(key, _) => Some((key, admission.reply.tuple)),
+            Source::Kept(_) => None,
+        }));
+    }
+
+    /// Stores a new flow and rewrites its first packet. Budget 250 ns.
+    ///
+    /// # Errors
+    /// `FlowTableFull`, `NatHostLimit`, `NatNoPorts`, `NatUnsolicited` (the mapping that `destination` has found is gone).
+    /// Nothing is stored then, and the packet is untouched.
+    pub fn admit(
+        &mut self,
+        packet: &mut NatPacket<'_>,
+        admission: Admission,
         now: Millis,
     ) -> Result<(), DropReason> {
-        let original = may_start_flow(packet)?;
+        let Admission { original, destination, .. } = admission;
+        debug_assert_eq!(Tuple::of(packet.ip), Some(original), "another packet's admission");
         if self.flows.len() >= self.flow_limit() {
             return Err(DropReason::FlowTableFull);
         }
@@ -162,7 +259,6 @@ impl Nat {
             true => Some(self.destination_mapping(original, destination).ok_or(DropReason::NatUnsolicited)?),
             false => None,
         };
-        let server = server(original, destination);
         let settings = &self.config.settings;
         if settings.limits_hosts() {
             let receiver = inward.map(|_| destination.address);
@@ -171,25 +267,32 @@ impl Nat {
                 return Err(DropReason::NatHostLimit);
             }
         }
-        let (outside, rule) = {
-            let candidate = candidate(original, server, input, Some(output));
-            let rule = decide(&self.config.rules.postrouting, &candidate);
-            let outside = self.outside(rule, original, output)?;
-            (outside.or_else(|| self.hairpin(original, destination, input, output)), rule)
-        };
-        if !is_translatable(original.protocol(), destination, outside.as_ref()) {
-            return Err(DropReason::NatProtocolUnsupported);
-        }
-        let source = match outside {
-            Some(Outside::Shared(address, ports)) => {
-                self.map_source(original, server, address, ports, now)?
+        let (source, reply) = match admission.source {
+            Source::Mapped(key, range) => {
+                let (mapping, reply) = self.map_source(&admission, key, range, now)?;
+                (Some(mapping), reply)
             }
-            Some(Outside::OneToOne(address)) => self.keep_source(original, server, address)?,
-            None => self.keep_source(original, server, original.source_address())?,
+            Source::Kept(address) => (None, self.keep_source(&admission, address)?),
         };
-        self.count_rules(destination.rule, rule, packet.ip.total_len);
-        self.store(packet, original, server, source, inward, now);
+        self.count_rules(destination.rule, admission.rule, packet.ip.total_len);
+        self.store(packet, &admission, source, reply, inward, now);
         Ok(())
+    }
+
+    /// [`prepare`](Self::prepare) and [`admit`](Self::admit) in one, with the errors of both.
+    ///
+    /// # Errors
+    /// Nothing is stored then, and the packet is untouched.
+    pub fn admit_new(
+        &mut self,
+        packet: &mut NatPacket<'_>,
+        destination: Destination,
+        input: NetworkId,
+        output: NetworkId,
+        now: Millis,
+    ) -> Result<(), DropReason> {
+        let admission = self.prepare(packet.ip, self.key(packet.ip), destination, input, output)?;
+        self.admit(packet, admission, now)
     }
 
     /// The mapping that [`destination`](Self::destination) found, if it is still there.
@@ -253,28 +356,27 @@ impl Nat {
         self.config.addresses.get(network.index()).copied().flatten()
     }
 
-    /// The mapping that the inside socket has towards everywhere, else a new one.
+    /// The mapping that the inside socket has towards everywhere, else a new one; and the flow's reply with it.
     fn map_source(
         &mut self,
-        original: Tuple,
-        server: SocketAddrV4,
-        outside: Ipv4Addr,
+        admission: &Admission,
+        key: HashedKey,
         range: Option<PortRange>,
         now: Millis,
-    ) -> Result<Source, DropReason> {
-        let inside = original.source();
-        let NatSettings { mapping, port_preservation: keep, port_parity, .. } = self.config.settings;
-        let key = MappingKey::new(mapping, original.protocol(), inside, outside, original.destination());
+    ) -> Result<(SourceMapping, Reply), DropReason> {
+        let (original, outside) = (admission.original, admission.reply.tuple.destination_address());
+        let NatSettings { port_preservation: keep, port_parity, .. } = self.config.settings;
         let parity = port_parity && original.protocol() == Protocol::UDP;
-        let mut wanted = Wanted { port: inside.port(), keep, range, parity };
-        if let Some((id, port)) = self.mappings.find(key) {
-            if self.is_free(original, reply(original, server, SocketAddrV4::new(outside, port))) {
-                return Ok(Source::Known(id, port));
+        let mut wanted = Wanted { port: original.source_port(), keep, range, parity };
+        let known = self.mappings.find(key);
+        if let Some((id, port)) = known {
+            if let Some(reply) = self.free_reply(admission, SocketAddrV4::new(outside, port)) {
+                return Ok((SourceMapping::Known(id), reply));
             }
             wanted.keep = false;
         }
         let settings = &self.config.settings;
-        if settings.limits_hosts() && !self.hosts.may_map(*inside.ip(), settings, now) {
+        if settings.limits_hosts() && !self.hosts.may_map(original.source_address(), settings, now) {
             return Err(DropReason::NatHostLimit);
         }
         // Leases that turn out to be of no use are kept until a good one is found, so that none comes twice.
@@ -285,79 +387,78 @@ impl Nat {
             let ports = &mut self.mappings.ports;
             let lease = ports.lease(outside, original.protocol(), wanted, &published, &mut self.random, now);
             let Some(lease) = lease else { break };
-            let client = SocketAddrV4::new(outside, lease.port());
-            match self.is_free(original, reply(original, server, client)) {
-                true => good = Some(lease),
-                false => refused.push(lease),
+            match self.free_reply(admission, SocketAddrV4::new(outside, lease.port())) {
+                Some(reply) => good = Some((SourceMapping::New(key, lease, known.is_none()), reply)),
+                None => refused.push(lease),
             }
             wanted.keep = false;
         }
         refused.into_iter().for_each(|lease| self.mappings.ports.give_back(lease));
-        good.map(|lease| Source::New(key, lease)).ok_or(DropReason::NatNoPorts)
+        good.ok_or(DropReason::NatNoPorts)
     }
 
-    /// The source port as it is; another one only if another flow looks the same from the other side, as when two
-    /// published ports lead to one server and a client uses one port for both.
-    fn keep_source(
-        &mut self,
-        original: Tuple,
-        server: SocketAddrV4,
-        address: Ipv4Addr,
-    ) -> Result<Source, DropReason> {
-        let ports = match original.protocol() {
+    /// The flow's reply with the source port as it is; another one only if another flow looks the same from the other
+    /// side, as when two published ports lead to one server and a client uses one port for both.
+    fn keep_source(&mut self, admission: &Admission, address: Ipv4Addr) -> Result<Reply, DropReason> {
+        let ports = match admission.original.protocol() {
             Protocol::TCP | Protocol::UDP | Protocol::ICMP => TRIES,
             _ => 0,
         };
-        let mut port = original.source_port();
+        let mut port = admission.original.source_port();
         for _ in 0..=ports {
-            let client = SocketAddrV4::new(address, port);
-            if self.is_free(original, reply(original, server, client)) {
-                return Ok(Source::Plain(client));
+            if let Some(reply) = self.free_reply(admission, SocketAddrV4::new(address, port)) {
+                return Ok(reply);
             }
             port = self.random.between(1024, u16::MAX);
         }
         Err(DropReason::NatNoPorts)
     }
 
-    /// Whether no flow has this tuple yet, in either direction.
-    fn is_free(&self, original: Tuple, reply: Tuple) -> bool {
-        reply != original && self.flows.find(reply, self.flows.key(reply)).is_none()
+    /// The reply to `client`, unless a flow has this tuple already, in either direction.
+    fn free_reply(&self, admission: &Admission, client: SocketAddrV4) -> Option<Reply> {
+        let reply = match admission.reply {
+            expected if expected.tuple.destination() == client => expected,
+            _ => {
+                let tuple = reply(admission.original, admission.server, client);
+                Reply { tuple, key: self.flows.key(tuple) }
+            }
+        };
+        let is_free = reply.tuple != admission.original && self.flows.find(reply.tuple, reply.key).is_none();
+        is_free.then_some(reply)
     }
 
     /// Everything is decided: stores the flow and lets its first packet through.
     fn store(
         &mut self,
         packet: &mut NatPacket<'_>,
-        original: Tuple,
-        server: SocketAddrV4,
-        source: Source,
+        admission: &Admission,
+        source: Option<SourceMapping>,
+        reply: Reply,
         inward: Option<Id>,
         now: Millis,
     ) {
-        let (outward, client) = match source {
-            Source::Plain(client) => (None, client),
-            Source::Known(id, port) => (Some(id), SocketAddrV4::new(self.mappings.key(id).outside(), port)),
-            Source::New(key, lease) => {
-                let outside = SocketAddrV4::new(key.outside(), lease.port());
-                (Some(self.mappings.insert(key, lease)), outside)
-            }
-        };
-        let mut flow = Flow::new(original, reply(original, server, client));
+        let outward = source.map(|source| match source {
+            SourceMapping::Known(id) => id,
+            SourceMapping::New(key, lease, is_found) => self.mappings.insert(key, lease, is_found),
+        });
+        let mut flow = Flow::new(admission.original, reply.tuple);
         flow.note(Direction::Original, packet);
         let left = flow.translated(Direction::Original);
-        self.add_flow(flow, FlowMappings { source: outward, destination: inward }, now);
+        let mappings = FlowMappings { source: outward, destination: inward };
+        self.add_flow(flow, [admission.key, reply.key], mappings, now);
         self.admitted += 1;
-        self.rewrite(packet, original, left, now);
+        self.rewrite(packet, admission.original, left, now);
     }
 
-    pub(crate) fn add_flow(&mut self, flow: Flow, mappings: FlowMappings, now: Millis) {
+    /// `keys` are those of its tuples.
+    pub(crate) fn add_flow(&mut self, flow: Flow, keys: [FlowKey; 2], mappings: FlowMappings, now: Millis) {
         let FlowMappings { source, destination } = mappings;
         source.into_iter().chain(destination).for_each(|mapping| self.acquire(mapping, now));
         if let Some(mapping) = source.filter(|_| self.filters_by_address()) {
             self.mappings.add_contact(mapping, contact_of(&flow));
         }
         self.servers.add(&flow);
-        self.flows.insert(flow, mappings, now);
+        self.flows.insert(flow, keys, mappings, now);
     }
 
     /// One more flow uses the mapping.
@@ -381,13 +482,13 @@ impl Nat {
 }
 
 /// The tuple of a packet that may be a flow's first.
-fn may_start_flow(packet: &NatPacket<'_>) -> Result<Tuple, DropReason> {
-    match packet.ip.l4 {
-        L4::Tcp if !TcpState::may_start(packet.ip.tcp_flags) => Err(DropReason::TcpNoSyn),
+fn may_start_flow(ip: &Ipv4Packet) -> Result<Tuple, DropReason> {
+    match ip.l4 {
+        L4::Tcp if !TcpState::may_start(ip.tcp_flags) => Err(DropReason::TcpNoSyn),
         L4::EchoReply => Err(DropReason::NatUnsolicited),
         L4::IcmpError => Err(DropReason::IcmpErrorUnmatched),
         L4::IcmpOther => Err(DropReason::NatProtocolUnsupported),
-        _ => Tuple::of(packet.ip).ok_or(DropReason::FragmentWithoutFirst),
+        _ => Tuple::of(ip).ok_or(DropReason::FragmentWithoutFirst),
     }
 }
 

@@ -240,6 +240,7 @@ impl Nat {
             return Err(MappingRefused::HostLimit);
         }
         let key = MappingKey::new(Behaviour::EndpointIndependent, protocol, inside, outside, UNSPECIFIED);
+        let key = self.mappings.hashed(key);
         let port = if wanted.port() == 0 { inside.port() } else { wanted.port() };
         let mapping = match self.mappings.find(key) {
             Some((_, known)) if exactly && known != port => return Err(MappingRefused::Taken),
@@ -257,7 +258,7 @@ impl Nat {
                     ports.give_back(lease);
                     return Err(MappingRefused::Taken);
                 }
-                self.mappings.insert(key, lease)
+                self.mappings.insert(key, lease, true)
             }
         };
         self.acquire(mapping, now);

@@ -101,16 +101,40 @@ impl FlowTable {
         FlowKey(self.hash.of(tuple.words()))
     }
 
-    /// Reads what [`find`](Self::find) will read, for many keys at once: the cache misses overlap.
-    pub(crate) fn look_ahead(&self, keys: &[FlowKey]) {
-        for keys in keys.chunks(BURST_FRAMES) {
-            black_box(keys.iter().fold(0, |sum, key| sum ^ self.index.touch(key.0)));
-            let mut ids = [None; BURST_FRAMES];
-            for (id, key) in ids.iter_mut().zip(keys) {
-                *id = self.index.find(key.0, |_| true).map(|entry| Entry(entry).get().0);
-            }
-            black_box(ids.iter().flatten().fold(0, |sum, &id| sum ^ self.flows[id].refreshed));
+    /// Reads what [`find`](Self::find) and [`refresh`](Self::refresh) will read, for a burst's keys at once: the cache
+    /// misses overlap. Bit n of the result is set if no flow has the n-th key.
+    pub(crate) fn look_ahead(&self, keys: &[FlowKey], now: Millis) -> u64 {
+        let keys = &keys[..keys.len().min(BURST_FRAMES)];
+        black_box(keys.iter().fold(0, |sum, key| sum ^ self.index.touch(key.0)));
+        let (mut ids, mut unknown) = ([None; BURST_FRAMES], 0);
+        for (nth, key) in keys.iter().enumerate() {
+            ids[nth] = self.index.find(key.0, |_| true).map(|entry| Entry(entry).get().0);
+            unknown |= u64::from(ids[nth].is_none()) << nth;
         }
+        black_box(ids.iter().flatten().fold(0, |sum, &id| sum ^ self.flows[id].refreshed));
+        self.look_ahead_refresh(&mut ids, now);
+        unknown
+    }
+
+    /// Those flows that move to the end of their lists, and their neighbours there.
+    fn look_ahead_refresh(&self, ids: &mut [Option<Id>], now: Millis) {
+        ids.iter_mut().for_each(|id| *id = id.filter(|&id| self.flows[id].refreshed != seconds(now)));
+        if ids.iter().all(Option::is_none) {
+            return;
+        }
+        let place = |id: Id| &self.places[id.index()];
+        let number = |id: Option<Id>| id.map_or(0, |id| place(id).next.map_or(0, Id::get));
+        black_box(ids.iter().flatten().fold(0, |sum, &id| sum ^ number(Some(id))));
+        black_box(
+            ids.iter()
+                .flatten()
+                .fold(0, |sum, &id| sum ^ number(place(id).previous) ^ number(place(id).next)),
+        );
+    }
+
+    /// Reads what adding flows with these replies will read.
+    pub(crate) fn look_ahead_reply(&self, replies: impl Iterator<Item = FlowKey>) {
+        black_box(replies.fold(0, |sum, key| sum ^ self.index.touch(key.0)));
     }
 
     /// The flow whose packets arrive with this tuple, which has this key, and in which direction they go.
@@ -133,19 +157,23 @@ impl FlowTable {
         &mut self.flows[id]
     }
 
-    /// Adds a flow, neither of whose tuples may be in the table yet.
-    pub(crate) fn insert(&mut self, flow: Flow, mappings: FlowMappings, now: Millis) -> Id {
+    /// Adds a flow, neither of whose tuples, which have these keys, may be in the table yet.
+    pub(crate) fn insert(
+        &mut self,
+        flow: Flow,
+        keys: [FlowKey; 2],
+        mappings: FlowMappings,
+        now: Millis,
+    ) -> Id {
         let class = flow.class;
-        let tuples = BOTH.map(|direction| flow.tuple(direction));
         let id = self.flows.insert(flow);
         if self.places.len() <= id.index() {
             self.places.resize(id.index() + 1, Place::default());
         }
         self.places[id.index()].mappings = mappings;
         let Self { flows, index, hash, .. } = self;
-        for (direction, tuple) in BOTH.into_iter().zip(tuples) {
-            let key = hash.of(tuple.words());
-            index.insert(key, Entry::new(id, direction).0, |entry| Entry(entry).hash(flows, hash));
+        for (direction, key) in BOTH.into_iter().zip(keys) {
+            index.insert(key.0, Entry::new(id, direction).0, |entry| Entry(entry).hash(flows, hash));
         }
         self.append(id, class, now);
         id
@@ -240,7 +268,8 @@ fn seconds(now: Millis) -> u32 {
     now.as_secs() as u32
 }
 
-const BOTH: [Direction; 2] = [Direction::Original, Direction::Reply];
+/// In the order of [`Direction`].
+pub(crate) const BOTH: [Direction; 2] = [Direction::Original, Direction::Reply];
 
 impl Entry {
     #[inline]
@@ -272,6 +301,11 @@ mod tests {
         Flow::new(original, original.reversed())
     }
 
+    fn insert(table: &mut FlowTable, flow: Flow) -> Id {
+        let keys = BOTH.map(|direction| table.key(flow.tuple(direction)));
+        table.insert(flow, keys, FlowMappings::default(), Millis::ZERO)
+    }
+
     fn ports(table: &FlowTable) -> Vec<u16> {
         table.iter().map(|flow| flow.tuple(Direction::Original).source_port()).collect()
     }
@@ -279,8 +313,7 @@ mod tests {
     #[test]
     fn flows_are_found_by_both_tuples_until_removed() {
         let mut table = FlowTable::new([1, 2]);
-        let ids: Vec<_> =
-            (0..1000).map(|port| table.insert(flow(port), FlowMappings::default(), Millis::ZERO)).collect();
+        let ids: Vec<_> = (0..1000).map(|port| insert(&mut table, flow(port))).collect();
         let tuple = |port| flow(port as u16).tuple(Direction::Original);
         let find = |table: &FlowTable, tuple| table.find(tuple, table.key(tuple));
         for (port, &id) in ids.iter().enumerate() {
@@ -297,7 +330,7 @@ mod tests {
     #[test]
     fn use_moves_a_flow_to_the_end_of_the_line_once_a_second() {
         let mut table = FlowTable::new([1, 2]);
-        let [a, b, c] = [1, 2, 3].map(|port| table.insert(flow(port), FlowMappings::default(), Millis::ZERO));
+        let [a, b, c] = [1, 2, 3].map(|port| insert(&mut table, flow(port)));
         table.refresh(b, TimeoutClass::Udp, Millis::new(999));
         assert_eq!(ports(&table), [1, 2, 3]);
         table.refresh(b, TimeoutClass::Udp, Millis::new(1000));

@@ -49,7 +49,7 @@ mod testing;
 mod timeouts;
 mod tuple;
 
-pub use admit::Destination;
+pub use admit::{Admission, Destination};
 pub use balance::{Balance, ServerUse};
 pub use early_fragments::{EarlyFragment, EarlyFragments};
 pub use explicit::{ExplicitMapping, MappingRefused, MappingRequest};

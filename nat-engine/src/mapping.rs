@@ -8,6 +8,7 @@
 //! mapping, RFC 4787 REQ-1, on which peers behind NATs rely to find each other. If the settings want it to depend on the
 //! remote address or port, these are part of the key.
 
+use std::hint::black_box;
 use std::net::{Ipv4Addr, SocketAddrV4};
 
 use packet::Protocol;
@@ -90,6 +91,13 @@ impl MappingKey {
     }
 }
 
+/// A key and where in the table it is to be found.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct HashedKey {
+    key: MappingKey,
+    hash: u64,
+}
+
 /// Half a cache line: most inside sockets send to one remote address only, so that one has its place here.
 ///
 /// Beside it: twice 7 bytes of index.
@@ -153,10 +161,23 @@ impl Mappings {
         by_outside.reserve(limit, |id| mappings[Id::new(id)].outside_hash(ports, hash));
     }
 
+    /// What [`find`](Self::find) and [`insert`](Self::insert) take.
+    pub(crate) fn hashed(&self, key: MappingKey) -> HashedKey {
+        HashedKey { key, hash: key.hash(&self.hash) }
+    }
+
+    /// Reads what these take first, for many flows at once: their mappings' keys, and their replies.
+    pub(crate) fn look_ahead(&self, flows: impl Iterator<Item = (HashedKey, Tuple)>) {
+        black_box(flows.fold(0, |sum, (key, reply)| {
+            let outside = outside_hash(&self.hash, reply.protocol(), reply.destination());
+            sum ^ self.by_key.touch(key.hash) ^ self.by_outside.touch(outside)
+        }));
+    }
+
     /// The mapping with this key, and its outside port.
-    pub(crate) fn find(&self, key: MappingKey) -> Option<(Id, u16)> {
+    pub(crate) fn find(&self, HashedKey { key, hash }: HashedKey) -> Option<(Id, u16)> {
         let is_it = |id| self.mappings[Id::new(id)].key(&self.ports) == key;
-        let id = Id::new(self.by_key.find(key.hash(&self.hash), is_it)?);
+        let id = Id::new(self.by_key.find(hash, is_it)?);
         Some((id, self.mappings[id].lease.port()))
     }
 
@@ -191,9 +212,13 @@ impl Mappings {
         self.mappings.ids()
     }
 
-    /// Adds a mapping, used by no flow yet. Another with the same key keeps being the one that is found.
-    pub(crate) fn insert(&mut self, key: MappingKey, lease: PortLease) -> Id {
-        let is_known = self.find(key).is_some();
+    /// Adds a mapping, used by no flow yet. Of those with the same key, one `is_found` by it.
+    pub(crate) fn insert(
+        &mut self,
+        HashedKey { key, hash: key_hash }: HashedKey,
+        lease: PortLease,
+        is_found: bool,
+    ) -> Id {
         let (inside, remote) = (key.inside(), key.remote());
         let id = self.mappings.insert(Mapping {
             lease,
@@ -206,8 +231,8 @@ impl Mappings {
             contact_flows: 0,
         });
         let Self { mappings, by_key, by_outside, hash, ports, .. } = self;
-        if !is_known {
-            by_key.insert(key.hash(hash), id.get(), |id| mappings[Id::new(id)].key(ports).hash(hash));
+        if is_found {
+            by_key.insert(key_hash, id.get(), |id| mappings[Id::new(id)].key(ports).hash(hash));
         }
         let of = |id| mappings[Id::new(id)].outside_hash(ports, hash);
         by_outside.insert(of(id.get()), id.get(), of);
@@ -290,7 +315,7 @@ mod tests {
             for (begins, last) in steps {
                 let id = *mapping.get_or_insert_with(|| {
                     let lease = mappings.ports.claim(outside, Protocol::UDP, 5000, &published);
-                    mappings.insert(key, lease)
+                    mappings.insert(mappings.hashed(key), lease, true)
                 });
                 if begins || flows.is_empty() {
                     mappings.acquire(id);

@@ -20,7 +20,7 @@ use siphasher::sip::SipHasher13;
 
 use crate::Tuple;
 use crate::flow::{Direction, Flow};
-use crate::flow_table::FlowMappings;
+use crate::flow_table::{BOTH, FlowMappings};
 use crate::mapping::MappingKey;
 use crate::nat::Nat;
 use crate::port_pool::Published;
@@ -158,8 +158,9 @@ impl Nat {
                 place.map(|place| *ids[place].get_or_insert_with(|| self.restore_mapping(&mappings[place])))
             };
             let mappings = FlowMappings { source: id(source), destination: id(destination) };
+            let keys = BOTH.map(|direction| self.flows.key(flow.tuple(direction)));
             let idle = Millis::from_secs(idle.into()) + age;
-            self.add_flow(flow, mappings, Millis::new(now.get().saturating_sub(idle.get())));
+            self.add_flow(flow, keys, mappings, Millis::new(now.get().saturating_sub(idle.get())));
         }
         self.forget_addresses(addresses);
         while self.next_timeout().is_some_and(|at| at <= now) {
@@ -172,7 +173,9 @@ impl Nat {
     fn restore_mapping(&mut self, &SavedMapping { key, port }: &SavedMapping) -> Id {
         let published = Published { rules: &self.config.rules, addresses: &self.config.addresses };
         let lease = self.mappings.ports.claim(key.outside(), key.protocol(), port, &published);
-        self.mappings.insert(key, lease)
+        let key = self.mappings.hashed(key);
+        let is_first = self.mappings.find(key).is_none();
+        self.mappings.insert(key, lease, is_first)
     }
 }
 
@@ -237,9 +240,7 @@ fn check(mappings: &[SavedMapping], flows: &[SavedFlow]) -> Result<(), StateErro
             used[place] = true;
         }
     }
-    let tuples = flows.iter().flat_map(|saved| {
-        [Direction::Original, Direction::Reply].map(|direction| saved.flow.tuple(direction).words())
-    });
+    let tuples = flows.iter().flat_map(|saved| BOTH.map(|direction| saved.flow.tuple(direction).words()));
     let outsides =
         mappings.iter().map(|mapping| (mapping.key.protocol().0, mapping.key.outside(), mapping.port));
     let is_sound =
@@ -274,7 +275,7 @@ impl Writer {
     /// All of it but its mappings.
     fn flow(&mut self, flow: &Flow, now: Millis) {
         self.put([flow.tuple(Direction::Original).protocol().0]);
-        for direction in [Direction::Original, Direction::Reply] {
+        for direction in BOTH {
             self.socket(flow.tuple(direction).source());
             self.socket(flow.tuple(direction).destination());
         }

@@ -163,10 +163,9 @@ fn redirect_goes_to_the_networks_own_address() {
     config.rules.prerouting =
         vec![NatRule { matches, target: Target::Redirect { ports: Some((3128, 3128)) } }];
     let world = World::with(config);
-    let mut bytes = eth().ipv4(GUEST, REMOTE).tcp(5000, 80, SYN).payload(b"")[14..].to_vec();
-    let mut ip = packet::Ipv4Packet::parse(&bytes).unwrap();
-    let packet = nat_engine::NatPacket { bytes: &mut bytes, ip: &mut ip, partial_checksum: false };
-    let destination = world.nat.destination(&packet, LAN).unwrap();
+    let bytes = eth().ipv4(GUEST, REMOTE).tcp(5000, 80, SYN).payload(b"")[14..].to_vec();
+    let ip = packet::Ipv4Packet::parse(&bytes).unwrap();
+    let destination = world.nat.destination(&ip, LAN).unwrap();
     assert_eq!((destination.address, destination.translated), (GATEWAY, true));
 }
 

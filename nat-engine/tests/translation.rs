@@ -169,16 +169,23 @@ fn a_packet_with_offload_keeps_its_half_done_checksum_half_done() {
 }
 
 #[test]
-fn looking_ahead_changes_nothing() {
+fn looking_ahead_tells_who_has_no_flow_and_changes_nothing() {
     let mut world = World::new();
-    let frame = eth().ipv4(GUEST, REMOTE).udp(5000, 53).payload(b"");
-    world.guest_sends(&frame).unwrap();
-    let ips: Vec<_> = [frame, eth().ipv4(GUEST, REMOTE).icmp(3, 1, 0).payload(b"")]
-        .map(|frame| Ipv4Packet::parse(&frame[14..]).unwrap())
-        .repeat(100);
+    let known = eth().ipv4(GUEST, REMOTE).udp(5000, 53).payload(b"");
+    world.guest_sends(&known).unwrap();
+    let unknown = eth().ipv4(GUEST, REMOTE).udp(5001, 53).payload(b"");
+    let ips = [known, unknown].map(|frame| Ipv4Packet::parse(&frame[14..]).unwrap()).repeat(100);
+    let keys: Vec<_> = ips.iter().map(|ip| world.nat.key(ip)).collect();
     let before = world.flow();
-    world.nat.look_ahead(&ips.iter().map(|ip| world.nat.key(ip)).collect::<Vec<_>>());
-    world.nat.look_ahead(&[]);
+    // In another second the flow would move.
+    for now in [world.now, world.now + Millis::from_secs(1)] {
+        assert_eq!(world.nat.look_ahead(&keys, now), 0xaaaa_aaaa_aaaa_aaaa);
+        assert_eq!(world.nat.look_ahead(&keys[..2], now), 2);
+        assert_eq!(world.nat.look_ahead(&[], now), 0);
+    }
+    let destination = world.nat.destination(&ips[1], LAN).unwrap();
+    let admission = world.nat.prepare(&ips[1], keys[1], destination, LAN, WAN).unwrap();
+    world.nat.look_ahead_new([admission; 3].iter());
     assert_eq!((world.flow(), world.counts()), (before, (1, 1, 0)));
 }
 

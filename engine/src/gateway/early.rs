@@ -1,6 +1,6 @@
 //! Later fragments that overtook their first one: kept until it has come, then sent after it. RFC 4787 REQ-14.
 
-use nat_engine::{EarlyFragment, FlowKey, NatPacket};
+use nat_engine::{EarlyFragment, NatPacket};
 use packet::wire::EthernetHeader;
 use packet::wire::FromBytes;
 use packet::{DropReason, FrameMeta, Gso, Ipv4Packet, MacAddr, Millis, NetworkId, Offload, Verdict, offload};
@@ -53,7 +53,7 @@ impl Gateway {
         let packet = &mut bytes[EthernetHeader::LEN..];
         let mut ip = Ipv4Packet::parse(packet)?;
         let mut packet = NatPacket { bytes: packet, ip: &mut ip, partial_checksum: false };
-        match self.translate(&mut packet, FlowKey::default(), from, now) {
+        match self.translate(&mut packet, None, from, now) {
             Ok(hop) => {
                 meta.network = hop.network;
                 decrement_ttl(packet.bytes);

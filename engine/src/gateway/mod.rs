@@ -10,6 +10,7 @@
 //! What is here runs for each frame of a burst; what answers, waits or allocates is in [`slow_path`].
 
 mod early;
+mod first_packet;
 mod fragment;
 mod health;
 mod held;
@@ -31,6 +32,7 @@ use packet::{
 };
 use switch_core::Bridge;
 
+use self::first_packet::FirstPacket;
 use self::health::Health;
 use self::held::HeldSyns;
 use self::icmp::RateLimit;
@@ -59,6 +61,8 @@ pub(crate) struct Gateway {
     packets: Box<[(usize, Ipv4Packet)]>,
     /// Where the flows of `packets` are to be found.
     keys: Vec<FlowKey>,
+    /// What rules and routes say of those of `packets` that have no flow; empty if all have.
+    prepared: Vec<Option<FirstPacket>>,
     /// Where the frame before went, in this burst: mostly the next one goes there too.
     last: Option<Adjacency>,
 }
@@ -100,6 +104,7 @@ impl Gateway {
             health: Health::new(seed),
             packets: vec![(0, Ipv4Packet::EMPTY); BURST_FRAMES].into(),
             keys: Vec::with_capacity(BURST_FRAMES),
+            prepared: Vec::with_capacity(BURST_FRAMES),
             last: None,
         }
     }
@@ -207,7 +212,8 @@ impl Gateway {
         if self.translates {
             self.keys.clear();
             self.keys.extend(packets.iter().map(|(_, ip)| self.nat.key(ip)));
-            self.nat.look_ahead(&self.keys);
+            let unknown = self.nat.look_ahead(&self.keys, now);
+            self.prepare(packets, unknown, input);
         }
         self.last = None;
         for (nth, (index, ip)) in packets.iter_mut().enumerate() {
@@ -254,8 +260,7 @@ impl Gateway {
         let (ethernet, bytes) = bytes.split_at_mut(EthernetHeader::LEN);
         let l4 = EthernetHeader::LEN + usize::from(ip.header_len);
         let mut packet = NatPacket { bytes, ip, partial_checksum: meta.offload.is_partial_at(l4) };
-        let key = self.keys.get(nth).copied().unwrap_or_default();
-        let hop = self.translate(&mut packet, key, input, now)?;
+        let hop = self.translate(&mut packet, Some(nth), input, now)?;
 
         meta.network = hop.network;
         meta.routed = true;
@@ -302,64 +307,20 @@ impl Gateway {
     fn translate(
         &mut self,
         packet: &mut NatPacket<'_>,
-        key: FlowKey,
+        nth: Option<usize>,
         input: NetworkId,
         now: Millis,
     ) -> Result<Hop, Verdict> {
         if !self.translates {
             return self.route_plainly(packet.ip.dst, input);
         }
-        match self.nat.translate_known_at(packet, key, now) {
-            Known::Miss => self.admit(packet, input, now),
+        match self.nat.translate_known_at(packet, self.key(nth), now) {
+            Known::Miss => self.admit(packet, nth, input, now),
             Known::Drop(DropReason::FragmentWithoutFirst) => Err(PuntReason::EarlyFragment.into()),
             Known::Drop(reason) => Err(reason.into()),
             // It was addressed to the switch, and its way ends here.
             Known::Translated if packet.ip.ttl <= 1 => Err(DropReason::TtlExceeded.into()),
             Known::Translated => Ok(self.routes.lookup(input, packet.ip.dst, true)?),
-        }
-    }
-
-    /// The first packet of a flow: rules decide, and the flow is stored if NAT has a part in it.
-    #[cold]
-    fn admit(&mut self, packet: &mut NatPacket<'_>, input: NetworkId, now: Millis) -> Result<Hop, Verdict> {
-        // A rule could take it for somebody else's.
-        if self.may_be_answer(packet.ip) {
-            Err(PuntReason::ToSelf)?;
-        }
-        let destination =
-            self.nat.destination(packet, input).map_err(|reason| self.refusal(reason, input))?;
-        // A redirected packet ends here, like one that was sent here.
-        let routed = if destination.translated && self.routes.owner_of(destination.address).is_none() {
-            self.routes.lookup(input, destination.address, true).map_err(unroutable)
-        } else {
-            self.route_plainly(destination.address, input)
-        };
-        if !destination.translated && routed == Err(PuntReason::ToSelf.into()) {
-            self.nat.pass_untranslated(packet.ip, now);
-        }
-        let hop = routed?;
-        let is_translated = |network| {
-            self.interface(network).is_some_and(|interface| matches!(interface.reach, Reach::Translated(_)))
-        };
-        if destination.translated || is_translated(input) || is_translated(hop.network) {
-            let admitted = self.nat.admit_new(packet, destination, input, hop.network, now);
-            admitted.map_err(|reason| self.refusal(reason, input))?;
-        } else {
-            self.nat.pass_untranslated(packet.ip, now);
-        }
-        Ok(hop)
-    }
-
-    /// What becomes of a packet that NAT refuses. Of those outside, only who asks for what is published is told.
-    fn refusal(&self, reason: DropReason, input: NetworkId) -> Verdict {
-        match reason {
-            DropReason::NatNoServer => PuntReason::NoResources(reason).into(),
-            DropReason::FlowTableFull | DropReason::NatHostLimit | DropReason::NatNoPorts
-                if !self.is_outside(input) =>
-            {
-                PuntReason::NoResources(reason).into()
-            }
-            _ => reason.into(),
         }
     }
 

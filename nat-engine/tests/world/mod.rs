@@ -127,7 +127,7 @@ impl World {
     }
 
     fn first(&mut self, packet: &mut NatPacket<'_>, input: NetworkId) -> Result<(), DropReason> {
-        let destination = self.nat.destination(packet, input)?;
+        let destination = self.nat.destination(packet.ip, input)?;
         let output = match destination.address {
             PUBLIC | GATEWAY => return Err(DropReason::NatUnsolicited),
             address if net("192.168.122.0/24").is_some_and(|net| net.value.contains(address)) => LAN,

@@ -1,0 +1,123 @@
+//! The first packets of flows: rules and routes say where each goes, then NAT stores the flow.
+//!
+//! Rules and routes are asked about all first packets of a burst before the first of these is admitted, so that the memory
+//! that admitting them takes is fetched together.
+
+use nat_engine::{Admission, Destination, FlowKey, NatPacket};
+use packet::{DropReason, Ipv4Packet, Millis, NetworkId, PuntReason, Verdict};
+
+use super::route::Hop;
+use super::{Gateway, unroutable};
+use crate::runtime_config::Reach;
+
+/// What rules and routes say of a packet that no flow knows.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct FirstPacket {
+    destination: Destination,
+    /// Its way, and what NAT makes of it, if NAT has a part in it.
+    way: Result<(Hop, Option<Admission>), Verdict>,
+}
+
+impl Gateway {
+    /// Asks about those of a burst's packets whose bit is set in `unknown`.
+    pub(super) fn prepare(&mut self, packets: &[(usize, Ipv4Packet)], unknown: u64, input: NetworkId) {
+        let mut prepared = std::mem::take(&mut self.prepared);
+        prepared.clear();
+        if unknown != 0 {
+            prepared.extend(packets.iter().zip(&self.keys).enumerate().map(|(nth, ((_, ip), &key))| {
+                let is_unknown = unknown >> nth & 1 != 0;
+                is_unknown.then(|| self.first_packet(ip, key, input).ok()).flatten()
+            }));
+            self.nat.look_ahead_new(prepared.iter().flatten().filter_map(FirstPacket::admission));
+        }
+        self.prepared = prepared;
+    }
+
+    /// The `nth` packet of the burst is the first one of its flow, which is stored if NAT has a part in it.
+    #[cold]
+    pub(super) fn admit(
+        &mut self,
+        packet: &mut NatPacket<'_>,
+        nth: Option<usize>,
+        input: NetworkId,
+        now: Millis,
+    ) -> Result<Hop, Verdict> {
+        let prepared = nth.and_then(|nth| self.prepared.get(nth).copied().flatten());
+        let first = match prepared.filter(|first| self.nat.is_settled(first.destination, packet.ip)) {
+            Some(first) => first,
+            None => self.first_packet(packet.ip, self.key(nth), input)?,
+        };
+        match first.way {
+            Ok((hop, Some(admission))) => {
+                let admitted = self.nat.admit(packet, admission, now);
+                admitted.map_err(|reason| self.refusal(reason, input))?;
+                return Ok(hop);
+            }
+            Ok((_, None)) => self.nat.pass_untranslated(packet.ip, now),
+            Err(Verdict::Punt(PuntReason::ToSelf)) if !first.destination.translated => {
+                self.nat.pass_untranslated(packet.ip, now);
+            }
+            Err(_) => {}
+        }
+        first.way.map(|(hop, _)| hop)
+    }
+
+    /// Where the flow of the burst's `nth` packet is to be found. Packets that came before are fragments, and have no key.
+    #[inline]
+    pub(super) fn key(&self, nth: Option<usize>) -> FlowKey {
+        nth.and_then(|nth| self.keys.get(nth).copied()).unwrap_or_default()
+    }
+
+    fn first_packet(&self, ip: &Ipv4Packet, key: FlowKey, input: NetworkId) -> Result<FirstPacket, Verdict> {
+        // A rule could take it for somebody else's.
+        if self.may_be_answer(ip) {
+            Err(PuntReason::ToSelf)?;
+        }
+        let destination = self.nat.destination(ip, input).map_err(|reason| self.refusal(reason, input))?;
+        Ok(FirstPacket { destination, way: self.first_way(ip, key, destination, input) })
+    }
+
+    fn first_way(
+        &self,
+        ip: &Ipv4Packet,
+        key: FlowKey,
+        destination: Destination,
+        input: NetworkId,
+    ) -> Result<(Hop, Option<Admission>), Verdict> {
+        // A redirected packet ends here, like one that was sent here.
+        let hop = if destination.translated && self.routes.owner_of(destination.address).is_none() {
+            self.routes.lookup(input, destination.address, true).map_err(unroutable)?
+        } else {
+            self.route_plainly(destination.address, input)?
+        };
+        let is_translated = |network| {
+            self.interface(network).is_some_and(|interface| matches!(interface.reach, Reach::Translated(_)))
+        };
+        if !(destination.translated || is_translated(input) || is_translated(hop.network)) {
+            return Ok((hop, None));
+        }
+        match self.nat.prepare(ip, key, destination, input, hop.network) {
+            Ok(admission) => Ok((hop, Some(admission))),
+            Err(reason) => Err(self.refusal(reason, input)),
+        }
+    }
+
+    /// What becomes of a packet that NAT refuses. Of those outside, only who asks for what is published is told.
+    fn refusal(&self, reason: DropReason, input: NetworkId) -> Verdict {
+        match reason {
+            DropReason::NatNoServer => PuntReason::NoResources(reason).into(),
+            DropReason::FlowTableFull | DropReason::NatHostLimit | DropReason::NatNoPorts
+                if !self.is_outside(input) =>
+            {
+                PuntReason::NoResources(reason).into()
+            }
+            _ => reason.into(),
+        }
+    }
+}
+
+impl FirstPacket {
+    fn admission(&self) -> Option<&Admission> {
+        self.way.as_ref().ok()?.1.as_ref()
+    }
+}
