@@ -97,8 +97,8 @@ fn established(c: &mut Criterion) {
             b.iter(|| {
                 let burst: [_; BURST_FRAMES] =
                     std::array::from_fn(|_| next.next().copied().unwrap_or((REMOTE, 0)));
-                let keys = burst.map(|source| nat.key(template.packet(source).ip));
-                nat.look_ahead(&keys, Millis::ZERO);
+                let mut keys = burst.map(|source| nat.key(template.packet(source).ip));
+                nat.look_ahead(&mut keys, Millis::ZERO);
                 for (source, key) in burst.into_iter().zip(keys) {
                     let known = nat.translate_known_at(&mut template.packet(source), key, Millis::ZERO);
                     assert!(black_box(known) == Known::Translated);

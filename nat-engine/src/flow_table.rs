@@ -38,8 +38,12 @@ pub(crate) struct FlowTable {
 }
 
 /// Where in the index of flows a packet's tuple is to be found.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
-pub struct FlowKey(u64);
+#[derive(Clone, Copy, Debug, Default)]
+pub struct FlowKey {
+    pub(crate) hash: u64,
+    /// Looking ahead, this entry looked like the right one. It may be none, or gone by now.
+    ahead: u32,
+}
 
 /// A flow and the direction that the tuple is of.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -98,43 +102,49 @@ impl FlowTable {
     /// Where in the index a tuple is to be found.
     #[inline]
     pub(crate) fn key(&self, tuple: Tuple) -> FlowKey {
-        FlowKey(self.hash.of(tuple.words()))
+        FlowKey { hash: self.hash.of(tuple.words()), ahead: 0 }
     }
 
     /// Reads what [`find`](Self::find) and [`refresh`](Self::refresh) will read, for a burst's keys at once: the cache
     /// misses overlap. Bit n of the result is set if no flow has the n-th key.
-    pub(crate) fn look_ahead(&self, keys: &[FlowKey], now: Millis) -> u64 {
-        let keys = &keys[..keys.len().min(BURST_FRAMES)];
-        black_box(keys.iter().fold(0, |sum, key| sum ^ self.index.touch(key.0)));
-        let (mut ids, mut unknown) = ([None; BURST_FRAMES], 0);
-        for (nth, key) in keys.iter().enumerate() {
-            ids[nth] = self.index.find(key.0, |_| true).map(|entry| Entry(entry).get().0);
-            unknown |= u64::from(ids[nth].is_none()) << nth;
+    #[inline]
+    pub(crate) fn look_ahead(&self, keys: &mut [FlowKey], now: Millis) -> u64 {
+        let burst = keys.len().min(BURST_FRAMES);
+        let keys = &mut keys[..burst];
+        black_box(keys.iter().fold(0, |sum, key| sum ^ self.index.touch(key.hash)));
+        let (mut unknown, mut moves) = (0, false);
+        for (nth, key) in keys.iter_mut().enumerate() {
+            let entry = self.index.find(key.hash, |_| true);
+            key.ahead = entry.unwrap_or_default();
+            unknown |= u64::from(entry.is_none()) << nth;
+            moves |= entry.is_some() && self.moves(key.ahead, now).is_some();
         }
-        black_box(ids.iter().flatten().fold(0, |sum, &id| sum ^ self.flows[id].refreshed));
-        self.look_ahead_refresh(&mut ids, now);
+        if moves {
+            self.look_ahead_refresh(keys, now);
+        }
         unknown
     }
 
-    /// Those flows that move to the end of their lists, and their neighbours there.
-    fn look_ahead_refresh(&self, ids: &mut [Option<Id>], now: Millis) {
-        ids.iter_mut().for_each(|id| *id = id.filter(|&id| self.flows[id].refreshed != seconds(now)));
-        if ids.iter().all(Option::is_none) {
-            return;
-        }
+    /// The flow of an entry, if its next packet moves it to the end of its list.
+    #[inline]
+    fn moves(&self, entry: u32, now: Millis) -> Option<Id> {
+        let (id, _) = Entry(entry).get();
+        self.flows.get(id).filter(|flow| flow.refreshed != seconds(now)).map(|_| id)
+    }
+
+    /// The flows that move, and their neighbours in their lists.
+    #[cold]
+    fn look_ahead_refresh(&self, keys: &[FlowKey], now: Millis) {
+        let ids = || keys.iter().filter_map(|key| self.moves(key.ahead, now));
         let place = |id: Id| &self.places[id.index()];
         let number = |id: Option<Id>| id.map_or(0, |id| place(id).next.map_or(0, Id::get));
-        black_box(ids.iter().flatten().fold(0, |sum, &id| sum ^ number(Some(id))));
-        black_box(
-            ids.iter()
-                .flatten()
-                .fold(0, |sum, &id| sum ^ number(place(id).previous) ^ number(place(id).next)),
-        );
+        black_box(ids().fold(0, |sum, id| sum ^ number(Some(id))));
+        black_box(ids().fold(0, |sum, id| sum ^ number(place(id).previous) ^ number(place(id).next)));
     }
 
     /// Reads what adding flows with these replies will read.
     pub(crate) fn look_ahead_reply(&self, replies: impl Iterator<Item = FlowKey>) {
-        black_box(replies.fold(0, |sum, key| sum ^ self.index.touch(key.0)));
+        black_box(replies.fold(0, |sum, key| sum ^ self.index.touch(key.hash)));
     }
 
     /// The flow whose packets arrive with this tuple, which has this key, and in which direction they go.
@@ -142,9 +152,10 @@ impl FlowTable {
     pub(crate) fn find(&self, tuple: Tuple, key: FlowKey) -> Option<(Id, Direction)> {
         let is_it = |entry| {
             let (id, direction) = Entry(entry).get();
-            self.flows[id].tuple(direction) == tuple
+            self.flows.get(id).is_some_and(|flow| flow.tuple(direction) == tuple)
         };
-        self.index.find(key.0, is_it).map(|entry| Entry(entry).get())
+        let entry = if is_it(key.ahead) { key.ahead } else { self.index.find(key.hash, is_it)? };
+        Some(Entry(entry).get())
     }
 
     #[inline]
@@ -173,7 +184,7 @@ impl FlowTable {
         self.places[id.index()].mappings = mappings;
         let Self { flows, index, hash, .. } = self;
         for (direction, key) in BOTH.into_iter().zip(keys) {
-            index.insert(key.0, Entry::new(id, direction).0, |entry| Entry(entry).hash(flows, hash));
+            index.insert(key.hash, Entry::new(id, direction).0, |entry| Entry(entry).hash(flows, hash));
         }
         self.append(id, class, now);
         id

@@ -76,6 +76,14 @@ impl<T> Slab<T> {
         (places.start..places.end.min(self.places())).filter(used).map(|place| Id::new(place as u32 + 1))
     }
 
+    #[inline]
+    pub(crate) fn get(&self, id: Id) -> Option<&T> {
+        match self.slots.get(id.index()) {
+            Some(Slot::Used(item)) => Some(item),
+            _ => None,
+        }
+    }
+
     /// The caller keeps [`len`](Self::len) below [`Id::LIMIT`] - 1.
     pub(crate) fn insert(&mut self, item: T) -> Id {
         self.len += 1;

@@ -175,13 +175,13 @@ fn looking_ahead_tells_who_has_no_flow_and_changes_nothing() {
     world.guest_sends(&known).unwrap();
     let unknown = eth().ipv4(GUEST, REMOTE).udp(5001, 53).payload(b"");
     let ips = [known, unknown].map(|frame| Ipv4Packet::parse(&frame[14..]).unwrap()).repeat(100);
-    let keys: Vec<_> = ips.iter().map(|ip| world.nat.key(ip)).collect();
+    let mut keys: Vec<_> = ips.iter().map(|ip| world.nat.key(ip)).collect();
     let before = world.flow();
     // In another second the flow would move.
     for now in [world.now, world.now + Millis::from_secs(1)] {
-        assert_eq!(world.nat.look_ahead(&keys, now), 0xaaaa_aaaa_aaaa_aaaa);
-        assert_eq!(world.nat.look_ahead(&keys[..2], now), 2);
-        assert_eq!(world.nat.look_ahead(&[], now), 0);
+        assert_eq!(world.nat.look_ahead(&mut keys, now), 0xaaaa_aaaa_aaaa_aaaa);
+        assert_eq!(world.nat.look_ahead(&mut keys[..2], now), 2);
+        assert_eq!(world.nat.look_ahead(&mut [], now), 0);
     }
     let destination = world.nat.destination(&ips[1], LAN).unwrap();
     let admission = world.nat.prepare(&ips[1], keys[1], destination, LAN, WAN).unwrap();

@@ -65,6 +65,8 @@ pub(crate) struct Gateway {
     prepared: Vec<Option<FirstPacket>>,
     /// Where the frame before went, in this burst: mostly the next one goes there too.
     last: Option<Adjacency>,
+    /// Where the last translated packet came from and went to, and its way.
+    last_way: Option<((NetworkId, Ipv4Addr), Hop)>,
 }
 
 /// A resolved hop: what a frame needs to be sent there.
@@ -73,6 +75,8 @@ struct Adjacency {
     hop: Hop,
     dst: MacAddr,
     src: MacAddr,
+    /// Both as they stand in the frame.
+    addresses: [u8; 12],
     mtu: usize,
     /// Which port, as far as the bridge knows.
     verdict: Verdict,
@@ -106,6 +110,7 @@ impl Gateway {
             keys: Vec::with_capacity(BURST_FRAMES),
             prepared: Vec::with_capacity(BURST_FRAMES),
             last: None,
+            last_way: None,
         }
     }
 
@@ -122,7 +127,7 @@ impl Gateway {
                 Some(Interface::new(config, network.reach, before.and_then(|interface| interface.dhcp)))
             })
             .collect();
-        self.routes = Routes::new(config);
+        (self.routes, self.last_way) = (Routes::new(config), None);
         self.neighbours.clear();
         self.translates = !(config.rules.prerouting.is_empty() && config.rules.postrouting.is_empty());
         self.nat.reconfigure(NatConfig {
@@ -212,7 +217,7 @@ impl Gateway {
         if self.translates {
             self.keys.clear();
             self.keys.extend(packets.iter().map(|(_, ip)| self.nat.key(ip)));
-            let unknown = self.nat.look_ahead(&self.keys, now);
+            let unknown = self.nat.look_ahead(&mut self.keys, now);
             self.prepare(packets, unknown, input);
         }
         self.last = None;
@@ -271,8 +276,7 @@ impl Gateway {
             Err(if packet.ip.dont_fragment { PuntReason::TooBig } else { PuntReason::Fragment })?;
         }
         let next = next.ok_or(PuntReason::ResolveNeighbour)?;
-        ethernet[..6].copy_from_slice(&next.dst.octets());
-        ethernet[6..12].copy_from_slice(&next.src.octets());
+        ethernet[..12].copy_from_slice(&next.addresses);
         (meta.dst, meta.src, meta.verdict) = (next.dst, next.src, next.verdict);
         Ok(())
     }
@@ -320,8 +324,20 @@ impl Gateway {
             Known::Drop(reason) => Err(reason.into()),
             // It was addressed to the switch, and its way ends here.
             Known::Translated if packet.ip.ttl <= 1 => Err(DropReason::TtlExceeded.into()),
-            Known::Translated => Ok(self.routes.lookup(input, packet.ip.dst, true)?),
+            Known::Translated => Ok(self.translated_way(packet.ip.dst, input)?),
         }
+    }
+
+    #[inline]
+    fn translated_way(&mut self, destination: Ipv4Addr, input: NetworkId) -> Result<Hop, DropReason> {
+        if let Some((last, hop)) = self.last_way
+            && last == (input, destination)
+        {
+            return Ok(hop);
+        }
+        let hop = self.routes.lookup(input, destination, true)?;
+        self.last_way = Some(((input, destination), hop));
+        Ok(hop)
     }
 
     /// The way of a packet that nothing translates.
@@ -348,7 +364,11 @@ impl Gateway {
                 let dst = self.neighbours.mac(hop, now)?;
                 let src = self.interface(hop.network)?.mac;
                 let verdict = bridges[hop.network.index()].towards(dst, now);
-                self.last = Some(Adjacency { hop, dst, src, mtu: self.mtu_of(hop.network), verdict });
+                let mut addresses = [0; 12];
+                addresses[..6].copy_from_slice(&dst.octets());
+                addresses[6..].copy_from_slice(&src.octets());
+                let mtu = self.mtu_of(hop.network);
+                self.last = Some(Adjacency { hop, dst, src, addresses, mtu, verdict });
             }
         }
         self.last

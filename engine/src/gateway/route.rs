@@ -21,7 +21,10 @@ pub(crate) struct Hop {
 pub(crate) struct Routes {
     /// Longest prefix first.
     connected: Vec<Connected>,
+    /// By network.
     reach: Vec<Reach>,
+    /// By network: the way to elsewhere.
+    default: Vec<Result<Hop, DropReason>>,
 }
 
 /// A network's subnet, taken apart: a packet's way is one comparison per network.
@@ -59,7 +62,10 @@ impl Routes {
             .filter_map(|network| Some(Connected::new(network.interface.as_ref()?.address, network.id)))
             .collect();
         connected.sort_by_key(|connected| std::cmp::Reverse(connected.mask));
-        Self { connected, reach: config.networks.iter().map(|network| network.reach).collect() }
+        let reach = config.networks.iter().map(|network| network.reach).collect();
+        let mut routes = Self { connected, reach, default: Vec::new() };
+        routes.default = config.networks.iter().map(|network| routes.default_of(network.id)).collect();
+        routes
     }
 
     /// The network in whose subnet `address` is.
@@ -77,6 +83,7 @@ impl Routes {
     ///
     /// # Errors
     /// `RouteProhibited` if a mode forbids it, `NotRoutable` for a subnet's broadcast address, `NoRoute`.
+    #[inline]
     pub(crate) fn lookup(
         &self,
         input: NetworkId,
@@ -92,17 +99,14 @@ impl Routes {
                 Ok(Hop { network: to.network, address: destination })
             };
         }
-        self.default_of(input).ok_or(match self.reach.get(input.index()) {
-            Some(Reach::Closed) => DropReason::RouteProhibited,
-            _ => DropReason::NoRoute,
-        })
+        self.default.get(input.index()).copied().unwrap_or(Err(DropReason::NoRoute))
     }
 
     /// The way of a packet that the switch itself sends.
     pub(crate) fn own_way(&self, destination: Ipv4Addr) -> Option<Hop> {
         match self.network_of(destination) {
             Some(network) => Some(Hop { network, address: destination }),
-            None => (0..self.reach.len() as u16).find_map(|id| self.default_of(NetworkId::new(id))),
+            None => self.default.iter().find_map(|way| way.ok()),
         }
     }
 
@@ -140,11 +144,13 @@ impl Routes {
     }
 
     /// The default route of a network: its uplink's gateway. What comes from an uplink isn't sent back there.
-    fn default_of(&self, network: NetworkId) -> Option<Hop> {
-        let uplink = self.uplink_of(network).filter(|&uplink| uplink != network)?;
-        match *self.reach.get(uplink.index())? {
-            Reach::Uplink(Some(address)) => Some(Hop { network: uplink, address }),
-            _ => None,
+    fn default_of(&self, network: NetworkId) -> Result<Hop, DropReason> {
+        let reach_of = |network: NetworkId| self.reach.get(network.index()).copied();
+        let uplink = self.uplink_of(network).filter(|&uplink| uplink != network);
+        match (reach_of(network), uplink.map(|uplink| (uplink, reach_of(uplink)))) {
+            (Some(Reach::Closed), _) => Err(DropReason::RouteProhibited),
+            (_, Some((network, Some(Reach::Uplink(Some(address)))))) => Ok(Hop { network, address }),
+            _ => Err(DropReason::NoRoute),
         }
     }
 }
