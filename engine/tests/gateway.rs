@@ -210,6 +210,24 @@ fn rfc5382_req4_an_unsolicited_syn_is_answered_after_six_seconds_unless_a_connec
 }
 
 #[test]
+fn rfc5382_req4_a_syn_to_an_address_of_a_pool_is_answered_after_six_seconds_too() {
+    for (first, last) in [([203, 0, 113, 16], [203, 0, 113, 19]), ([198, 18, 5, 0], [198, 18, 5, 3])] {
+        let addresses = nat_engine::AddressRange { first: first.into(), last: last.into() };
+        let mut config = nat_config();
+        config.rules.postrouting[0].target = nat_engine::Target::Snat { addresses, ports: None };
+        let mut bench = Bench::new(config);
+        bench.send(UPLINK, &[arp_request(OUTSIDE_MAC, OUTSIDE, WAN_IP)]);
+        let to_pool = || from_outside().ipv4(FAR, addresses.last);
+        assert!(bench.send(UPLINK, &[to_pool().tcp(80, 5000, 2).payload(b"")]).is_empty());
+        assert!(bench.send(UPLINK, &[to_pool().udp(80, 5000).payload(b"")]).is_empty());
+        assert_eq!(bench.drops(UPLINK), [("nat_unsolicited", 2)]);
+        assert!(bench.wait(Millis::new(5_999)).is_empty());
+        let (port, told) = only(bench.wait(Millis::new(1)));
+        assert_eq!((port, icmp_of(&told), ip_of(&told).dst), (UPLINK, (3, 3), FAR));
+    }
+}
+
+#[test]
 fn rfc5508_req8_a_guest_is_told_that_there_is_no_room_and_a_stranger_is_not() {
     use nat_engine::Exhausted;
     for (exhausted, code) in [(Exhausted::Prohibited, 13), (Exhausted::HostUnreachable, 1)] {

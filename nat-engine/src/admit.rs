@@ -485,7 +485,7 @@ impl Nat {
 fn may_start_flow(ip: &Ipv4Packet) -> Result<Tuple, DropReason> {
     match ip.l4 {
         L4::Tcp if !TcpState::may_start(ip.tcp_flags) => Err(DropReason::TcpNoSyn),
-        L4::EchoReply => Err(DropReason::NatUnsolicited),
+        L4::EchoReply | L4::TimestampReply => Err(DropReason::NatUnsolicited),
         L4::IcmpError => Err(DropReason::IcmpErrorUnmatched),
         L4::IcmpOther => Err(DropReason::NatProtocolUnsupported),
         _ => Tuple::of(ip).ok_or(DropReason::FragmentWithoutFirst),

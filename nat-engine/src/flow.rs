@@ -92,9 +92,9 @@ impl Flow {
         self.tuple(direction.other()).reversed()
     }
 
-    /// Takes note of a packet and returns the class that the flow is now in.
+    /// Takes note of a packet and returns the class that the flow is now in; `None` if that packet doesn't prolong its life.
     #[inline]
-    pub(crate) fn note(&mut self, direction: Direction, packet: &NatPacket<'_>) -> TimeoutClass {
+    pub(crate) fn note(&mut self, direction: Direction, packet: &NatPacket<'_>) -> Option<TimeoutClass> {
         self.count(direction, packet.ip.total_len);
         match packet.ip.l4 {
             L4::Tcp => {
@@ -103,14 +103,26 @@ impl Flow {
                     let count = self.packets[direction as usize] & COUNT;
                     self.packets[direction as usize] = count | u64::from(packet.acknowledged()) << COUNT_BITS;
                 }
-                if flags & (TcpHeader::RST | TcpHeader::FIN) != 0 && !self.is_in_window(direction, packet) {
-                    return self.class;
+                if flags & (TcpHeader::RST | TcpHeader::FIN) != 0 {
+                    return self.note_end(direction, packet);
                 }
                 self.tcp = self.tcp.after(direction, flags);
-                self.tcp.class()
+                Some(self.tcp.class())
             }
-            _ => self.class,
+            _ => Some(self.class),
         }
+    }
+
+    /// An RST ends an established connection, which then has minutes left. Elsewhere it changes no time: who is refused again
+    /// and again doesn't keep a mapping open by that (RFC 7857, 7.1).
+    #[cold]
+    fn note_end(&mut self, direction: Direction, packet: &NatPacket<'_>) -> Option<TimeoutClass> {
+        if !self.is_in_window(direction, packet) {
+            return None;
+        }
+        let is_reset = packet.ip.tcp_flags & TcpHeader::RST != 0;
+        self.tcp = self.tcp.after(direction, packet.ip.tcp_flags);
+        (!is_reset || self.class == TimeoutClass::TcpEstablished).then(|| self.tcp.class())
     }
 
     /// Counts a packet of this length.
@@ -122,7 +134,6 @@ impl Flow {
 
     /// Whether the end of an established connection comes from someone who knows where it is. Lenient: who guesses the
     /// four numbers of the tuple is right one time in 64, and what then follows from the true end undoes a reset.
-    #[cold]
     fn is_in_window(&self, direction: Direction, packet: &NatPacket<'_>) -> bool {
         let expected = (self.packets[direction.other() as usize] >> COUNT_BITS) as u16;
         let ahead = packet.sequence().wrapping_sub(expected).wrapping_add(1);

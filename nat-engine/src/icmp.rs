@@ -143,14 +143,14 @@ impl Quoted {
     }
 }
 
-/// Ports in the first 8 bytes of layer 4; `None` if there are fewer, or an ICMP message that is no echo.
+/// Ports in the first 8 bytes of layer 4; `None` if there are fewer, or an ICMP message that is no query.
 fn ports_of(protocol: Protocol, l4: &[u8]) -> Option<(u16, u16)> {
     let &[a, b, c, d, e, f, _, _] = l4.first_chunk()?;
     match protocol {
         Protocol::TCP | Protocol::UDP => Some((u16::from_be_bytes([a, b]), u16::from_be_bytes([c, d]))),
         Protocol::ICMP => match a {
-            IcmpHeader::ECHO_REQUEST => Some((u16::from_be_bytes([e, f]), 0)),
-            IcmpHeader::ECHO_REPLY => Some((0, u16::from_be_bytes([e, f]))),
+            IcmpHeader::ECHO_REQUEST | IcmpHeader::TIMESTAMP => Some((u16::from_be_bytes([e, f]), 0)),
+            IcmpHeader::ECHO_REPLY | IcmpHeader::TIMESTAMP_REPLY => Some((0, u16::from_be_bytes([e, f]))),
             _ => None,
         },
         _ => Some((0, 0)),

@@ -187,8 +187,9 @@ impl Nat {
         let Some((id, direction)) = self.flows.find(arrived, key) else { return Known::Miss };
         let flow = self.flows.get_mut(id);
         let left = flow.translated(direction);
-        let class = flow.note(direction, packet);
-        self.flows.refresh(id, class, now);
+        if let Some(class) = flow.note(direction, packet) {
+            self.flows.refresh(id, class, now);
+        }
         self.rewrite(packet, arrived, left, now);
         Known::Translated
     }

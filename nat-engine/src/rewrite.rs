@@ -47,7 +47,7 @@ impl NatPacket<'_> {
                 (udp.src_port, udp.dst_port) = (U16::new(source), U16::new(destination));
                 update(&mut udp.checksum, |field| update_checksum(field, partial, true, addresses, ports));
             }
-            L4::EchoRequest | L4::EchoReply => {
+            L4::EchoRequest | L4::EchoReply | L4::TimestampRequest | L4::TimestampReply => {
                 let Ok((icmp, _)) = IcmpHeader::mut_from_prefix(l4) else { return };
                 // The other one of the two is 0.
                 icmp.id = U16::new(source | destination);

@@ -3,7 +3,7 @@
 //! ```text
 //! protocol   source port         destination port
 //! TCP, UDP   source port         destination port
-//! ICMP echo  request: id         reply: id           (the other one is 0, so the two directions differ)
+//! ICMP       request: id         reply: id           (the other one is 0, so the two directions differ)
 //! others     0                   0                   (tracked by addresses only)
 //! ```
 
@@ -12,7 +12,7 @@ use std::net::{Ipv4Addr, SocketAddrV4};
 
 use packet::{Ipv4Packet, L4, Protocol};
 
-/// Protocol, source and destination of a packet, ports in host byte order. An ICMP echo's identifier stands where its
+/// Protocol, source and destination of a packet, ports in host byte order. An ICMP query's identifier stands where its
 /// sender's (request) or receiver's (reply) port would.
 ///
 /// Packed so that hashing, comparing and reversing don't gather fields.
@@ -39,11 +39,12 @@ impl Tuple {
     }
 
     /// The tuple of this packet; `None` where layer 4 doesn't tell: later fragments, ICMP errors, and ICMP messages
-    /// other than echo.
+    /// other than echo and timestamp.
     #[inline]
     pub fn of(packet: &Ipv4Packet) -> Option<Self> {
         match packet.l4 {
-            L4::Tcp | L4::Udp | L4::EchoRequest | L4::EchoReply | L4::Other => {}
+            L4::Tcp | L4::Udp | L4::Other => {}
+            L4::EchoRequest | L4::EchoReply | L4::TimestampRequest | L4::TimestampReply => {}
             // Without ports to look for, a later fragment is as good as a first.
             L4::None if !matches!(packet.protocol, Protocol::TCP | Protocol::UDP | Protocol::ICMP) => {}
             L4::None | L4::IcmpError | L4::IcmpOther => return None,
@@ -156,6 +157,6 @@ mod tests {
     #[test]
     fn icmp_errors_and_unknown_icmp_have_none() {
         assert_eq!(of(&eth().ipv4(A, B).icmp(3, 1, 0).payload(b"")), None);
-        assert_eq!(of(&eth().ipv4(A, B).icmp(13, 0, 0).payload(b"")), None);
+        assert_eq!(of(&eth().ipv4(A, B).icmp(15, 0, 0).payload(b"")), None);
     }
 }

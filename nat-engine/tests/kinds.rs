@@ -6,7 +6,7 @@ mod world;
 use std::collections::BTreeSet;
 use std::net::Ipv4Addr;
 
-use nat_engine::{AddressRange, Match, NatRule, PortList, Target};
+use nat_engine::{AddressRange, Match, NatConfig, NatRule, PortList, Target};
 use packet::builder::eth;
 use packet::{DropReason, Protocol};
 use world::*;
@@ -92,17 +92,31 @@ fn masquerade_follows_the_uplinks_address_and_flows_of_the_old_one_are_gone() {
     assert_eq!(udp_from(&mut world, GUEST, 5000, REMOTE), (moved, 5000));
 }
 
-#[test]
-fn netmap_maps_addresses_one_to_one_in_both_directions() {
+/// The inside network is one to one `198.18.5.0/24` outside.
+fn netmap_config() -> NatConfig {
     let mut config = config();
     let inside = "192.168.122.0/24".parse().unwrap();
-    let public = "198.18.5.0/24".parse().unwrap();
-    config.rules.postrouting[0].target = Target::Netmap(public);
+    config.rules.postrouting[0].target = Target::Netmap("198.18.5.0/24".parse().unwrap());
     config.rules.prerouting = vec![NatRule {
         matches: Match { destination: net("198.18.5.0/24"), ..Match::default() },
         target: Target::Netmap(inside),
     }];
-    let mut world = World::with(config);
+    config
+}
+
+#[test]
+fn rfc5508_req7_a_guest_pings_another_by_its_one_to_one_address() {
+    let mut world = World::with(netmap_config());
+    let (ours, theirs) = (Ipv4Addr::new(198, 18, 5, 10), Ipv4Addr::new(198, 18, 5, 11));
+    let asked = world.guest_sends(&eth().ipv4(GUEST, theirs).icmp_echo(7, 1).payload(b"hi")).unwrap();
+    assert_eq!(asked, eth().ipv4(ours, GUEST2).icmp_echo(7, 1).payload(b"hi"));
+    let told = world.guest_sends(&eth().ipv4(GUEST2, ours).icmp_echo_reply(7, 1).payload(b"hi")).unwrap();
+    assert_eq!(told, eth().ipv4(theirs, GUEST).icmp_echo_reply(7, 1).payload(b"hi"));
+}
+
+#[test]
+fn netmap_maps_addresses_one_to_one_in_both_directions() {
+    let mut world = World::with(netmap_config());
     let out = world.guest_sends(&eth().ipv4(GUEST, REMOTE).udp(5000, 53).payload(b"")).unwrap();
     assert_eq!(ends(&out), (Ipv4Addr::new(198, 18, 5, 10), 5000, REMOTE, 53));
     let back = eth().ipv4(REMOTE, Ipv4Addr::new(198, 18, 5, 10)).udp(53, 5000).payload(b"");

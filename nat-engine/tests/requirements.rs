@@ -4,6 +4,7 @@
 
 mod world;
 
+use nat_engine::Behaviour;
 use packet::builder::eth;
 use packet::{DropReason, Protocol};
 use world::*;
@@ -288,4 +289,35 @@ fn expired_flows_go_a_thousand_at_a_time() {
     world.wait(0);
     world.wait(0);
     assert_eq!(world.counts(), (0, 3000, 3000));
+}
+
+#[test]
+fn rfc7857_s7_1_a_reset_of_a_half_open_connection_prolongs_nothing() {
+    let mut config = config();
+    config.settings.filtering = Behaviour::EndpointIndependent;
+    let mut world = World::with(config);
+    let out = eth().ipv4(GUEST, REMOTE).tcp(5000, 80, SYN).payload(b"");
+    world.guest_sends(&out).unwrap();
+    let inward = eth().ipv4(REMOTE2, PUBLIC).tcp(7, 5000, SYN).payload(b"");
+    world.remote_sends(&inward).unwrap();
+    world.wait(200_000);
+    let reset = eth().ipv4(GUEST, REMOTE2).tcp(5000, 7, RST | ACK).payload(b"");
+    world.guest_sends(&reset).unwrap();
+    world.wait(41_000);
+    assert_eq!(world.counts().0, 0);
+}
+
+#[test]
+fn rfc5508_req10b_a_timestamp_is_translated_like_an_echo() {
+    let mut world = World::new();
+    let query = |src, kind, id: u32, dst| eth().ipv4(src, dst).icmp(kind, 0, id << 16 | 1).payload(&[9; 12]);
+    world.guest_sends(&eth().ipv4(GUEST2, REMOTE).icmp_echo(7, 1).payload(b"")).unwrap();
+    let out = world.guest_sends(&query(GUEST, 13, 7, REMOTE)).unwrap();
+    let id = ends(&out).1;
+    assert_ne!(id, 7, "another host has it");
+    assert_eq!(out, query(PUBLIC, 13, id.into(), REMOTE));
+    let back = world.remote_sends(&query(REMOTE, 14, id.into(), PUBLIC)).unwrap();
+    assert_eq!(back, query(REMOTE, 14, 7, GUEST));
+    let unasked = query(REMOTE, 14, 9, PUBLIC);
+    assert_eq!(world.remote_sends(&unasked), Err(DropReason::NatUnsolicited));
 }

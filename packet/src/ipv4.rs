@@ -52,6 +52,10 @@ pub enum L4 {
     EchoRequest,
     /// An ICMP echo reply.
     EchoReply,
+    /// An ICMP timestamp request.
+    TimestampRequest,
+    /// An ICMP timestamp reply.
+    TimestampReply,
     /// Another protocol.
     Other,
     /// An ICMP message about another packet, which it quotes.
@@ -71,9 +75,9 @@ pub struct Ipv4Packet {
     pub src: Ipv4Addr,
     /// Destination address.
     pub dst: Ipv4Addr,
-    /// Source port of TCP and UDP, in host byte order; of an ICMP echo request its identifier; else 0.
+    /// Source port of TCP and UDP, in host byte order; of an ICMP request its identifier; else 0.
     pub src_port: u16,
-    /// Destination port of TCP and UDP; of an ICMP echo reply its identifier; else 0.
+    /// Destination port of TCP and UDP; of an ICMP reply its identifier; else 0.
     pub dst_port: u16,
     /// Header length with options, 20 to 60.
     pub header_len: u16,
@@ -219,6 +223,10 @@ impl Ipv4Packet {
                 match icmp.kind {
                     IcmpHeader::ECHO_REQUEST => (self.l4, self.src_port) = (L4::EchoRequest, icmp.id.get()),
                     IcmpHeader::ECHO_REPLY => (self.l4, self.dst_port) = (L4::EchoReply, icmp.id.get()),
+                    IcmpHeader::TIMESTAMP => (self.l4, self.src_port) = (L4::TimestampRequest, icmp.id.get()),
+                    IcmpHeader::TIMESTAMP_REPLY => {
+                        (self.l4, self.dst_port) = (L4::TimestampReply, icmp.id.get());
+                    }
                     kind if IcmpHeader::is_error(kind) => self.l4 = L4::IcmpError,
                     _ => self.l4 = L4::IcmpOther,
                 }

@@ -210,6 +210,11 @@ impl IcmpHeader {
     /// Parameter problem.
     pub const PARAMETER_PROBLEM: u8 = 12;
 
+    /// Timestamp request.
+    pub const TIMESTAMP: u8 = 13;
+    /// Timestamp reply.
+    pub const TIMESTAMP_REPLY: u8 = 14;
+
     /// Whether messages of this type quote the packet that they are about.
     pub const fn is_error(kind: u8) -> bool {
         matches!(

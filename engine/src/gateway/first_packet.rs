@@ -4,9 +4,10 @@
 //! that admitting them takes is fetched together.
 
 use nat_engine::{Admission, Destination, FlowKey, NatPacket};
-use packet::{DropReason, Ipv4Packet, Millis, NetworkId, PuntReason, Verdict};
+use packet::{DropReason, Ipv4Packet, L4, Millis, NetworkId, PuntReason, Verdict};
 
 use super::route::Hop;
+use super::slow_path::is_syn;
 use super::{Gateway, unroutable};
 use crate::runtime_config::Reach;
 
@@ -88,7 +89,8 @@ impl Gateway {
         let hop = if destination.translated && self.routes.owner_of(destination.address).is_none() {
             self.routes.lookup(input, destination.address, true).map_err(unroutable)?
         } else {
-            self.route_plainly(destination.address, input)?
+            let way = self.route_plainly(destination.address, input);
+            way.map_err(|verdict| self.unless_of_pool(verdict, ip, input))?
         };
         let is_translated = |network| {
             self.interface(network).is_some_and(|interface| matches!(interface.reach, Reach::Translated(_)))
@@ -100,6 +102,17 @@ impl Gateway {
             Ok(admission) => Ok((hop, Some(admission))),
             Err(reason) => Err(self.refusal(reason, input)),
         }
+    }
+
+    /// To an address that stands for guests comes in what they asked for; of all else strangers are told as little as about
+    /// the switch's own.
+    fn unless_of_pool(&self, verdict: Verdict, ip: &Ipv4Packet, input: NetworkId) -> Verdict {
+        let is_own = verdict == PuntReason::ToSelf.into();
+        if is_own || !self.is_outside(input) || !self.nat.rules().stands_for_others(ip.dst, input) {
+            return verdict;
+        }
+        let is_syn = ip.l4 == L4::Tcp && is_syn(ip.tcp_flags);
+        if is_syn { PuntReason::ToSelf.into() } else { DropReason::NatUnsolicited.into() }
     }
 
     /// What becomes of a packet that NAT refuses. Of those outside, only who asks for what is published is told.

@@ -51,8 +51,9 @@ pub(crate) fn error(about: &[u8], own: Ipv4Addr, error: IcmpError) -> Option<Vec
     }
     let quoted = &about[..usize::from(packet.total_len).min(QUOTED)];
     let (kind, code, rest) = error.header();
-    let not_fragmented = |ip: &mut Ipv4Header| ip.flags_fragment = 0.into();
-    Some(eth().ipv4(own, packet.src).ip(not_fragmented).icmp(kind, code, rest).payload(quoted))
+    let tos = about.get(1).map_or(0, |tos| tos & TOS);
+    let header = |ip: &mut Ipv4Header| (ip.flags_fragment, ip.tos) = (0.into(), INTERNETWORK_CONTROL | tos);
+    Some(eth().ipv4(own, packet.src).ip(header).icmp(kind, code, rest).payload(quoted))
 }
 
 /// Turns the echo request in `frame` (IPv4 packet at `l3`) into its reply, in place. A fragmented request is answered
@@ -127,6 +128,10 @@ const PER_MILLISECOND: u64 = 1;
 const BURST: u64 = 100;
 /// An error fits 576 bytes with its own headers. RFC 1812, 4.3.2.3.
 const QUOTED: usize = 576 - 20 - 8;
+/// The precedence of errors, RFC 1812, 4.3.2.5; as a DS field it is class selector 6 (RFC 2474, 4.2.2).
+const INTERNETWORK_CONTROL: u8 = 0xc0;
+/// What an error takes over of the type of service that it is about; not the last two bits, which are ECN's now.
+const TOS: u8 = 0x1c;
 /// RFC 1700's recommended default.
 const TTL: u8 = 64;
 
@@ -143,6 +148,14 @@ mod tests {
         let packet = Ipv4Packet::parse(&frame[14..]).unwrap();
         answer_echo(&mut frame[14..], &packet).unwrap();
         assert_eq!(frame, eth().ipv4(B, A).icmp_echo_reply(5, 6).payload(b"data"));
+    }
+
+    #[test]
+    fn rfc5508_req10d_an_error_has_the_precedence_of_control_and_the_service_of_what_it_is_about() {
+        for (tos, expected) in [(0, 0xc0), (0xb8 | 1, 0xd8), (0x10, 0xd0), (0x20, 0xc0)] {
+            let about = eth().ipv4(A, B).ip(|ip| ip.tos = tos).udp(1, 2).payload(b"");
+            assert_eq!(error(&about[14..], B, IcmpError::TimeExceeded).unwrap()[15], expected, "{tos:#x}");
+        }
     }
 
     #[test]

@@ -384,7 +384,7 @@ pub(super) fn udp_payload(frame: &[u8], offload: Offload) -> Result<&[u8], DropR
 }
 
 /// Whether a segment asks for a connection, whatever it says of congestion.
-const fn is_syn(flags: u8) -> bool {
+pub(super) const fn is_syn(flags: u8) -> bool {
     flags & (TcpHeader::SYN | TcpHeader::ACK | TcpHeader::RST | TcpHeader::FIN) == TcpHeader::SYN
 }
 
