@@ -19,7 +19,7 @@ use packet::{BURST_FRAMES, Millis};
 use crate::Tuple;
 use crate::flow::{Direction, Flow};
 use crate::index::Index;
-use crate::keyed::{KeyedHash, Purpose};
+use crate::keyed::{PairHash, Purpose};
 use crate::slab::{Id, Slab};
 use crate::timeouts::{TimeoutClass, Timeouts};
 
@@ -33,7 +33,7 @@ pub(crate) struct FlowTable {
     /// By [`Id::index`], like the flows: what is of use once a second at most.
     places: Vec<Place>,
     index: Index,
-    hash: KeyedHash,
+    hash: PairHash,
     lists: [List; TimeoutClass::ALL.len()],
 }
 
@@ -80,7 +80,7 @@ impl FlowTable {
             flows: Slab::new(),
             places: Vec::new(),
             index: Index::new(),
-            hash: KeyedHash::new(seed, Purpose::Flows),
+            hash: PairHash::new(seed, Purpose::Flows),
             lists: [List::default(); TimeoutClass::ALL.len()],
         }
     }
@@ -294,7 +294,7 @@ impl Entry {
         (Id::new(self.0 >> 1), direction)
     }
 
-    fn hash(self, flows: &Slab<Flow>, hash: &KeyedHash) -> u64 {
+    fn hash(self, flows: &Slab<Flow>, hash: &PairHash) -> u64 {
         let (id, direction) = self.get();
         hash.of(flows[id].tuple(direction).words())
     }
