@@ -155,6 +155,11 @@ impl Worker {
         self.links.get(port.index()).copied().unwrap_or(false)
     }
 
+    /// The counters of `port`, for what its device counts itself.
+    pub fn counters_mut(&mut self, port: PortId) -> Option<&mut PortCounters> {
+        self.counters.get_mut(port.index())
+    }
+
     /// The running configuration.
     pub fn config(&self) -> &RuntimeConfig {
         &self.config

@@ -27,6 +27,10 @@ macro_rules! drop_reasons {
 }
 
 drop_reasons! {
+    // Reception.
+    /// The port's own queue was full: frames came faster than the switch took them.
+    RxQueueFull = "rx_queue_full",
+
     // Layer 2, on every frame.
     /// The frame ends before its Ethernet header or VLAN tag does.
     FrameTooShort = "frame_too_short",

@@ -2,6 +2,7 @@
 
 use std::sync::mpsc::Receiver;
 
+use packet::PortId;
 use tracing::info;
 
 use super::Driver;
@@ -14,7 +15,10 @@ impl Driver {
     pub(super) fn obey_commands(&mut self, commands: &Receiver<Command>) {
         while let Ok(Command { request, reply }) = commands.try_recv() {
             let response = match request {
-                Request::Show { what, limit } => Ok(self.show(what, limit)),
+                Request::Show { what, limit } => {
+                    self.count_missed();
+                    Ok(self.show(what, limit))
+                }
                 Request::Reload => self.reload().map(|actions| report::reloaded(&actions)),
                 Request::PortAdd { port, keys } => self
                     .change_ports(self.plan.with_port(&port, &keys))
@@ -63,6 +67,16 @@ impl Driver {
         self.worker.install(runtime);
         info!(%line, "NAT rule changed");
         Ok(report::rule_changed(&line, number))
+    }
+
+    /// Has ports count what their devices have dropped.
+    fn count_missed(&mut self) {
+        let ids: Vec<PortId> = self.ports.ids().collect();
+        for id in ids {
+            if let (Some(port), Some(counters)) = (self.ports.get_mut(id), self.worker.counters_mut(id)) {
+                port.count_missed(counters);
+            }
+        }
     }
 
     fn show(&self, what: What, limit: usize) -> report::Answer {

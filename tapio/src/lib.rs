@@ -25,6 +25,7 @@ mod memory;
 mod netlink;
 mod netns;
 mod packet_options;
+mod packet_ring;
 mod packet_socket;
 mod port;
 mod process;

@@ -44,15 +44,29 @@ pub(crate) fn receive(socket: &impl AsFd, buffer: &mut [u8]) -> Result<Received,
 /// ```
 fn vlan_tag(control: &[u8]) -> Option<[u8; 4]> {
     let data = control.get(CMSG_HEADER_LEN..)?;
-    let status = u32::from_ne_bytes(*data.first_chunk()?);
     let half = |at: usize| data.get(at..at + 2)?.try_into().ok().map(u16::from_ne_bytes);
-    if status & libc::TP_STATUS_VLAN_VALID == 0 {
-        return None;
+    Tag { status: u32::from_ne_bytes(*data.first_chunk()?), tci: half(16)?, tpid: half(18)? }.bytes()
+}
+
+/// What the kernel tells of the VLAN tag that it took off a frame.
+#[derive(Clone, Copy)]
+pub(crate) struct Tag {
+    pub(crate) status: u32,
+    pub(crate) tci: u16,
+    pub(crate) tpid: u16,
+}
+
+impl Tag {
+    /// The tag as it stood in the frame, if it had one.
+    pub(crate) const fn bytes(self) -> Option<[u8; 4]> {
+        if self.status & libc::TP_STATUS_VLAN_VALID == 0 {
+            return None;
+        }
+        let has_tpid = self.status & libc::TP_STATUS_VLAN_TPID_VALID != 0;
+        let tpid = if has_tpid { self.tpid } else { libc::ETH_P_8021Q as u16 };
+        let ([p0, p1], [t0, t1]) = (tpid.to_be_bytes(), self.tci.to_be_bytes());
+        Some([p0, p1, t0, t1])
     }
-    let tpid =
-        if status & libc::TP_STATUS_VLAN_TPID_VALID == 0 { libc::ETH_P_8021Q as u16 } else { half(18)? };
-    let ([p0, p1], [t0, t1]) = (tpid.to_be_bytes(), half(16)?.to_be_bytes());
-    Some([p0, p1, t0, t1])
 }
 
 /// A control buffer, aligned as the kernel's `cmsghdr`.
@@ -66,13 +80,19 @@ pub(crate) fn enable(socket: &impl AsFd, option: libc::c_int) -> io::Result<()> 
     set(socket, libc::SOL_PACKET, option, &1_i32)
 }
 
-/// Asks for a `virtio_net_hdr` before each frame, and returns its length: 12 bytes from Linux 6.6 on, before that 10.
-pub(crate) fn enable_vnet_header(socket: &impl AsFd) -> io::Result<usize> {
-    let long = packet::VNET_HDR_LEN;
-    if set(socket, libc::SOL_PACKET, PACKET_VNET_HDR_SZ, &(long as libc::c_int)).is_ok() {
-        return Ok(long);
-    }
-    enable(socket, libc::PACKET_VNET_HDR).map(|()| SHORT_VNET_HDR_LEN)
+/// PACKET_RX_RING: received frames go to memory, which is to be mapped, in `slots` slots of `slot` bytes. Those that are
+/// too long for that wait in the socket's queue.
+pub(crate) fn set_ring(socket: &impl AsFd, slot: usize, slots: usize, block: usize) -> io::Result<()> {
+    let version = libc::tpacket_versions::TPACKET_V2 as libc::c_int;
+    set(socket, libc::SOL_PACKET, libc::PACKET_VERSION, &version)?;
+    enable(socket, libc::PACKET_COPY_THRESH)?;
+    let request = libc::tpacket_req {
+        tp_block_size: block as libc::c_uint,
+        tp_block_nr: (slot * slots / block) as libc::c_uint,
+        tp_frame_size: slot as libc::c_uint,
+        tp_frame_nr: slots as libc::c_uint,
+    };
+    set(socket, libc::SOL_PACKET, libc::PACKET_RX_RING, &request)
 }
 
 /// SO_RCVBUF and SO_SNDBUF, beyond the system's limit where this process may.
@@ -84,6 +104,17 @@ pub(crate) fn set_queues(socket: &impl AsFd, bytes: u32) -> io::Result<()> {
             .or_else(|_| set(socket, libc::SOL_SOCKET, limited, &bytes))?;
     }
     Ok(())
+}
+
+/// PACKET_STATISTICS: frames dropped since the last call because there was no room for them.
+pub(crate) fn take_drops(socket: &impl AsFd) -> u32 {
+    let mut statistics = libc::tpacket_stats { tp_packets: 0, tp_drops: 0 };
+    let mut len = size_of_val(&statistics) as libc::socklen_t;
+    let (fd, level, option) = (socket.as_fd().as_raw_fd(), libc::SOL_PACKET, libc::PACKET_STATISTICS);
+    // SAFETY: the kernel writes at most `len` bytes to `statistics`, and the length to `len`. It can't fail with a packet
+    // socket, and would leave zeros.
+    unsafe { libc::getsockopt(fd, level, option, (&raw mut statistics).cast(), &raw mut len) };
+    statistics.tp_drops
 }
 
 /// PACKET_ADD_MEMBERSHIP: the device takes frames for any address as long as `socket` lives.
@@ -122,10 +153,9 @@ fn last_error() -> Errno {
     Errno::from_io_error(&io::Error::last_os_error()).unwrap_or(Errno::IO)
 }
 
-/// <linux/if_packet.h>, from Linux 6.6 on.
-const PACKET_VNET_HDR_SZ: libc::c_int = 24;
-/// Without `num_buffers`.
-const SHORT_VNET_HDR_LEN: usize = 10;
+/// Length of the `virtio_net_hdr`: the one without `num_buffers`. The longer one that can be had from Linux 6.6 on is
+/// written two bytes off its place in a ring.
+pub(crate) const HEADER_LEN: usize = 10;
 const CMSG_HEADER_LEN: usize = size_of::<libc::cmsghdr>();
 /// Room for one `tpacket_auxdata` of 20 bytes, padded.
 const CONTROL_LEN: usize = CMSG_HEADER_LEN + 24;

@@ -3,7 +3,7 @@
 //! ```text
 //! guest ── QEMU ── /dev/net/tun ── netdev tap1 ─┬─ packet socket ── switch
 //!                                               └─✗ the host's stack
-//! recvmsg(2), write(2):  [virtio_net_hdr 10 or 12][frame …]     one call per frame, super-frames whole
+//! ring, recvmsg(2), send(2):  [virtio_net_hdr 10][frame …]     super-frames whole
 //! ```
 //!
 //! * The device must exist at some time, not at the start: the port takes it when it comes, and again when it comes
@@ -22,7 +22,8 @@ use rustix::io::Errno;
 use rustix::net::{AddressFamily, SendFlags, SocketFlags, SocketType, socket_with};
 
 use crate::error::Operation;
-use crate::packet_options::{self as options, Received};
+use crate::packet_options::{self as options, HEADER_LEN, Received};
+use crate::packet_ring::FrameRing;
 use crate::port::{LinkLoss, Rx, count_tx};
 use crate::silence::Silence;
 use crate::watch::Watch;
@@ -124,6 +125,11 @@ impl PacketPort {
         }
     }
 
+    /// Frames that the kernel has dropped since the last call because the ring was full.
+    pub(crate) fn missed(&self) -> u32 {
+        self.device.as_ref().map_or(0, |device| options::take_drops(&device.socket))
+    }
+
     pub(crate) fn register(&mut self, registry: &Registry, token: Token) -> io::Result<()> {
         let watch = Watch::new(registry, token)?;
         if let Some(device) = &self.device {
@@ -143,10 +149,10 @@ impl PacketPort {
 #[derive(Debug)]
 struct Device {
     socket: OwnedFd,
+    ring: FrameRing,
     links: Links,
     /// As it was found.
     before: Link,
-    header_len: usize,
     _silence: Option<Silence>,
 }
 
@@ -165,9 +171,9 @@ impl Device {
             let silence = Silence::on(before.index);
             Some(silence.map_err(PortError::when(Operation::SilenceHost, name))?)
         };
-        let (socket, header_len) =
+        let (socket, ring) =
             open_socket(&before).map_err(PortError::when(Operation::OpenPacketSocket, name))?;
-        let mut device = Self { socket, links, before, header_len, _silence: silence };
+        let mut device = Self { socket, ring, links, before, _silence: silence };
         device.configure(config)?;
         Ok(Some(device))
     }
@@ -192,14 +198,15 @@ impl Device {
 
     fn rx_burst(&mut self, burst: &mut Burst) -> Result<Rx, LinkLoss> {
         while let Some(mut slot) = burst.slot() {
-            let buffer = &mut slot.buffer()[HEADROOM - self.header_len..];
-            let (len, offload) = match options::receive(&self.socket, buffer) {
+            let buffer = &mut slot.buffer()[HEADROOM - HEADER_LEN..];
+            let (len, offload) = match self.ring.receive(&self.socket, buffer) {
                 Ok(received) => match self.restore(&received, buffer) {
                     Ok((len, offload)) => (len, Ok(offload)),
-                    Err(reason) => (received.len.saturating_sub(self.header_len), Err(reason)),
+                    Err(reason) => (received.len.saturating_sub(HEADER_LEN), Err(reason)),
                 },
                 Err(Errno::AGAIN) => return Ok(Rx::Drained),
                 Err(Errno::INTR) => continue,
+                Err(Errno::NOBUFS) => (0, Err(DropReason::RxQueueFull)),
                 // A super-frame of a kind that the header has no word for.
                 Err(Errno::INVAL) => (0, Err(DropReason::BadOffload)),
                 Err(_) => match self.link() {
@@ -218,19 +225,19 @@ impl Device {
 
     /// Makes the frame in `buffer` what it was on the wire: its length, and its offload.
     fn restore(&self, received: &Received, buffer: &mut [u8]) -> Result<(usize, Offload), DropReason> {
-        let len = received.len.checked_sub(self.header_len).ok_or(DropReason::FrameTooShort)?;
+        let len = received.len.checked_sub(HEADER_LEN).ok_or(DropReason::FrameTooShort)?;
         let tagged_len = len + received.tag.map_or(0, |tag| tag.len());
         if received.is_cut || tagged_len > MAX_FRAME {
             return Err(DropReason::FrameTooLong);
         }
         let mut header = [0; VNET_HDR_LEN];
-        header[..self.header_len].copy_from_slice(&buffer[..self.header_len]);
+        header[..HEADER_LEN].copy_from_slice(&buffer[..HEADER_LEN]);
         let mut offload = Offload::decode(&header, len)?;
         let Some(tag) = received.tag else { return Ok((len, offload)) };
         if len < MACS {
             return Err(DropReason::FrameTooShort);
         }
-        let frame = &mut buffer[self.header_len..self.header_len + tagged_len];
+        let frame = &mut buffer[HEADER_LEN..HEADER_LEN + tagged_len];
         frame.copy_within(MACS..len, MACS + tag.len());
         frame[MACS..MACS + tag.len()].copy_from_slice(&tag);
         if offload.needs_checksum {
@@ -241,8 +248,8 @@ impl Device {
 
     fn send(&self, burst: &mut Burst, index: usize) -> Result<(), DropReason> {
         let header = burst.metas()[index].offload.encode();
-        let bytes = burst.with_headroom(index, self.header_len);
-        bytes[..self.header_len].copy_from_slice(&header[..self.header_len]);
+        let bytes = burst.with_headroom(index, HEADER_LEN);
+        bytes[..HEADER_LEN].copy_from_slice(&header[..HEADER_LEN]);
         match rustix::net::send(&self.socket, bytes, SendFlags::NOSIGNAL) {
             Ok(_) => Ok(()),
             Err(Errno::AGAIN | Errno::NOBUFS) => Err(DropReason::TxQueueFull),
@@ -259,19 +266,19 @@ impl Drop for Device {
     }
 }
 
-/// A socket on the device, which nothing has come to yet, and the length of the `virtio_net_hdr` it uses.
-fn open_socket(link: &Link) -> io::Result<(OwnedFd, usize)> {
+/// A socket on the device, which nothing has come to yet, and its ring.
+fn open_socket(link: &Link) -> io::Result<(OwnedFd, FrameRing)> {
     let flags = SocketFlags::NONBLOCK | SocketFlags::CLOEXEC;
     // Protocol 0: nothing is received before it is bound to the device.
     let socket = socket_with(AddressFamily::PACKET, SocketType::RAW, flags, None)?;
-    let header_len = options::enable_vnet_header(&socket)?;
-    for option in [libc::PACKET_IGNORE_OUTGOING, libc::PACKET_AUXDATA, libc::PACKET_QDISC_BYPASS] {
+    for option in OPTIONS {
         options::enable(&socket, option)?;
     }
     options::set_queues(&socket, QUEUE_BYTES)?;
+    let ring = FrameRing::new(&socket)?;
     options::be_promiscuous(&socket, link.index)?;
     options::bind(&socket, link.index, libc::ETH_P_ALL as u16)?;
-    Ok((socket, header_len))
+    Ok((socket, ring))
 }
 
 /// Runs `f` where the device is.
@@ -288,10 +295,13 @@ fn in_namespace<R: Send>(
     }
 }
 
+const OPTIONS: [libc::c_int; 4] =
+    [libc::PACKET_VNET_HDR, libc::PACKET_IGNORE_OUTGOING, libc::PACKET_AUXDATA, libc::PACKET_QDISC_BYPASS];
+
 /// Destination and source address.
 const MACS: usize = 12;
 
-/// Bytes that may wait in each direction, of which the kernel counts half: about 400 super-frames, where a tap's queue
-/// takes 1000. The kernel's own default holds two or three. With 4 MiB, four TCP streams between two ports overran it
-/// (842 to 40 582 retransmissions in 4 seconds); with 16 MiB there were 0 to 97.
+/// Bytes that may wait in each direction, of which the kernel counts half; when receiving, those of long frames. About 400
+/// super-frames, where a tap's queue takes 1000. The kernel's own default holds two or three. With 4 MiB, four TCP streams
+/// between two ports overran it (842 to 40 582 retransmissions in 4 seconds); with 16 MiB there were 0 to 97.
 const QUEUE_BYTES: u32 = 16 << 20;

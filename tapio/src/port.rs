@@ -135,6 +135,14 @@ impl Port {
         }
     }
 
+    /// Counts the frames that the system has dropped since the last call because the port's queue was full, where it
+    /// tells. A system call.
+    pub fn count_missed(&self, counters: &mut PortCounters) {
+        if let Self::Packet(port) = self {
+            counters.drops.count_many(DropReason::RxQueueFull, port.missed().into());
+        }
+    }
+
     /// The kinds of offloaded frame that the port takes as they are. Others are segmented and summed here.
     pub fn offloads(&self) -> OffloadSet {
         match self {

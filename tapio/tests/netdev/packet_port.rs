@@ -5,7 +5,7 @@ use std::time::Duration;
 use mio::{Events, Poll, Token};
 use packet::builder::eth;
 use packet::wire::TcpHeader;
-use packet::{DropReason, Gso, MacAddr, Offload, parse};
+use packet::{DropReason, Gso, MacAddr, Offload, PortCounters, Verdict, parse};
 use tapio::{LinkEvent, LinkLoss, LinkMonitor, PacketConfig, Port, PortError, PortSpec, Rx};
 
 use crate::lab::{Cable, Host, drain, empty_burst, open, send, transfer};
@@ -116,6 +116,40 @@ fn frames_of_all_kinds_cross_unchanged_in_both_directions_tagged_or_not() {
         assert_eq!(receive(&mut port), [(frame.clone(), offload)]);
         assert_eq!(send(&mut port, &frame, offload).tx_frames, 1);
         assert_eq!(receive(&mut guest), [(frame, offload)]);
+    }
+}
+
+#[test]
+fn frames_that_come_too_fast_are_counted_long_ones_and_short_ones() {
+    let host = Host::new();
+    let (mut guest, mut port) = tap_and_packet(&host);
+    drain(&mut guest).unwrap();
+    drain(&mut port).unwrap();
+    port.count_missed(&mut PortCounters::default());
+    let short = (eth().src(A).dst(B).payload(&[9; 60]), Offload::NONE);
+    for ((frame, offload), sent) in [(short, 3000), (super_frame(None), 3000)] {
+        let (mut taken, mut counters) = (0, PortCounters::default());
+        for _ in 0..sent {
+            send(&mut guest, &frame, offload);
+        }
+        loop {
+            let mut burst = empty_burst();
+            let rx = port.rx_burst(&mut burst).unwrap();
+            for n in 0..burst.len() {
+                match burst.metas()[n].verdict {
+                    Verdict::Drop(reason) => counters.drops.count(reason),
+                    _ if burst.bytes(n) == frame => taken += 1,
+                    _ => panic!("a frame has changed"),
+                }
+            }
+            if rx == Rx::Drained {
+                break;
+            }
+        }
+        port.count_missed(&mut counters);
+        assert_eq!(counters.drops.of(DropReason::RxQueueFull), sent - taken);
+        assert_eq!(counters.drops.total(), sent - taken);
+        assert!(taken > 500, "{taken}");
     }
 }
 
