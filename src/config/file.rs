@@ -9,6 +9,7 @@ use packet::{Ipv4Cidr, MacAddr, Millis};
 use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
+use super::balance::BalanceTable;
 use super::device::DeviceTable;
 use super::mistake::Mistake;
 use super::nat_settings;
@@ -45,6 +46,7 @@ pub(super) struct NetworkTable {
     pub(super) ageing: Maybe<u32>,
     pub(super) fdb_capacity: Maybe<u32>,
     pub(super) ports: Vec<PortTable>,
+    pub(super) balances: Vec<BalanceTable>,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -119,6 +121,7 @@ fn file(document: &DeTable<'_>, mistakes: &mut Vec<Mistake>) -> FileConfig {
 fn network(name: Spanned<String>, entries: &DeTable<'_>, mistakes: &mut Vec<Mistake>) -> NetworkTable {
     let mut table = Table::new(name.span(), entries, mistakes);
     let ports = table.tables("port");
+    let balances = table.tables("balance");
     let mut network = NetworkTable {
         mode: table.required("mode", "mode = \"nat\"", choice(MODES)),
         address: table.optional("address", text(value::host_cidr)),
@@ -136,10 +139,13 @@ fn network(name: Spanned<String>, entries: &DeTable<'_>, mistakes: &mut Vec<Mist
         ageing: table.optional("ageing", number(10..=1_000_000, "seconds")),
         fdb_capacity: table.optional("fdb-capacity", number(16..=MACS, "addresses")),
         ports: Vec::new(),
+        balances: Vec::new(),
         name,
     };
     table.finish();
     network.ports = ports.into_iter().filter_map(|(name, entries)| port(name, entries, mistakes)).collect();
+    let section = |(name, entries)| BalanceTable::read(name, entries, mistakes);
+    network.balances = balances.into_iter().map(section).collect();
     network
 }
 

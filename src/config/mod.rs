@@ -6,6 +6,7 @@
 //!
 //! All mistakes of a file are collected and shown at once, each with its line, column and what to write instead.
 
+mod balance;
 mod change;
 mod check;
 mod device;
@@ -24,11 +25,11 @@ mod tests;
 
 use std::fs::File;
 use std::io::{self, Read};
-use std::net::Ipv4Addr;
+use std::net::{Ipv4Addr, SocketAddrV4};
 use std::path::{Path, PathBuf};
 
-use engine::InterfaceConfig;
 use engine::report::Chain;
+use engine::{CheckConfig, InterfaceConfig};
 use nat_engine::{NatSettings, Timeouts};
 use packet::{MacAddr, Millis, Protocol};
 use tapio::PortSpec;
@@ -124,6 +125,7 @@ struct Network {
     ageing: Millis,
     fdb_capacity: u32,
     ports: Vec<Port>,
+    balances: Vec<Balanced>,
 }
 
 /// Uplinks by their index in [`Config::uplinks`].
@@ -142,6 +144,17 @@ struct Publish {
     outside_port: u16,
     inside: (Ipv4Addr, u16),
     protocol: Protocol,
+}
+
+/// Servers that share an outside port.
+#[derive(Clone, PartialEq, Eq, Debug)]
+struct Balanced {
+    name: String,
+    protocol: Protocol,
+    listen: SocketAddrV4,
+    servers: Vec<SocketAddrV4>,
+    backups: Vec<SocketAddrV4>,
+    check: Option<CheckConfig>,
 }
 
 #[derive(Clone, PartialEq, Eq, Debug)]

@@ -1,15 +1,15 @@
 //! What the worker and the devices are given, and what changes from one configuration to the next.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::net::Ipv4Addr;
+use std::net::{Ipv4Addr, SocketAddrV4};
 use std::path::PathBuf;
 
-use engine::{NetworkConfig, PortConfig, Reach, RuntimeConfig};
-use nat_engine::{Condition, Match, NatRule, PortList, Target};
-use packet::{Ipv4Cidr, Millis, NetworkId, PortId};
+use engine::{BalanceConfig, NetworkConfig, PortConfig, Reach, RuntimeConfig};
+use nat_engine::{Balance, Condition, Match, NatRule, PortList, Target};
+use packet::{Ipv4Cidr, Millis, NetworkId, PortId, Protocol};
 use tapio::PortSpec;
 
-use super::{Config, Mode, Network, PollMode, Port, Publish, Uplink};
+use super::{Balanced, Config, Mode, Network, PollMode, Port, Publish, Uplink};
 use crate::rules::{self, Interfaces};
 
 /// A configuration with numbers for names.
@@ -43,6 +43,7 @@ impl Plan {
         let mut builder = Builder::new(config, previous.unwrap_or(&empty));
         config.networks.iter().for_each(|network| builder.network(network));
         config.networks.iter().for_each(|network| builder.publish_rules(network));
+        config.networks.iter().for_each(|network| builder.balance(network));
         config.networks.iter().for_each(|network| builder.nat_rules(network));
         config.uplinks.iter().for_each(|uplink| builder.uplink(uplink));
         builder.finish()
@@ -214,6 +215,20 @@ impl<'a> Builder<'a> {
         self.plan.runtime.rules.prerouting.extend(network.publish.iter().map(publish));
     }
 
+    /// What the sections `balance` say goes behind what is published.
+    fn balance(&mut self, network: &Network) {
+        let id = self.network_id(&network.name);
+        for section in &network.balances {
+            let Balanced { name, protocol, listen, servers, backups, check } = section.clone();
+            let balance = Balance { servers, backups };
+            let mut rule = inward_rule(listen, protocol, Target::Balance(balance.clone()));
+            rule.matches.comment = Some(name.clone());
+            let runtime = &mut self.plan.runtime;
+            runtime.rules.prerouting.push(rule);
+            runtime.balances.push(BalanceConfig { name, network: id, protocol, balance, check });
+        }
+    }
+
     fn nat_rules(&mut self, network: &Network) {
         let (Mode::Nat { uplink, .. }, Some(interface)) = (network.mode, &network.interface) else { return };
         let Some(lines) = &network.rules else {
@@ -299,14 +314,19 @@ fn gap(id: u16) -> NetworkConfig {
 /// What comes to the uplink's port goes to the inside port, wherever it came from.
 fn publish_rule(outside: Ipv4Addr, publish: &Publish) -> NatRule {
     let (address, port) = publish.inside;
+    let target = Target::Dnat { addresses: address.into(), ports: Some((port, port)) };
+    inward_rule(SocketAddrV4::new(outside, publish.outside_port), publish.protocol, target)
+}
+
+fn inward_rule(outside: SocketAddrV4, protocol: Protocol, target: Target) -> NatRule {
     NatRule {
         matches: Match {
-            destination: host(outside).map(Condition::is),
-            protocol: Some(Condition::is(publish.protocol)),
-            destination_ports: Some(Condition::is(PortList::port(publish.outside_port))),
+            destination: host(*outside.ip()).map(Condition::is),
+            protocol: Some(Condition::is(protocol)),
+            destination_ports: Some(Condition::is(PortList::port(outside.port()))),
             ..Match::default()
         },
-        target: Target::Dnat { addresses: address.into(), ports: Some((port, port)) },
+        target,
     }
 }
 

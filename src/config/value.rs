@@ -126,12 +126,7 @@ pub(super) fn reservation(text: &str) -> Read<(MacAddr, Ipv4Addr)> {
 /// `UPLINK_PORT:INSIDE_ADDRESS:INSIDE_PORT[/PROTOCOL]`.
 pub(super) fn publish(text: &str) -> Read<Publish> {
     let parse = || {
-        let (ports, protocol) = match text.split_once('/') {
-            None => (text, Protocol::TCP),
-            Some((ports, "tcp")) => (ports, Protocol::TCP),
-            Some((ports, "udp")) => (ports, Protocol::UDP),
-            Some(_) => return None,
-        };
+        let (ports, protocol) = protocol(text)?;
         let (outside_port, inside) = ports.split_once(':')?;
         let (inside_address, inside_port) = inside.split_once(':')?;
         let inside = (inside_address.parse().ok()?, port(inside_port)?);
@@ -144,7 +139,18 @@ pub(super) fn publish(text: &str) -> Read<Publish> {
     })
 }
 
-fn port(text: &str) -> Option<u16> {
+/// What is before `/tcp` or `/udp`, and which of the two; TCP where neither stands.
+pub(super) fn protocol(text: &str) -> Option<(&str, Protocol)> {
+    match text.split_once('/') {
+        None => Some((text, Protocol::TCP)),
+        Some((ports, "tcp")) => Some((ports, Protocol::TCP)),
+        Some((ports, "udp")) => Some((ports, Protocol::UDP)),
+        Some(_) => None,
+    }
+}
+
+/// The number of a port.
+pub(super) fn port(text: &str) -> Option<u16> {
     text.parse().ok().filter(|&port| port != 0)
 }
 

@@ -76,6 +76,8 @@ pub enum What {
     Flows,
     /// NAT rules with counters, as `iptables -t nat -L -nv` shows them.
     Nat,
+    /// Servers that connections are spread over, and whether they are alive.
+    Servers,
     /// Addresses leased by DHCP.
     Leases,
     /// Ports of uplinks that guests opened for themselves.

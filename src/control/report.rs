@@ -5,7 +5,10 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 
-use engine::report::{Chain, FdbReport, FlowReport, LeaseReport, PortReport, RuleReport, StatsReport};
+use engine::CheckKind;
+use engine::report::{
+    Chain, FdbReport, FlowReport, LeaseReport, PortReport, RuleReport, ServerReport, ServerState, StatsReport,
+};
 use nat_engine::{Condition, ExplicitMapping, Match, NatRule};
 use packet::{DropCounters, DropReason, Ipv4Cidr, Millis, NetworkId};
 use serde::{Deserialize, Serialize};
@@ -26,6 +29,8 @@ pub enum Answer {
     Flows(Listed<Flow>),
     /// To `show nat`.
     Nat(Vec<Rule>),
+    /// To `show servers`.
+    Servers(Vec<BalancedServer>),
     /// To `show leases`.
     Leases(Listed<Lease>),
     /// To `show mappings`.
@@ -180,6 +185,35 @@ pub struct Mapping {
     pub outside: String,
     /// Time until it ends unless the guest asks again, in milliseconds.
     pub expires_in_ms: u64,
+}
+
+/// A server that connections are spread over.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct BalancedServer {
+    /// The network.
+    pub network: String,
+    /// The section of it that has the server.
+    pub balance: String,
+    /// `ADDRESS:PORT`.
+    pub server: String,
+    /// `tcp` or `udp`.
+    pub protocol: String,
+    /// Whether it serves only while none of the others lives.
+    pub backup: bool,
+    /// `alive`, `dead`, or `unchecked`, which counts as alive.
+    pub state: String,
+    /// Milliseconds since then; null: no check has ended yet.
+    pub since_ms: Option<u64>,
+    /// What it is asked by: `tcp` or `icmp`; null: it is not.
+    pub check: Option<String>,
+    /// Checks that have ended.
+    pub checks: u64,
+    /// Those of them that failed.
+    pub failures: u64,
+    /// Connections that it has.
+    pub flows: u64,
+    /// Connections that it was ever given.
+    pub flows_admitted: u64,
 }
 
 /// A DHCP lease.
@@ -386,6 +420,43 @@ fn condition<T>(condition: &Option<Condition<T>>, text: impl Fn(&T) -> String) -
 
 fn cidr(cidr: &Ipv4Cidr) -> String {
     if cidr.prefix_len() == 32 { cidr.address().to_string() } else { cidr.to_string() }
+}
+
+/// To `show servers`.
+pub fn servers(reports: impl Iterator<Item = ServerReport>, plan: &Plan) -> Answer {
+    let server = |report: ServerReport| {
+        let config = plan.runtime.balances.get(report.balance)?;
+        Some(BalancedServer {
+            network: plan.network_name(config.network).to_owned(),
+            balance: config.name.clone(),
+            server: report.server.to_string(),
+            protocol: config.protocol.to_string(),
+            backup: report.is_backup,
+            state: state_name(report.state).to_owned(),
+            since_ms: report.since.map(|since| since.get()),
+            check: config.check.map(|check| check_name(check.kind).to_owned()),
+            checks: report.checks,
+            failures: report.failures,
+            flows: report.flows,
+            flows_admitted: report.flows_admitted,
+        })
+    };
+    Answer::Servers(reports.filter_map(server).collect())
+}
+
+const fn state_name(state: ServerState) -> &'static str {
+    match state {
+        ServerState::Unchecked => "unchecked",
+        ServerState::Alive => "alive",
+        ServerState::Dead => "dead",
+    }
+}
+
+const fn check_name(kind: CheckKind) -> &'static str {
+    match kind {
+        CheckKind::Tcp => "tcp",
+        CheckKind::Icmp => "icmp",
+    }
 }
 
 /// To `show leases`: at most `limit` of `reports`.

@@ -13,8 +13,8 @@ use std::{fs, thread};
 use mio::{Events, Poll, Token, Waker};
 
 use super::report::{
-    Drop, FdbEntry, Flow, Lease, Listed, Mapping, Port, PortChanged, Reloaded, Rule, RuleChanged, Saved,
-    Stats, Tuple,
+    BalancedServer, Drop, FdbEntry, Flow, Lease, Listed, Mapping, Port, PortChanged, Reloaded, Rule,
+    RuleChanged, Saved, Stats, Tuple,
 };
 use super::server::CLIENT_TIME;
 use super::*;
@@ -294,7 +294,7 @@ fn a_socket_that_took_its_place_is_not_removed() {
 }
 
 /// One of each kind, with no list empty.
-fn answers_of_every_kind() -> [Answer; 12] {
+fn answers_of_every_kind() -> [Answer; 13] {
     let tuple = Tuple { source: "a:1".into(), destination: "b:2".into(), packets: 1, bytes: 2 };
     let flow = Flow {
         protocol: "tcp".into(),
@@ -331,6 +331,20 @@ fn answers_of_every_kind() -> [Answer; 12] {
     };
     let mapping =
         Mapping { protocol: "udp".into(), inside: "a:1".into(), outside: "b:2".into(), expires_in_ms: 3 };
+    let server = BalancedServer {
+        network: "n".into(),
+        balance: "web".into(),
+        server: "a:1".into(),
+        protocol: "tcp".into(),
+        backup: true,
+        state: "alive".into(),
+        since_ms: None,
+        check: Some("icmp".into()),
+        checks: 4,
+        failures: 3,
+        flows: 2,
+        flows_admitted: 1,
+    };
     let rule = Rule { chain: "PREROUTING".into(), input: Some("!wan".into()), ..Rule::default() };
     let drop = Drop {
         network: None,
@@ -346,6 +360,7 @@ fn answers_of_every_kind() -> [Answer; 12] {
         Answer::Nat(vec![rule]),
         Answer::Leases(Listed { total: 7, entries: vec![lease] }),
         Answer::Mappings(Listed { total: 7, entries: vec![mapping] }),
+        Answer::Servers(vec![server]),
         Answer::Drops(vec![drop]),
         Answer::Stats(Stats { frames: 1, ..Stats::default() }),
         Answer::Reloaded(Reloaded { opened: 1, closed: 2, reconfigured: 3 }),

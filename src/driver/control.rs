@@ -86,6 +86,7 @@ impl Driver {
             What::Fdb => report::fdb(worker.fdb(now), limit, plan),
             What::Flows => report::flows(&worker.flows(limit, now), worker.stats().flows),
             What::Nat => report::nat(&worker.rules(), plan),
+            What::Servers => report::servers(worker.servers(now), plan),
             What::Leases => report::leases(worker.leases(now), limit, plan),
             What::Mappings => report::mappings(worker.explicit_mappings(), limit, now),
             What::Drops => report::drops(&worker.ports(now), &worker.stats(), plan),

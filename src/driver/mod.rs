@@ -26,6 +26,7 @@ use std::sync::mpsc::{Receiver, channel};
 use std::time::Duration;
 
 use engine::Worker;
+use engine::report::{CheckOutcome, ServerChange};
 use mio::{Events, Poll, Token, Waker};
 use packet::{BURST_FRAMES, Burst, DropReason, Millis, PortCounters, PortId};
 use tapio::{Clock, LinkLoss, Port, PortError, Rx, Signal, Signals, random_bytes};
@@ -189,6 +190,7 @@ impl Driver {
         for _ in 0..self.ready.len().min(ROUND) {
             self.serve_next(now);
         }
+        self.tell_server_changes();
         self.spin.end_round() || self.ready.is_empty()
     }
 
@@ -307,6 +309,19 @@ impl Driver {
         if self.worker.next_timeout().is_some_and(|at| at <= now) {
             self.worker.on_timeout(now);
             self.transmit_own(now);
+        }
+    }
+
+    /// Servers that connections are spread over have died, or are back.
+    fn tell_server_changes(&mut self) {
+        while let Some(ServerChange { server, protocol, outcome }) = self.worker.next_server_change() {
+            match outcome {
+                CheckOutcome::Answered => info!(%server, %protocol, "the server is back"),
+                CheckOutcome::Refused => {
+                    warn!(%server, %protocol, "the server is dead: it refuses connections")
+                }
+                CheckOutcome::Silent => warn!(%server, %protocol, "the server is dead: it doesn't answer"),
+            }
         }
     }
 

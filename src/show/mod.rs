@@ -5,8 +5,8 @@ mod table;
 
 use crate::control::Answer;
 use crate::control::report::{
-    Drop, FdbEntry, Flow, Lease, Listed, Mapping, Port, PortChanged, Reloaded, RuleChanged, Saved, Stats,
-    Tuple,
+    BalancedServer, Drop, FdbEntry, Flow, Lease, Listed, Mapping, Port, PortChanged, Reloaded, RuleChanged,
+    Saved, Stats, Tuple,
 };
 
 use self::table::{Column, left, right, table};
@@ -18,6 +18,7 @@ pub fn text(answer: &Answer) -> String {
         Answer::Fdb(entries) => listed(FDB, entries, fdb_entry),
         Answer::Flows(flows) => listed(FLOWS, flows, flow),
         Answer::Nat(rules) => nat::text(rules),
+        Answer::Servers(servers) => table(SERVERS, servers.iter().map(server)),
         Answer::Leases(leases) => listed(LEASES, leases, lease),
         Answer::Mappings(mappings) => listed(MAPPINGS, mappings, mapping),
         Answer::Drops(drops) if drops.is_empty() => "nothing was dropped\n".to_owned(),
@@ -110,6 +111,36 @@ fn flow(flow: &Flow) -> [String; 7] {
         format!("{} / {}", flow.original.packets, flow.reply.packets),
         format!("{} / {}", flow.original.bytes, flow.reply.bytes),
         time(flow.expires_in_ms),
+    ]
+}
+
+const SERVERS: [Column; 11] = [
+    left("network"),
+    left("balance"),
+    left("server"),
+    left("role"),
+    left("state"),
+    right("since"),
+    left("check"),
+    right("checks"),
+    right("failed"),
+    right("flows"),
+    right("admitted"),
+];
+
+fn server(server: &BalancedServer) -> [String; 11] {
+    [
+        server.network.clone(),
+        server.balance.clone(),
+        format!("{}/{}", server.server, server.protocol),
+        if server.backup { "backup" } else { "server" }.to_owned(),
+        server.state.clone(),
+        server.since_ms.map_or_else(|| "-".to_owned(), time),
+        server.check.clone().unwrap_or_else(|| "none".to_owned()),
+        server.checks.to_string(),
+        server.failures.to_string(),
+        server.flows.to_string(),
+        server.flows_admitted.to_string(),
     ]
 }
 

@@ -79,6 +79,7 @@ fn every_answer_with_nothing_in_it_has_a_text() {
         Answer::Nat(Vec::new()),
         Answer::Leases(Listed { total: 0, entries: Vec::new() }),
         Answer::Mappings(Listed { total: 0, entries: Vec::new() }),
+        Answer::Servers(Vec::new()),
         Answer::Drops(Vec::new()),
         Answer::Stats(Stats::default()),
         Answer::Reloaded(Reloaded::default()),

@@ -1,5 +1,6 @@
 //! How the values of a file fit together; what does becomes a [`Config`].
 
+mod balance;
 mod device;
 mod interface;
 mod rules;
@@ -31,6 +32,7 @@ pub(super) fn check(
     let uplinks = file.uplinks.iter().filter_map(|table| check.uplink(table)).collect();
     check.shared();
     check.number_of_rules();
+    check.balances();
     let Check { mistakes, .. } = check;
     let config = Config {
         networks,
@@ -81,6 +83,7 @@ impl Check<'_> {
             ageing: Millis::from_secs(setting(&table.ageing, DEFAULT_AGEING).into()),
             fdb_capacity: setting(&table.fdb_capacity, DEFAULT_FDB_CAPACITY),
             ports: table.ports.iter().filter_map(|port| self.port(port, mtu(&table.mtu))).collect(),
+            balances: self.balanced(table, mode),
         })
     }
 

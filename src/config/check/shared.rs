@@ -4,6 +4,7 @@ use std::collections::HashSet;
 
 use packet::{Ipv4Cidr, PortId};
 
+use super::super::balance::Listen;
 use super::super::file::FileConfig;
 use super::super::mistake::Mistake;
 use super::Check;
@@ -21,9 +22,16 @@ impl Check<'_> {
         let FileConfig { networks, uplinks, .. } = self.file;
         let segments = networks.len() + uplinks.len();
         let ports = networks.iter().map(|network| network.ports.len()).sum::<usize>() + uplinks.len();
-        for (count, what) in [(segments, "networks and uplinks"), (ports, "ports")] {
-            if count > PortId::LIMIT {
-                let help = format!("write {} at most", PortId::LIMIT);
+        let balances = networks.iter().flat_map(|network| &network.balances);
+        let servers = balances.map(|section| section.all().count()).sum();
+        let limits = [
+            (segments, PortId::LIMIT, "networks and uplinks"),
+            (ports, PortId::LIMIT, "ports"),
+            (servers, MAX_SERVERS, "servers to balance"),
+        ];
+        for (count, limit, what) in limits {
+            if count > limit {
+                let help = format!("write {limit} at most");
                 return Err(vec![Mistake::new(0..0, format!("{count} {what} are too many"), help)]);
             }
         }
@@ -59,15 +67,29 @@ impl Check<'_> {
 
     fn published_ports(&mut self) {
         let mut seen = HashSet::new();
+        let uplinks = &self.file.uplinks;
         for network in &self.file.networks {
             for publish in network.publish.iter().flat_map(|list| list.get_ref()) {
                 let uplink = network.uplink.as_ref().map(|uplink| uplink.get_ref().as_str());
                 let port = publish.get_ref().outside_port;
-                if !seen.insert((uplink, port, publish.get_ref().protocol)) {
+                if !seen.insert((uplink, None, port, publish.get_ref().protocol)) {
                     let message = format!("port {port} of the uplink is published already");
                     self.mistakes.push(Mistake::new(publish.span(), message, "write another uplink port"));
+                }
+            }
+            for listen in network.balances.iter().filter_map(|section| section.listen.as_ref()) {
+                let name = network.uplink.as_ref().map(|uplink| uplink.get_ref().as_str());
+                let &Listen { address, port, protocol } = listen.get_ref();
+                let uplink = uplinks.iter().find(|uplink| Some(uplink.name.get_ref().as_str()) == name);
+                let own = uplink.and_then(|uplink| Some(uplink.address.as_ref()?.get_ref().address()));
+                if !seen.insert((name, address.filter(|_| address != own), port, protocol)) {
+                    let message = format!("port {port} is published already");
+                    self.mistakes.push(Mistake::new(listen.span(), message, "write another port"));
                 }
             }
         }
     }
 }
+
+/// Each that is silent is looked for by ARP all the time; at most half of the places for that are theirs.
+const MAX_SERVERS: usize = 128;

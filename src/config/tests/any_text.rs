@@ -78,6 +78,11 @@ const SCRAPS: &[&str] = &[
 ];
 
 const LINES: &[&str] = &[
+    "[network.default.balance.web]",
+    "listen = '80/tcp'",
+    "servers = ['192.168.122.10:80', '10.0.0.9:80']",
+    "backup = ['192.168.122.1:80']",
+    "check = 'icmp'",
     "[network.a]",
     "[network.b]",
     "[network.a.port.p]",

@@ -6,6 +6,9 @@ use super::mistakes::BASE;
 const REFERENCE: &str = include_str!("../../../docs/configuration.md");
 const EXAMPLE: &str = include_str!("../../../docs/tapswitch.toml");
 
+/// These are no keys.
+const SECTIONS: [&str; 3] = ["port", "balance", "timeouts"];
+
 #[test]
 fn the_example_has_no_mistakes() {
     let config =
@@ -21,6 +24,7 @@ fn every_key_is_in_the_reference() {
         keys_are_in_the_reference(&BASE.replace(section, &format!("{section}{mistake}")));
     }
     keys_are_in_the_reference(&format!("{BASE}[nat]\nqqqqq = 1\n"));
+    keys_are_in_the_reference(&format!("{BASE}[network.default.balance.web]\nqqqqq = 1\n"));
     for kind in ["packet", "stream", "dgram", "vhost-user"] {
         let port = format!("port.vm1]\ntype = '{kind}'\nqqqqq = 1\n");
         keys_are_in_the_reference(&BASE.replace("port.vm1]\ntype = 'tap'\n", &port));
@@ -31,7 +35,7 @@ fn every_key_is_in_the_reference() {
 fn keys_are_in_the_reference(text: &str) {
     let mistakes = Config::parse("t", text, &[]).unwrap_err();
     let mut keys = mistakes.list().iter().filter_map(|mistake| mistake.help.strip_prefix("write one of: "));
-    for key in keys.next().unwrap().split(", ").filter(|key| *key != "port" && *key != "timeouts") {
+    for key in keys.next().unwrap().split(", ").filter(|key| !SECTIONS.contains(key)) {
         assert!(REFERENCE.contains(&format!("`{key}`")), "{key}");
     }
 }

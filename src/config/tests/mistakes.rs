@@ -110,7 +110,7 @@ const VALUES: &[Case] = &[
     ("mode = 'nat'", "mode = 'natt'", &["2:8: `natt` is not one of the choices; write `nat`"]),
     ("mode = 'nat'", "mode = 1", &["2:8: this is a number, not a text; write it in quotes"]),
     ("mode = 'nat'", "mode = 'nat'\nadress = '1.2.3.4/5'", &["3:1: unknown key `adress`; write `address`"]),
-    ("mode = 'nat'", "mode = 'nat'\nzzz = 1", &["3:1: unknown key `zzz`; write one of: port, mode, address, mac, dhcp, lease-time, reserve, dns, domain, uplink, publish, rules, pcp, mtu, ageing, fdb-capacity"]),
+    ("mode = 'nat'", "mode = 'nat'\nzzz = 1", &["3:1: unknown key `zzz`; write one of: port, balance, mode, address, mac, dhcp, lease-time, reserve, dns, domain, uplink, publish, rules, pcp, mtu, ageing, fdb-capacity"]),
     ("mode = 'nat'", "mode = 'nat'\nrules = [1]", &["3:10: this is a number, not a text; write it in quotes"]),
     ("mode = 'nat'", "mode = 'nat'\nmode = 'nat'", &["3:1: duplicate key; remove one of the two"]),
     ("mode = 'nat'", "mode = 'nat", &["2:12: invalid literal string, expected `'`"]),

@@ -1,6 +1,7 @@
 //! Tests of the way from the text to the plan.
 
 mod any_text;
+mod balance;
 mod change;
 mod docs;
 mod mistakes;
