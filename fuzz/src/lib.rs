@@ -1,5 +1,6 @@
 //! What the fuzz targets do with their input. Ordinary tests run the same functions over `fuzz/corpus`, where a finding
-//! is kept: `nat-engine/tests/fuzz_corpus.rs`, `engine/tests/fuzz_corpus.rs` and `tapio/tests/vhost/fuzz_corpus.rs`.
+//! is kept: `tests/fuzz_corpus.rs`, `nat-engine/tests/fuzz_corpus.rs`, `engine/tests/fuzz_corpus.rs` and
+//! `tapio/tests/vhost/fuzz_corpus.rs`.
 //!
 //! ```text
 //! cargo install cargo-fuzz
@@ -14,6 +15,8 @@
 mod guest;
 pub mod nat_sequence;
 pub mod parse;
+pub mod rules;
+pub mod saved_state;
 pub mod vhost_messages;
 mod vhost_port;
 pub mod vhost_rings;

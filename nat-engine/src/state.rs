@@ -335,6 +335,11 @@ impl Reader<'_> {
         let idle = self.u32()?;
         let mut flow = Flow::new(original, reply);
         flow.restore(tcp, [self.u64()?, self.u64()?], [self.u64()?, self.u64()?]);
+        // What comes yet must have room in the counters.
+        let are_below = |counts: [u64; 2], limit: u64| counts.iter().all(|&count| count < limit);
+        if !(are_below(flow.packet_counts(), PACKETS_LIMIT) && are_below(flow.bytes, BYTES_LIMIT)) {
+            return Err(StateError::Damaged);
+        }
         let mut place = || Ok(self.u32()?.checked_sub(1).map(|place| place as usize));
         Ok(SavedFlow { flow, idle, source: place()?, destination: place()? })
     }
@@ -345,6 +350,9 @@ fn checksum(bytes: &[u8]) -> u64 {
     SipHasher13::new().hash(bytes)
 }
 
+/// Half of what a flow's counters hold.
+const PACKETS_LIMIT: u64 = 1 << 47;
+const BYTES_LIMIT: u64 = 1 << 63;
 const MAGIC: &[u8; 8] = b"tapswNAT";
 const VERSION: u16 = 1;
 const ADDRESS: usize = 4;

@@ -7,6 +7,8 @@ use std::path::Path;
 mod nat_sequence;
 #[path = "../../fuzz/src/parse.rs"]
 mod parse;
+#[path = "../../fuzz/src/saved_state.rs"]
+mod saved_state;
 
 fn replay(target: &str, run: fn(&[u8])) {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../fuzz/corpus").join(target);
@@ -23,4 +25,9 @@ fn every_packet_sequence_of_the_corpus_is_survived() {
 #[test]
 fn every_frame_of_the_corpus_is_survived() {
     replay("parse", parse::run);
+}
+
+#[test]
+fn every_saved_state_of_the_corpus_is_refused_or_sound() {
+    replay("saved_state", saved_state::run);
 }
