@@ -137,8 +137,8 @@ fn a_protocol_without_ports_passes_untranslated_only() {
     let to = |remote| eth().ipv4(GUEST, remote).payload(b"protocol 253");
     assert_eq!(world.guest_sends(&to(REMOTE2)).unwrap(), to(REMOTE2));
     assert_eq!(world.guest_sends(&to(REMOTE)), Err(DropReason::NatProtocolUnsupported));
-    let timestamp = eth().ipv4(GUEST, REMOTE).icmp(13, 0, 0).payload(&[0; 12]);
-    assert_eq!(world.guest_sends(&timestamp), Err(DropReason::NatProtocolUnsupported));
+    let information = eth().ipv4(GUEST, REMOTE).icmp(15, 0, 0).payload(&[0; 12]);
+    assert_eq!(world.guest_sends(&information), Err(DropReason::NatProtocolUnsupported));
     assert_eq!(world.counts(), (1, 1, 0));
 }
 
