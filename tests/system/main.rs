@@ -5,6 +5,7 @@
 //! side by side. They need root, or a user namespace: `cargo xtask test` sees to it.
 #![allow(clippy::panic, reason = "that is how a test fails")]
 
+mod balance;
 mod bridge;
 mod demo;
 mod dhcp;
