@@ -182,6 +182,21 @@ fn s13_a_guest_reaches_the_servers_by_the_outside_address() {
 }
 
 #[test]
+fn s13_a_backup_outside_serves_clients_outside_and_inside() {
+    let lab = Lab::new(&WEB.replace("192.168.122.12:8080", "203.0.113.1:80"));
+    lab.outside.run("ip address add 203.0.113.1/32 dev lo");
+    let server = TcpServer::listen(&lab.outside, "203.0.113.1:80");
+    let backup = || lab.switch.show("servers")[2].clone();
+    wait_until("the backup is alive", || backup()["state"] == "alive");
+    (0..2).for_each(|n| lab.wait_for(n, "dead"));
+    for client in [&lab.outside, &lab.hosts[0]] {
+        let peer = server.exchange(client, "10.180.13.2:80", 1 << 20);
+        assert_eq!(peer.ip().to_string(), "10.180.13.2", "so that the answers come by the switch");
+    }
+    assert_eq!(backup()["flows_admitted"], 2);
+}
+
+#[test]
 fn s13_datagrams_go_to_another_server_when_theirs_no_longer_answers_pings() {
     let lab = Lab::new(
         "[network.default.balance.dns]\nlisten = \"53/udp\"\n\

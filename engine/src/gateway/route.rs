@@ -99,7 +99,16 @@ impl Routes {
                 Ok(Hop { network: to.network, address: destination })
             };
         }
-        self.default.get(input.index()).copied().unwrap_or(Err(DropReason::NoRoute))
+        let way = self.default.get(input.index()).copied().unwrap_or(Err(DropReason::NoRoute));
+        way.or_else(|reason| if translated { self.back_out(input).ok_or(reason) } else { Err(reason) })
+    }
+
+    /// The way of what comes from an uplink and is sent back there, because a rule leads to a server outside.
+    fn back_out(&self, uplink: NetworkId) -> Option<Hop> {
+        match *self.reach.get(uplink.index())? {
+            Reach::Uplink(Some(address)) => Some(Hop { network: uplink, address }),
+            _ => None,
+        }
     }
 
     /// The way of a packet that the switch itself sends.
@@ -112,11 +121,11 @@ impl Routes {
 
     /// Whether the modes let a packet from `input` leave by `output`.
     ///
-    /// | from        | to an uplink | to a routed network     | to a translated network            |
-    /// |-------------|--------------|-------------------------|------------------------------------|
-    /// | uplink      | no           | if it uses this uplink  | if translated and it uses this one |
-    /// | routed      | its own      | another one             | if translated, same uplink         |
-    /// | translated  | its own      | if translated, same uplink | if translated, same uplink      |
+    /// | from        | to an uplink          | to a routed network        | to a translated network            |
+    /// |-------------|-----------------------|----------------------------|------------------------------------|
+    /// | uplink      | if translated, itself | if it uses this uplink     | if translated and it uses this one |
+    /// | routed      | its own               | another one                | if translated, same uplink         |
+    /// | translated  | its own               | if translated, same uplink | if translated, same uplink         |
     pub(crate) fn allows(&self, input: NetworkId, output: NetworkId, translated: bool) -> bool {
         let (Some(from), Some(to)) = (self.reach.get(input.index()), self.reach.get(output.index())) else {
             return false;
@@ -124,7 +133,8 @@ impl Routes {
         let same_uplink =
             || self.uplink_of(input).is_some_and(|uplink| self.uplink_of(output) == Some(uplink));
         match (from, to) {
-            (Reach::Closed, _) | (_, Reach::Closed) | (Reach::Uplink(_), Reach::Uplink(_)) => false,
+            (Reach::Closed, _) | (_, Reach::Closed) => false,
+            (Reach::Uplink(_), Reach::Uplink(_)) => translated && input == output,
             (Reach::Routed(_), Reach::Routed(_)) => input != output || translated,
             (_, Reach::Uplink(_)) | (Reach::Uplink(_), Reach::Routed(_)) => same_uplink(),
             (_, Reach::Translated(_)) | (Reach::Translated(_), Reach::Routed(_)) => {
@@ -212,6 +222,9 @@ mod tests {
         assert_eq!(routes.lookup(ROUTED_A, b, false), to(ROUTED_B, b));
         assert_eq!(routes.lookup(WAN, a, false), to(ROUTED_A, a));
         assert_eq!(routes.lookup(WAN, b, false), prohibited);
+        assert_eq!(routes.lookup(WAN, GATEWAY, false), prohibited);
+        assert_eq!(routes.lookup(WAN, GATEWAY, true), to(WAN, GATEWAY));
+        assert_eq!(routes.lookup(WAN, far, true), to(WAN, GATEWAY));
         assert_eq!(routes.lookup(ROUTED_B, far, false), Err(DropReason::NoRoute));
         assert_eq!(routes.lookup(WAN, far, false), Err(DropReason::NoRoute));
         assert_eq!(routes.lookup(HOST_ONLY, far, false), prohibited);
