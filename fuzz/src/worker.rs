@@ -3,11 +3,14 @@
 //! Input: steps of `port:8 wait:8 len:16` and `len` bytes, a frame. The worker is told of an own address by MAC
 //! 02:00:00:00:ff:00 (network) and 02:00:00:00:ff:01 (uplink).
 
-use std::net::Ipv4Addr;
+use std::net::{Ipv4Addr, SocketAddrV4};
 
-use engine::{DhcpConfig, InterfaceConfig, NetworkConfig, PortConfig, Reach, RuntimeConfig, Worker};
-use nat_engine::{Condition, Match, NatRule, Target};
-use packet::{Burst, Ipv4Cidr, MacAddr, Millis, NetworkId, Offload, PortId, Verdict, checksum};
+use engine::{
+    BalanceConfig, CheckConfig, CheckKind, DhcpConfig, InterfaceConfig, NetworkConfig, PortConfig, Reach,
+    RuntimeConfig, Worker,
+};
+use nat_engine::{Balance, Condition, Match, NatRule, PortList, Target};
+use packet::{Burst, Ipv4Cidr, MacAddr, Millis, NetworkId, Offload, PortId, Protocol, Verdict, checksum};
 
 const LAN: NetworkId = NetworkId::new(0);
 const WAN: NetworkId = NetworkId::new(1);
@@ -88,7 +91,27 @@ fn config() -> RuntimeConfig {
     };
     let outwards = Match { output: Some(Condition::is(WAN)), ..Match::default() };
     config.rules.postrouting.push(NatRule { matches: outwards, target: Target::Masquerade { ports: None } });
+    config.balances = vec![balance(Protocol::TCP, CheckKind::Tcp), balance(Protocol::UDP, CheckKind::Icmp)];
+    for BalanceConfig { balance, protocol, .. } in &config.balances {
+        let protocol = Some(Condition::is(*protocol));
+        let destination = Ipv4Cidr::new(Ipv4Addr::new(203, 0, 113, 7), 32).map(Condition::is);
+        let destination_ports = Some(Condition::is(PortList::port(53)));
+        let matches = Match { destination, protocol, destination_ports, ..Match::default() };
+        config.rules.prerouting.push(NatRule { matches, target: Target::Balance(balance.clone()) });
+    }
     config
+}
+
+/// A server in the network and one beyond the uplink.
+fn balance(protocol: Protocol, kind: CheckKind) -> BalanceConfig {
+    let server = |address: [u8; 4]| SocketAddrV4::new(address.into(), 53);
+    BalanceConfig {
+        name: "dns".to_owned(),
+        network: LAN,
+        protocol,
+        balance: Balance { servers: vec![server([10, 0, 0, 10])], backups: vec![server([8, 8, 8, 8])] },
+        check: Some(CheckConfig { kind, interval: Millis::from_secs(1), failures: 2, successes: 1 }),
+    }
 }
 
 fn interface(number: u8, address: Ipv4Addr) -> InterfaceConfig {
