@@ -45,7 +45,7 @@ pub fn run(data: &[u8]) {
 
 /// What is due may bring something else that is due, but that must end: the driver would spin.
 fn catch_up(worker: &mut Worker, now: Millis) {
-    for _ in 0..4 {
+    for _ in 0..16 {
         worker.on_timeout(now);
         worker.transmit_own(|_, _, _, _| {});
     }

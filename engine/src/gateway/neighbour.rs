@@ -116,7 +116,7 @@ impl Neighbours {
         self.asking.iter().filter_map(due).min()
     }
 
-    /// What is due at `now`.
+    /// What is due at `now`, or a part of it: then the rest still is.
     pub(crate) fn on_timeout(&mut self, now: Millis) -> Vec<Due> {
         let mut due = Vec::new();
         let table = &mut self.table;
@@ -125,7 +125,7 @@ impl Neighbours {
             let Some(entry) = table.get_mut(&key) else { return false };
             match entry.asked {
                 None => return false,
-                Some((_, at)) if at > now => {}
+                Some((_, at)) if at > now || due.len() >= AT_ONCE => {}
                 Some((ATTEMPTS, _)) => {
                     let waiting = table.remove(&key).map(|entry| entry.queue).unwrap_or_default();
                     due.push(Due::Failed(hop, waiting));
@@ -176,6 +176,8 @@ const QUEUE_FRAMES: usize = 16;
 const QUEUE_BYTES: usize = 192 * 1024;
 /// Questions before giving up.
 const ATTEMPTS: u8 = 3;
+/// Questions of one call: all of the switch's own frames of one call have to fit into a burst.
+const AT_ONCE: usize = 32;
 /// Between questions: at most one a second to one destination, RFC 1122 2.3.2.1.
 const INTERVAL: Millis = Millis::from_secs(1);
 /// Age at which a used entry is confirmed: RFC 1122 2.3.2.1 suggests a minute at most.
@@ -220,6 +222,21 @@ mod tests {
         let due = neighbours.on_timeout(at(3));
         assert!(matches!(&due[..], [Due::Failed(HOP, waiting)] if waiting.len() == 1));
         assert_eq!(neighbours.next_timeout(), None);
+    }
+
+    #[test]
+    fn many_questions_are_asked_a_part_at_a_time() {
+        let mut neighbours = Neighbours::new([1, 2]);
+        for n in 0..100 {
+            let hop = Hop { address: Ipv4Addr::from_bits(n), ..HOP };
+            neighbours.wait(hop, frame(60), at(0)).unwrap();
+        }
+        let mut asked = Vec::new();
+        while neighbours.next_timeout() == Some(at(0)) {
+            let due = neighbours.on_timeout(at(0));
+            asked.push(due.len());
+        }
+        assert_eq!(asked, [32, 32, 32, 4]);
     }
 
     #[test]
