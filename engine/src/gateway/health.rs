@@ -17,16 +17,15 @@
 
 use std::collections::{BTreeMap, VecDeque};
 use std::hash::BuildHasher;
-use std::net::{Ipv4Addr, SocketAddrV4};
+use std::net::SocketAddrV4;
 
 use nat_engine::{Balance, PortLease};
-use packet::builder::eth;
-use packet::checksum::Sum;
-use packet::wire::{EthernetHeader, FromBytes, IcmpHeader, TcpHeader};
+use packet::wire::EthernetHeader;
 use packet::{DropReason, Fragment, FrameMeta, Ipv4Packet, L4, Millis, NetworkId, Offload, Protocol};
 
 use super::Gateway;
 use super::outgoing::Outgoing;
+use super::question::{Question, is_answer};
 use crate::keyed::Keyed;
 use crate::report::{CheckOutcome, ServerChange, ServerReport, ServerState};
 use crate::runtime_config::{BalanceConfig, CheckConfig, CheckKind};
@@ -60,15 +59,6 @@ struct Server {
     question: Option<Question>,
     checks: u64,
     failures: u64,
-}
-
-#[derive(Debug)]
-struct Question {
-    source: Ipv4Addr,
-    /// The source port, or the identifier.
-    port: PortLease,
-    /// The sequence number is its lower half; an echo carries it whole.
-    secret: u64,
 }
 
 impl Health {
@@ -248,10 +238,7 @@ impl Gateway {
             if server.check.kind == CheckKind::Tcp && outcome == CheckOutcome::Answered {
                 // Nothing is left half open there.
                 let own_mac = self.interface(input).map_or(meta.dst, |interface| interface.mac);
-                let reset = eth().src(own_mac).dst(meta.src).ipv4(ip.dst, ip.src);
-                let reset = reset.tcp(question.port.port(), key.0.port(), TcpHeader::RST);
-                let reset = reset.numbers((question.secret as u32).wrapping_add(1), 0).payload(b"");
-                out.push(input, &reset, Offload::NONE);
+                out.push(input, &question.reset(key.0, own_mac, meta.src), Offload::NONE);
             }
             self.nat.return_port(question.port);
         }
@@ -329,63 +316,8 @@ impl Gateway {
     }
 }
 
-impl Question {
-    /// Its Ethernet addresses are still to be filled in.
-    fn frame(&self, kind: CheckKind, server: SocketAddrV4) -> Vec<u8> {
-        let frame = eth().ipv4(self.source, *server.ip());
-        match kind {
-            CheckKind::Tcp => {
-                let syn = frame.tcp(self.port.port(), server.port(), TcpHeader::SYN);
-                syn.numbers(self.secret as u32, 0).payload(b"")
-            }
-            CheckKind::Icmp => {
-                frame.icmp_echo(self.port.port(), self.secret as u16).payload(&self.secret.to_be_bytes())
-            }
-        }
-    }
-
-    /// What the answer says, if it is one.
-    fn outcome(&self, packet: &[u8], ip: &Ipv4Packet, offload: Offload) -> Option<CheckOutcome> {
-        let message = packet.get(usize::from(ip.header_len)..usize::from(ip.total_len))?;
-        let pseudo = match ip.l4 {
-            L4::Tcp => Sum::pseudo_header_v4(ip.src, ip.dst, ip.protocol.0, message.len() as u16),
-            _ => Sum::ZERO,
-        };
-        let is_summed = !offload.needs_checksum && !offload.checksum_valid;
-        if is_summed && pseudo.add(Sum::of(message)).checksum() != 0 {
-            return None;
-        }
-        if ip.l4 != L4::Tcp {
-            let (icmp, data) = IcmpHeader::ref_from_prefix(message).ok()?;
-            let is_ours = icmp.seq.get() == self.secret as u16 && data == self.secret.to_be_bytes();
-            return is_ours.then_some(CheckOutcome::Answered);
-        }
-        let (tcp, _) = TcpHeader::ref_from_prefix(message).ok()?;
-        if tcp.ack.get() != (self.secret as u32).wrapping_add(1) {
-            return None;
-        }
-        let is_reset = tcp.flags & TcpHeader::RST != 0;
-        Some(if is_reset { CheckOutcome::Refused } else { CheckOutcome::Answered })
-    }
-}
-
-impl CheckKind {
-    const fn protocol(self) -> Protocol {
-        match self {
-            Self::Tcp => Protocol::TCP,
-            Self::Icmp => Protocol::ICMP,
-        }
-    }
-}
-
 fn all(balance: &Balance) -> impl Iterator<Item = SocketAddrV4> + '_ {
     balance.servers.iter().chain(&balance.backups).copied()
-}
-
-/// What may answer a SYN: a SYN-ACK, or an RST that acknowledges it. RFC 9293, 3.10.7.3.
-const fn is_answer(flags: u8) -> bool {
-    let relevant = flags & (TcpHeader::SYN | TcpHeader::ACK | TcpHeader::RST);
-    relevant == TcpHeader::SYN | TcpHeader::ACK || relevant == TcpHeader::RST | TcpHeader::ACK
 }
 
 /// Questions of one call: all of the switch's own frames of one call have to fit into a burst.

@@ -18,6 +18,7 @@ mod icmp;
 mod neighbour;
 mod outgoing;
 mod port_mapping;
+mod question;
 mod route;
 mod slow_path;
 
