@@ -224,6 +224,9 @@ fn check(mappings: &[SavedMapping], flows: &[SavedFlow]) -> Result<(), StateErro
     let mut used = vec![false; mappings.len()];
     for SavedFlow { flow, source, destination, .. } in flows {
         let (original, reply) = (flow.tuple(Direction::Original), flow.tuple(Direction::Reply));
+        if !packets_have(original, reply) {
+            return Err(StateError::Damaged);
+        }
         let ends = [
             (source, original.source(), reply.destination()),
             (destination, reply.source(), original.destination()),
@@ -246,6 +249,18 @@ fn check(mappings: &[SavedMapping], flows: &[SavedFlow]) -> Result<(), StateErro
     let is_sound =
         are_different(tuples.collect()) && are_different(outsides.collect()) && !used.contains(&false);
     if is_sound { Ok(()) } else { Err(StateError::Damaged) }
+}
+
+/// Whether there are packets with these tuples: of others than TCP and UDP, the side that doesn't ask has no number, and
+/// without ports nobody has.
+fn packets_have(original: Tuple, reply: Tuple) -> bool {
+    let servers = [original.destination_port(), reply.source_port()];
+    let clients = [original.source_port(), reply.destination_port()];
+    match original.protocol() {
+        Protocol::TCP | Protocol::UDP => true,
+        Protocol::ICMP => servers == [0; 2],
+        _ => servers == [0; 2] && clients == [0; 2],
+    }
 }
 
 fn are_different<T: Ord>(mut things: Vec<T>) -> bool {
