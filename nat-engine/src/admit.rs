@@ -71,8 +71,9 @@ pub(crate) enum Outside {
 enum Source {
     /// This address, with the port as it is if that can be.
     Kept(Ipv4Addr),
-    /// The mapping with this key, or a new one with a port of this range.
-    Mapped(HashedKey, Option<PortRange>),
+    /// The mapping with this key, or a new one with a port of this range. The number tells where it is found by its outside
+    /// port, if that is the inside one.
+    Mapped(HashedKey, Option<PortRange>, u64),
 }
 
 /// The mapping that a flow's source takes.
@@ -215,16 +216,18 @@ impl Nat {
             Some(Outside::Shared(address, _) | Outside::OneToOne(address)) => address,
             None => original.source_address(),
         };
+        let client = SocketAddrV4::new(address, original.source_port());
         let source = match outside {
             Some(Outside::Shared(_, range)) => {
-                let (behaviour, inside) = (self.config.settings.mapping, original.source());
-                let remote = original.destination();
-                let key = MappingKey::new(behaviour, original.protocol(), inside, address, remote);
-                Source::Mapped(self.mappings.hashed(key), range)
+                let (behaviour, protocol) = (self.config.settings.mapping, original.protocol());
+                let (inside, remote) = (original.source(), original.destination());
+                let key = MappingKey::new(behaviour, protocol, inside, address, remote);
+                let outside = self.mappings.outside_hash(protocol, client);
+                Source::Mapped(self.mappings.hashed(key), range, outside)
             }
             _ => Source::Kept(address),
         };
-        let reply = reply(original, server, SocketAddrV4::new(address, original.source_port()));
+        let reply = reply(original, server, client);
         let reply = Reply { tuple: reply, key: self.flows.key(reply) };
         Ok(Admission { original, key, destination, server, source, reply, rule })
     }
@@ -234,7 +237,7 @@ impl Nat {
     pub fn look_ahead_new<'a>(&self, admissions: impl Iterator<Item = &'a Admission> + Clone) {
         self.flows.look_ahead_reply(admissions.clone().map(|admission| admission.reply.key));
         self.mappings.look_ahead(admissions.filter_map(|admission| match admission.source {
-            Source::Mapped(key, _) => Some((key, admission.reply.tuple)),
+            Source::Mapped(key, _, outside) => Some((key, outside)),
             Source::Kept(_) => None,
         }));
     }
@@ -268,7 +271,7 @@ impl Nat {
             }
         }
         let (source, reply) = match admission.source {
-            Source::Mapped(key, range) => {
+            Source::Mapped(key, range, _) => {
                 let (mapping, reply) = self.map_source(&admission, key, range, now)?;
                 (Some(mapping), reply)
             }

@@ -166,12 +166,16 @@ impl Mappings {
         HashedKey { key, hash: key.hash(&self.hash) }
     }
 
-    /// Reads what these take first, for many flows at once: their mappings' keys, and their replies.
-    pub(crate) fn look_ahead(&self, flows: impl Iterator<Item = (HashedKey, Tuple)>) {
-        black_box(flows.fold(0, |sum, (key, reply)| {
-            let outside = outside_hash(&self.hash, reply.protocol(), reply.destination());
-            sum ^ self.by_key.touch(key.hash) ^ self.by_outside.touch(outside)
-        }));
+    /// Where a mapping is found by its outside address and port.
+    pub(crate) fn outside_hash(&self, protocol: Protocol, outside: SocketAddrV4) -> u64 {
+        outside_hash(&self.hash, protocol, outside)
+    }
+
+    /// Reads what these take first, for many flows at once: by their mappings' keys, and by [`outside_hash`](Self::outside_hash).
+    pub(crate) fn look_ahead(&self, flows: impl Iterator<Item = (HashedKey, u64)>) {
+        let touch =
+            |(key, outside): (HashedKey, u64)| self.by_key.touch(key.hash) ^ self.by_outside.touch(outside);
+        black_box(flows.fold(0, |sum, flow| sum ^ touch(flow)));
     }
 
     /// The mapping with this key, and its outside port.
