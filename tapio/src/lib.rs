@@ -19,6 +19,7 @@ mod dgram;
 mod error;
 mod framing;
 pub mod host;
+mod huge_pages;
 mod link;
 mod link_monitor;
 mod memory;
@@ -43,6 +44,7 @@ mod watch;
 
 pub use dgram::{DgramConfig, DgramPort};
 pub use error::PortError;
+pub use huge_pages::HugePages;
 pub use link::{Link, LinkChange, LinkIndex, Links};
 pub use link_monitor::{LinkEvent, LinkMonitor};
 pub use memory::{MemoryPort, memory_pair};
