@@ -17,7 +17,11 @@ cargo xtask test [ARGS]         all tests; ARGS go to `cargo test --workspace`, 
 cargo xtask guest               what the guests of tests boot; `test` sees to it too
 cargo xtask bench tap [ARGS]    throughput and latency on real taps beside the floor and the kernel;
                                 ARGS: see `cargo xtask bench tap --help`
+cargo xtask bench nat [ARGS]    the same, of NAT only: floor, tapswitch and iptables' MASQUERADE
 cargo xtask bench vhost [ARGS]  frames per second on vhost-user ports beside OVS-DPDK";
+
+/// What the tap benchmark measures of NAT.
+const NAT_SUBJECTS: [&str; 2] = ["--subjects", "floor,tapswitch-nat,kernel-nat"];
 
 fn main() -> ExitCode {
     let args: Vec<String> = env::args().skip(1).collect();
@@ -26,6 +30,7 @@ fn main() -> ExitCode {
         ["test", rest @ ..] => test(rest),
         ["guest"] => prepare(TEST_TOOLS).and_then(|_| guest::provide()).map(|()| 0),
         ["bench", "tap", rest @ ..] => bench("tapbench", BENCH_TOOLS, rest),
+        ["bench", "nat", rest @ ..] => bench("tapbench", BENCH_TOOLS, &[&NAT_SUBJECTS, rest].concat()),
         ["bench", "vhost", rest @ ..] => bench("vhostbench", VHOST_BENCH_TOOLS, rest),
         _ => {
             eprintln!("{USAGE}");
