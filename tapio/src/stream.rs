@@ -120,9 +120,9 @@ impl StreamPort {
             };
             count_tx(counters, bytes.len(), outcome);
         }
-        if self.flush().is_err() {
-            self.hang_up();
-        }
+        // A peer that has gone is noted when its event comes, or at the next look for frames: hanging up here, nobody would
+        // be told, and the event would go with the descriptor.
+        let _ = self.flush();
     }
 
     pub(crate) fn register(&mut self, registry: &Registry, token: Token) -> io::Result<()> {

@@ -95,6 +95,18 @@ fn the_first_peer_keeps_the_place_and_after_it_the_next_may_have_it() {
 }
 
 #[test]
+fn a_peer_that_goes_while_it_is_sent_to_is_missed_all_the_same() {
+    let folder = Folder::new();
+    let mut port = Driven::open(&server(folder.path("s")));
+    let peer = Peer::connect(folder.path("s"));
+    assert_eq!(port.on_event(), (vec![], Rx::Drained));
+    drop(peer);
+    port.send(&frames(2));
+    assert!(matches!(port.on_event(), (_, Rx::LinkDown(_))));
+    assert!(!port.port.link_up());
+}
+
+#[test]
 fn a_client_connects_when_it_is_asked_for_its_link_again_and_again() {
     let folder = Folder::new();
     let mut port = Driven::open(&client(folder.path("s")));
