@@ -140,8 +140,8 @@ impl Nat {
     /// Whether a mapping may have this destination. Nearly all packets are for somebody else: a look at a short list
     /// instead of one at memory that is far away.
     fn may_be_let_in(&self, original: Tuple) -> bool {
-        let has_ports = matches!(original.protocol(), Protocol::TCP | Protocol::UDP);
-        has_ports && self.mappings.ports.has_pool(original.destination_address(), original.protocol())
+        original.protocol().has_ports()
+            && self.mappings.ports.has_pool(original.destination_address(), original.protocol())
     }
 
     /// The inside socket that a packet is for by its outside address and port, if it may start a flow with it.
@@ -209,7 +209,7 @@ impl Nat {
         let rule = decide(&self.config.rules.postrouting, &candidate);
         let outside = self.outside(rule, original, output)?;
         let outside = outside.or_else(|| self.hairpin(original, destination, input, output));
-        if !is_translatable(original.protocol(), destination, outside.as_ref()) {
+        if !is_translatable(original.protocol(), outside.as_ref()) {
             return Err(DropReason::NatProtocolUnsupported);
         }
         let address = match outside {
@@ -404,7 +404,7 @@ impl Nat {
     /// side, as when two published ports lead to one server and a client uses one port for both.
     fn keep_source(&mut self, admission: &Admission, address: Ipv4Addr) -> Result<Reply, DropReason> {
         let ports = match admission.original.protocol() {
-            Protocol::TCP | Protocol::UDP | Protocol::ICMP => TRIES,
+            protocol if has_ports_or_identifiers(protocol) => TRIES,
             _ => 0,
         };
         let mut port = admission.original.source_port();
@@ -487,7 +487,7 @@ impl Nat {
 /// The tuple of a packet that may be a flow's first.
 fn may_start_flow(ip: &Ipv4Packet) -> Result<Tuple, DropReason> {
     match ip.l4 {
-        L4::Tcp if !TcpState::may_start(ip.tcp_flags) => Err(DropReason::TcpNoSyn),
+        L4::Tcp | L4::Dccp if !TcpState::may_start(ip.tcp_flags) => Err(DropReason::TcpNoSyn),
         L4::EchoReply | L4::TimestampReply => Err(DropReason::NatUnsolicited),
         L4::IcmpError => Err(DropReason::IcmpErrorUnmatched),
         L4::IcmpOther => Err(DropReason::NatProtocolUnsupported),
@@ -495,21 +495,15 @@ fn may_start_flow(ip: &Ipv4Packet) -> Result<Tuple, DropReason> {
     }
 }
 
-/// Whether the translation is possible. Without ports, one outside address can't stand for several hosts; and a
-/// checksum over addresses, as these two protocols have it, has to be known to be kept right.
-fn is_translatable(protocol: Protocol, destination: Destination, outside: Option<&Outside>) -> bool {
-    match protocol {
-        Protocol::TCP | Protocol::UDP | Protocol::ICMP => true,
-        _ if matches!(outside, Some(Outside::Shared(..))) => false,
-        UDP_LITE | DCCP => !destination.translated && outside.is_none(),
-        _ => true,
-    }
+/// Whether the translation is possible. Without ports, one outside address can't stand for several hosts.
+fn is_translatable(protocol: Protocol, outside: Option<&Outside>) -> bool {
+    has_ports_or_identifiers(protocol) || !matches!(outside, Some(Outside::Shared(..)))
 }
 
-/// RFC 3828.
-const UDP_LITE: Protocol = Protocol(136);
-/// RFC 4340.
-const DCCP: Protocol = Protocol(33);
+/// Whether there is something in a packet that tells several hosts behind one address apart.
+pub(crate) fn has_ports_or_identifiers(protocol: Protocol) -> bool {
+    protocol.has_ports() || protocol == Protocol::ICMP
+}
 
 /// The first rule that matches.
 pub(crate) fn decide(rules: &[NatRule], candidate: &Candidate) -> Option<usize> {
@@ -522,7 +516,7 @@ pub(crate) fn candidate(
     input: NetworkId,
     output: Option<NetworkId>,
 ) -> Candidate {
-    let has_ports = matches!(original.protocol(), Protocol::TCP | Protocol::UDP);
+    let has_ports = original.protocol().has_ports();
     Candidate {
         input,
         output,
@@ -536,7 +530,7 @@ pub(crate) fn candidate(
 
 /// Who receives the flow's first packet.
 fn server(original: Tuple, destination: Destination) -> SocketAddrV4 {
-    let has_ports = matches!(original.protocol(), Protocol::TCP | Protocol::UDP);
+    let has_ports = original.protocol().has_ports();
     let port = destination.port.filter(|_| has_ports).unwrap_or(original.destination_port());
     SocketAddrV4::new(destination.address, port)
 }

@@ -58,7 +58,7 @@ impl Flow {
             protocol: original.protocol,
             tcp: TcpState::default(),
             class: match original.protocol {
-                Protocol::TCP => TimeoutClass::TcpOpening,
+                Protocol::TCP | Protocol::DCCP => TimeoutClass::TcpOpening,
                 Protocol::ICMP => TimeoutClass::Icmp,
                 _ => TimeoutClass::Udp,
             },
@@ -71,7 +71,7 @@ impl Flow {
     /// Puts back what was read from [`tcp`](Self::tcp), [`packets`](Self::packets) and [`bytes`](Self::bytes).
     pub(crate) fn restore(&mut self, tcp: TcpState, packets: [u64; 2], bytes: [u64; 2]) {
         (self.tcp, self.packets, self.bytes) = (tcp, packets, bytes);
-        if self.protocol == Protocol::TCP {
+        if matches!(self.protocol, Protocol::TCP | Protocol::DCCP) {
             self.class = tcp.class();
         }
     }
@@ -109,15 +109,26 @@ impl Flow {
                 self.tcp = self.tcp.after(direction, flags);
                 Some(self.tcp.class())
             }
+            L4::Dccp => self.note_dccp(direction, packet),
             _ => Some(self.class),
         }
+    }
+
+    /// Its flags are read as TCP's, its sequence numbers aren't looked at: a forged reset is undone by what follows.
+    #[cold]
+    fn note_dccp(&mut self, direction: Direction, packet: &NatPacket<'_>) -> Option<TimeoutClass> {
+        if packet.ip.tcp_flags & TcpHeader::RST != 0 {
+            return self.note_end(direction, packet);
+        }
+        self.tcp = self.tcp.after(direction, packet.ip.tcp_flags);
+        Some(self.tcp.class())
     }
 
     /// An RST ends an established connection, which then has minutes left. Elsewhere it changes no time: who is refused again
     /// and again doesn't keep a mapping open by that (RFC 7857, 7.1).
     #[cold]
     fn note_end(&mut self, direction: Direction, packet: &NatPacket<'_>) -> Option<TimeoutClass> {
-        if !self.is_in_window(direction, packet) {
+        if packet.ip.l4 == L4::Tcp && !self.is_in_window(direction, packet) {
             return None;
         }
         let is_reset = packet.ip.tcp_flags & TcpHeader::RST != 0;
@@ -147,7 +158,7 @@ impl Flow {
 
     pub(crate) fn state_name(&self) -> &'static str {
         match self.protocol {
-            Protocol::TCP => self.tcp.name(),
+            Protocol::TCP | Protocol::DCCP => self.tcp.name(),
             _ if self.packet_counts()[Direction::Reply as usize] > 0 => "replied",
             _ => "unreplied",
         }

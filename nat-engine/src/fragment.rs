@@ -139,13 +139,13 @@ impl Fragments {
     }
 }
 
-/// A fragment that would overwrite the flags of a TCP header that has passed already (RFC 1858, 4), or make the datagram
-/// longer than a packet can be.
+/// A fragment that would overwrite the flags of a TCP header that has passed already (RFC 1858, 4), or what a DCCP packet is,
+/// or make the datagram longer than a packet can be.
 fn is_unsafe(packet: &NatPacket<'_>) -> bool {
     let Ok((header, _)) = Ipv4Header::ref_from_prefix(packet.bytes) else { return true };
     let offset = u32::from(header.flags_fragment.get() & Ipv4Header::OFFSET_MASK) * 8;
     let end = offset + u32::from(packet.ip.total_len);
-    (packet.ip.protocol == Protocol::TCP && offset < 16) || end > u32::from(u16::MAX)
+    (matches!(packet.ip.protocol, Protocol::TCP | Protocol::DCCP) && offset < 16) || end > u32::from(u16::MAX)
 }
 
 /// RFC 791: fragments of a datagram share source, destination, protocol and identification.

@@ -126,11 +126,11 @@ impl Quoted {
                 quoted.word(self.l4 + ICMP_ID, |_| to.source_port() | to.destination_port());
                 quoted.word(self.l4 + ICMP_CHECKSUM, checksum(false, Delta::NONE));
             }
-            protocol @ (Protocol::TCP | Protocol::UDP) => {
+            protocol if protocol.has_ports() => {
                 quoted.word(self.l4, |_| to.source_port());
                 quoted.word(self.l4 + 2, |_| to.destination_port());
-                let udp = protocol == Protocol::UDP;
-                let at = if udp { UDP_CHECKSUM } else { TCP_CHECKSUM };
+                let udp = matches!(protocol, Protocol::UDP | Protocol::UDP_LITE);
+                let at = if protocol == Protocol::TCP { TCP_CHECKSUM } else { UDP_CHECKSUM };
                 quoted.word(self.l4 + at, checksum(udp, addresses));
             }
             _ => {}
@@ -147,7 +147,7 @@ impl Quoted {
 fn ports_of(protocol: Protocol, l4: &[u8]) -> Option<(u16, u16)> {
     let &[a, b, c, d, e, f, _, _] = l4.first_chunk()?;
     match protocol {
-        Protocol::TCP | Protocol::UDP => Some((u16::from_be_bytes([a, b]), u16::from_be_bytes([c, d]))),
+        _ if protocol.has_ports() => Some((u16::from_be_bytes([a, b]), u16::from_be_bytes([c, d]))),
         Protocol::ICMP => match a {
             IcmpHeader::ECHO_REQUEST | IcmpHeader::TIMESTAMP => Some((u16::from_be_bytes([e, f]), 0)),
             IcmpHeader::ECHO_REPLY | IcmpHeader::TIMESTAMP_REPLY => Some((0, u16::from_be_bytes([e, f]))),
@@ -159,7 +159,7 @@ fn ports_of(protocol: Protocol, l4: &[u8]) -> Option<(u16, u16)> {
 
 /// Offset of the checksum in a TCP header.
 const TCP_CHECKSUM: usize = 16;
-/// Offset of the checksum in a UDP header.
+/// Offset of the checksum in a header of UDP, UDP-Lite and DCCP.
 const UDP_CHECKSUM: usize = 6;
 /// Offset of the checksum in an ICMP message.
 const ICMP_CHECKSUM: usize = 2;

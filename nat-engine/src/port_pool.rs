@@ -189,8 +189,8 @@ struct PortPool {
 impl PortPool {
     fn choose(&self, wanted: Wanted, random: &mut Random) -> Option<u16> {
         let Wanted { port, keep, range, parity } = wanted;
-        let has_ports = matches!(self.protocol, Protocol::TCP | Protocol::UDP);
-        let (low, high) = range.filter(|_| has_ports).unwrap_or_else(|| range_of(self.protocol, port));
+        let (low, high) =
+            range.filter(|_| self.protocol.has_ports()).unwrap_or_else(|| range_of(self.protocol, port));
         let kept =
             (keep && (low..=high).contains(&port)).then(|| self.first_free(port..=port, ANY)).flatten();
         kept.or_else(|| {

@@ -56,8 +56,19 @@ impl NatPacket<'_> {
                     update_checksum(field, partial, false, Delta::NONE, ports);
                 });
             }
+            L4::UdpLite | L4::Dccp => self.rewrite_rare_ports(to, addresses, ports),
             L4::IcmpError | L4::IcmpOther | L4::Other | L4::None => {}
         }
+    }
+
+    /// The checksums of UDP-Lite and DCCP stand where UDP's does, and cover the ports however little else.
+    #[cold]
+    fn rewrite_rare_ports(&mut self, to: Tuple, addresses: Delta, ports: Delta) {
+        let (partial, is_lite) = (self.partial_checksum, self.ip.l4 == L4::UdpLite);
+        let Some((_, l4)) = self.bytes.split_at_mut_checked(usize::from(self.ip.header_len)) else { return };
+        let Ok((udp, _)) = UdpHeader::mut_from_prefix(l4) else { return };
+        (udp.src_port, udp.dst_port) = (U16::new(to.source_port()), U16::new(to.destination_port()));
+        update(&mut udp.checksum, |field| update_checksum(field, partial, is_lite, addresses, ports));
     }
 
     /// Changes the addresses in the IP header only. Returns the change, for the checksums of layer 4.
@@ -134,11 +145,16 @@ mod tests {
     const A: Ipv4Addr = Ipv4Addr::new(10, 0, 0, 1);
     const B: Ipv4Addr = Ipv4Addr::new(10, 0, 0, 2);
 
+    const PROTOCOLS: &[Protocol] =
+        &[Protocol::TCP, Protocol::UDP, Protocol::ICMP, Protocol::UDP_LITE, Protocol::DCCP];
+
     fn build(protocol: Protocol, tuple: Tuple) -> FrameBuilder {
         let ip = eth().ipv4(tuple.source_address(), tuple.destination_address());
         match protocol {
             Protocol::TCP => ip.tcp(tuple.source_port(), tuple.destination_port(), 0x10),
             Protocol::UDP => ip.udp(tuple.source_port(), tuple.destination_port()),
+            Protocol::UDP_LITE => ip.udp_lite(tuple.source_port(), tuple.destination_port(), 12),
+            Protocol::DCCP => ip.dccp(tuple.source_port(), tuple.destination_port(), 2, 2),
             _ => ip.icmp_echo(tuple.source_port(), 7),
         }
     }
@@ -177,9 +193,9 @@ mod tests {
     proptest! {
         #[test]
         fn a_rewritten_packet_is_the_one_that_would_have_been_built(
-            protocol in prop::sample::select(vec![Protocol::TCP, Protocol::UDP, Protocol::ICMP]),
+            protocol in prop::sample::select(PROTOCOLS),
             from: ((u32, u16), (u32, u16)), to: ((u32, u16), (u32, u16)),
-            payload in prop::collection::vec(any::<u8>(), 0..50), padding in 0_usize..8,
+            payload in prop::collection::vec(any::<u8>(), 4..50), padding in 0_usize..8,
         ) {
             let (from, to) = (tuple(protocol, from.0, from.1), tuple(protocol, to.0, to.1));
             let mut frame = build(protocol, from).payload(&payload);

@@ -19,6 +19,7 @@ use packet::{Millis, Protocol};
 use siphasher::sip::SipHasher13;
 
 use crate::Tuple;
+use crate::admit::has_ports_or_identifiers;
 use crate::flow::{Direction, Flow};
 use crate::flow_table::{BOTH, FlowMappings};
 use crate::mapping::MappingKey;
@@ -333,7 +334,7 @@ impl Reader<'_> {
     fn mapping(&mut self) -> Result<SavedMapping, StateError> {
         let protocol = self.protocol()?;
         let (inside, outside, remote) = (self.socket()?, self.socket()?, self.socket()?);
-        if !matches!(protocol, Protocol::TCP | Protocol::UDP | Protocol::ICMP) {
+        if !has_ports_or_identifiers(protocol) {
             return Err(StateError::Damaged);
         }
         Ok(SavedMapping {

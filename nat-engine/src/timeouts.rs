@@ -4,7 +4,7 @@ use packet::Millis;
 
 /// Idle times per class. The defaults meet the floors of the RFCs cited.
 ///
-/// A flow may outlive its time by one second, never fall short of it.
+/// DCCP has the times of TCP (RFC 5597 REQ-5), UDP-Lite that of UDP. A flow may outlive its time by one second, never fall short of it.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Timeouts {
     /// UDP, and protocols without ports. RFC 4787 REQ-5: not below 2 min, 5 min recommended.

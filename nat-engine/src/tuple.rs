@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! protocol   source port         destination port
-//! TCP, UDP   source port         destination port
+//! with ports source port         destination port
 //! ICMP       request: id         reply: id           (the other one is 0, so the two directions differ)
 //! others     0                   0                   (tracked by addresses only)
 //! ```
@@ -43,10 +43,10 @@ impl Tuple {
     #[inline]
     pub fn of(packet: &Ipv4Packet) -> Option<Self> {
         match packet.l4 {
-            L4::Tcp | L4::Udp | L4::Other => {}
+            L4::Tcp | L4::Udp | L4::UdpLite | L4::Dccp | L4::Other => {}
             L4::EchoRequest | L4::EchoReply | L4::TimestampRequest | L4::TimestampReply => {}
             // Without ports to look for, a later fragment is as good as a first.
-            L4::None if !matches!(packet.protocol, Protocol::TCP | Protocol::UDP | Protocol::ICMP) => {}
+            L4::None if !packet.protocol.has_ports() && packet.protocol != Protocol::ICMP => {}
             L4::None | L4::IcmpError | L4::IcmpOther => return None,
         }
         Some(Self::new(

@@ -5,7 +5,7 @@ use std::net::Ipv4Addr;
 
 use crate::checksum::{self, Sum};
 use crate::wire::{
-    ArpPacket, EthernetHeader, FromBytes, IntoBytes, Ipv4Header, TcpHeader, U16, U32, UdpHeader,
+    ArpPacket, DccpHeader, EthernetHeader, FromBytes, IntoBytes, Ipv4Header, TcpHeader, U16, U32, UdpHeader,
 };
 use crate::{EtherType, MacAddr, Protocol};
 
@@ -129,6 +129,34 @@ impl FrameBuilder {
         self
     }
 
+    /// A UDP-Lite header, with so many bytes covered by the checksum; 0 covers all.
+    #[must_use]
+    pub fn udp_lite(self, src: u16, dst: u16, coverage: u16) -> Self {
+        let udp = UdpHeader {
+            src_port: U16::new(src),
+            dst_port: U16::new(dst),
+            len: U16::new(coverage),
+            checksum: U16::ZERO,
+        };
+        self.layer4(Protocol::UDP_LITE, udp.as_bytes())
+    }
+
+    /// A DCCP header without options and with short sequence numbers, of this type, with this coverage of the payload by the
+    /// checksum: 0 is all, n is n − 1 words.
+    #[must_use]
+    pub fn dccp(self, src: u16, dst: u16, kind: u8, coverage: u8) -> Self {
+        let dccp = DccpHeader {
+            src_port: U16::new(src),
+            dst_port: U16::new(dst),
+            data_offset: (DccpHeader::LEN / 4) as u8,
+            coverage,
+            checksum: U16::ZERO,
+            kind: kind << 1,
+            seq: [0, 0, 7],
+        };
+        self.layer4(Protocol::DCCP, dccp.as_bytes())
+    }
+
     /// An ICMP echo request.
     #[must_use]
     pub fn icmp_echo(self, id: u16, seq: u16) -> Self {
@@ -191,6 +219,19 @@ impl FrameBuilder {
     }
 }
 
+/// How much of layer 4 its checksum covers.
+pub fn covered(protocol: Protocol, l4: &[u8]) -> usize {
+    let covered = match (protocol, l4) {
+        (Protocol::UDP_LITE, &[_, _, _, _, high, low, ..]) => usize::from(u16::from_be_bytes([high, low])),
+        (Protocol::DCCP, &[_, _, _, _, offset, coverage, ..]) => match coverage & 0xf {
+            0 => 0,
+            words => (usize::from(offset) + usize::from(words) - 1) * 4,
+        },
+        _ => 0,
+    };
+    if covered == 0 { l4.len() } else { covered.min(l4.len()) }
+}
+
 /// The fragments, in order, of the untagged IPv4 frame `whole`, which has no IP options: each with this identification and
 /// `size` bytes of layer 4, a multiple of 8.
 pub fn fragments(whole: &[u8], id: u16, size: usize) -> Vec<Vec<u8>> {
@@ -226,9 +267,10 @@ fn complete_l4(ip: &Ipv4Header, l4: &mut [u8]) {
         }
         Protocol::TCP => (16, pseudo),
         Protocol::ICMP => (2, Sum::ZERO),
+        Protocol::UDP_LITE | Protocol::DCCP => (6, pseudo),
         _ => return,
     };
-    let checksum = pseudo.add(Sum::of(l4)).checksum();
+    let checksum = pseudo.add(Sum::of(&l4[..covered(Protocol(ip.protocol), l4)])).checksum();
     l4[at..at + 2].copy_from_slice(&checksum.to_be_bytes());
 }
 

@@ -126,7 +126,7 @@ drop_reasons! {
     NatNoAddress = "nat_no_address",
     /// The flow table is full; existing flows are not touched.
     FlowTableFull = "flow_table_full",
-    /// The first packet of a TCP connection is not a SYN.
+    /// The first packet of a TCP connection is not a SYN, or that of a DCCP connection no request.
     TcpNoSyn = "tcp_no_syn",
     /// A protocol that NAT does not translate.
     NatProtocolUnsupported = "nat_protocol_unsupported",

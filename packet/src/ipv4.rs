@@ -4,7 +4,7 @@ use std::net::Ipv4Addr;
 
 use crate::DropReason;
 use crate::checksum::Sum;
-use crate::wire::{FromBytes, IcmpHeader, Ipv4Header, TcpHeader, UdpHeader};
+use crate::wire::{DccpHeader, FromBytes, IcmpHeader, Ipv4Header, TcpHeader, UdpHeader};
 
 /// An IP protocol number.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
@@ -17,6 +17,16 @@ impl Protocol {
     pub const TCP: Self = Self(6);
     /// UDP, RFC 768.
     pub const UDP: Self = Self(17);
+    /// DCCP, RFC 4340.
+    pub const DCCP: Self = Self(33);
+    /// UDP-Lite, RFC 3828.
+    pub const UDP_LITE: Self = Self(136);
+
+    /// Whether layer 4 begins with a source and a destination port that NAT can change.
+    #[inline]
+    pub const fn has_ports(self) -> bool {
+        matches!(self, Self::TCP | Self::UDP | Self::DCCP | Self::UDP_LITE)
+    }
 }
 
 impl std::fmt::Display for Protocol {
@@ -25,6 +35,8 @@ impl std::fmt::Display for Protocol {
             Self::ICMP => f.pad("icmp"),
             Self::TCP => f.pad("tcp"),
             Self::UDP => f.pad("udp"),
+            Self::DCCP => f.pad("dccp"),
+            Self::UDP_LITE => f.pad("udplite"),
             Self(other) => f.pad(&other.to_string()),
         }
     }
@@ -48,6 +60,10 @@ pub enum L4 {
     Tcp,
     /// UDP.
     Udp,
+    /// UDP-Lite.
+    UdpLite,
+    /// DCCP.
+    Dccp,
     /// An ICMP echo request.
     EchoRequest,
     /// An ICMP echo reply.
@@ -75,9 +91,9 @@ pub struct Ipv4Packet {
     pub src: Ipv4Addr,
     /// Destination address.
     pub dst: Ipv4Addr,
-    /// Source port of TCP and UDP, in host byte order; of an ICMP request its identifier; else 0.
+    /// Source port, in host byte order; of an ICMP request its identifier; else 0.
     pub src_port: u16,
-    /// Destination port of TCP and UDP; of an ICMP reply its identifier; else 0.
+    /// Destination port; of an ICMP reply its identifier; else 0.
     pub dst_port: u16,
     /// Header length with options, 20 to 60.
     pub header_len: u16,
@@ -91,7 +107,7 @@ pub struct Ipv4Packet {
     pub ttl: u8,
     /// What the payload is.
     pub l4: L4,
-    /// FIN, SYN, RST … of TCP, as on the wire; else 0.
+    /// FIN, SYN, RST … of TCP, as on the wire; of DCCP those that mean what its packet does; else 0.
     pub tcp_flags: u8,
     /// Don't fragment.
     pub dont_fragment: bool,
@@ -231,8 +247,33 @@ impl Ipv4Packet {
                     _ => self.l4 = L4::IcmpOther,
                 }
             }
+            Protocol::DCCP | Protocol::UDP_LITE => self.read_rare_l4(l4)?,
             _ => self.l4 = L4::Other,
         }
+        Ok(())
+    }
+
+    #[cold]
+    fn read_rare_l4(&mut self, l4: &[u8]) -> Result<(), DropReason> {
+        const BAD: DropReason = DropReason::BadL4Header;
+        if self.protocol == Protocol::DCCP {
+            let (dccp, _) = DccpHeader::ref_from_prefix(l4).map_err(|_| BAD)?;
+            if dccp.header_len() < DccpHeader::LEN || dccp.header_len() > l4.len() {
+                return Err(BAD);
+            }
+            (self.src_port, self.dst_port) = (dccp.src_port.get(), dccp.dst_port.get());
+            (self.l4, self.tcp_flags) = (L4::Dccp, dccp.tcp_flags());
+            return Ok(());
+        }
+        // The length of UDP is what the checksum covers here: all, or so much.
+        let (udp, _) = UdpHeader::ref_from_prefix(l4).map_err(|_| BAD)?;
+        let coverage = usize::from(udp.len.get());
+        let is_whole = self.fragment == Fragment::Whole;
+        if coverage != 0 && (coverage < UdpHeader::LEN || (is_whole && coverage > l4.len())) {
+            return Err(BAD);
+        }
+        (self.src_port, self.dst_port) = (udp.src_port.get(), udp.dst_port.get());
+        self.l4 = L4::UdpLite;
         Ok(())
     }
 }

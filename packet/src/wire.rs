@@ -176,6 +176,60 @@ impl TcpHeader {
     }
 }
 
+/// The first 12 bytes of each DCCP packet. RFC 4340, 5.1.
+#[derive(FromBytes, IntoBytes, KnownLayout, Immutable, Unaligned, Clone, Copy, Debug)]
+#[repr(C)]
+pub struct DccpHeader {
+    /// Source port.
+    pub src_port: U16,
+    /// Destination port.
+    pub dst_port: U16,
+    /// Length of header and options in 32-bit words.
+    pub data_offset: u8,
+    /// Congestion control, and how much of the payload the checksum covers: 0 is all, n is n − 1 words.
+    pub coverage: u8,
+    /// Checksum.
+    pub checksum: U16,
+    /// `reserved:3 type:4 long sequence numbers:1`.
+    pub kind: u8,
+    /// The upper bits of the sequence number, or its lower 24.
+    pub seq: [u8; 3],
+}
+
+impl DccpHeader {
+    /// Its length in bytes.
+    pub const LEN: usize = size_of::<Self>();
+
+    /// Length of header and options in bytes.
+    pub const fn header_len(&self) -> usize {
+        self.data_offset as usize * 4
+    }
+
+    /// The TCP flags of a segment that would mean the same: a connection's life is TCP's. A server that opens its own
+    /// NAT listens by a packet, RFC 5596; with the client's request that is a simultaneous open.
+    pub const fn tcp_flags(&self) -> u8 {
+        match self.kind >> 1 & 0xf {
+            REQUEST | LISTEN => TcpHeader::SYN,
+            RESPONSE => TcpHeader::SYN | TcpHeader::ACK,
+            CLOSE => TcpHeader::FIN | TcpHeader::ACK,
+            RESET => TcpHeader::RST,
+            DATA..=CLOSE_REQUEST | SYNC | SYNC_ACK => TcpHeader::ACK,
+            _ => 0,
+        }
+    }
+}
+
+const REQUEST: u8 = 0;
+const RESPONSE: u8 = 1;
+/// With and without acknowledgement, and the latter alone: 2 to 4.
+const DATA: u8 = 2;
+const CLOSE_REQUEST: u8 = 5;
+const CLOSE: u8 = 6;
+const RESET: u8 = 7;
+const SYNC: u8 = 8;
+const SYNC_ACK: u8 = 9;
+const LISTEN: u8 = 10;
+
 /// The first 8 bytes of each ICMP message. RFC 792.
 #[derive(FromBytes, IntoBytes, KnownLayout, Immutable, Unaligned, Clone, Copy, Debug)]
 #[repr(C)]

@@ -101,7 +101,7 @@ fn what_has_no_equal_in_the_nat_table_is_pointed_at() {
     check(
         "-m tcp",
         "-m set",
-        "t:11:58: there is no match `set`; write one of: tcp, udp, icmp, multiport, comment",
+        "t:11:58: there is no match `set`; write one of: tcp, udp, icmp, dccp, udplite, multiport, comment",
     );
     check(
         "[0:0] -A",

@@ -301,9 +301,11 @@ impl<'a> Draft<'a> {
         let protocol =
             self.matches.protocol.filter(|protocol| !protocol.negated).map(|protocol| protocol.value);
         self.check_modules(protocol)?;
-        let has_ports = matches!(protocol, Some(Protocol::TCP | Protocol::UDP));
+        let has_ports = protocol.is_some_and(Protocol::has_ports);
         if let Some(option) = self.needs_ports.filter(|_| !has_ports) {
-            return Err(option.wrong("only TCP and UDP have ports", "write `-p tcp` or `-p udp` too"));
+            return Err(
+                option.wrong("only TCP, UDP, DCCP and UDP-Lite have ports", "write `-p tcp` or `-p udp` too")
+            );
         }
         let Some(name) = self.target else {
             let help = "write for example `-j MASQUERADE` at its end";
@@ -313,7 +315,7 @@ impl<'a> Draft<'a> {
         match self.to {
             Some((_, value)) if !has_ports && target::has_ports(&target) => {
                 let help = "write `-p tcp` or `-p udp` too, or no port";
-                Err(value.wrong("only TCP and UDP have ports", help))
+                Err(value.wrong("only TCP, UDP, DCCP and UDP-Lite have ports", help))
             }
             _ => Ok(Rule { input: self.input, output: self.output, matches: self.matches, target }),
         }
@@ -323,7 +325,8 @@ impl<'a> Draft<'a> {
     fn check_modules(&self, protocol: Option<Protocol>) -> Result<(), Mistake> {
         let named = protocol.map(|protocol| protocol.to_string());
         let is_wrong = |word: &&&Word| {
-            ["tcp", "udp", "icmp"].contains(&word.text.as_str()) && Some(&word.text) != named.as_ref()
+            ["tcp", "udp", "icmp", "dccp", "udplite"].contains(&word.text.as_str())
+                && Some(&word.text) != named.as_ref()
         };
         match self.modules.iter().find(is_wrong) {
             Some(module) => {
@@ -350,7 +353,7 @@ fn set<T>(place: &mut Option<T>, option: &Word, value: T) -> Result<(), Mistake>
     Ok(())
 }
 
-const MODULES: &[&str] = &["tcp", "udp", "icmp", "multiport", "comment"];
+const MODULES: &[&str] = &["tcp", "udp", "icmp", "dccp", "udplite", "multiport", "comment"];
 const OPTIONS: &[&str] = &[
     "-s",
     "-d",

@@ -189,7 +189,7 @@ fn any_target(chain: Chain, has_ports: bool) -> impl Strategy<Value = Target> {
 }
 
 fn any_rule(chain: Chain, protocol: Option<Condition<Protocol>>) -> impl Strategy<Value = Rule> {
-    let has_ports = protocol.is_some_and(|protocol| !protocol.negated && [6, 17].contains(&protocol.value.0));
+    let has_ports = protocol.is_some_and(|protocol| !protocol.negated && protocol.value.has_ports());
     let ports = || {
         let list = vec(range(any::<u16>()), 1..=7).prop_map(PortList);
         negatable(list).prop_map(move |ports| ports.filter(|_| has_ports))
@@ -304,10 +304,10 @@ const MISTAKES: &[(&str, &str, &str)] = &[
     ("-A POSTROUTING -o eth+ -j ACCEPT", "eth+", "there is no network or uplink `eth+`; write `eth0`"),
     ("-A POSTROUTING -i wan -j ACCEPT", "-i", "POSTROUTING rules look at where a packet goes; write `-s` or `-o`"),
     ("-A PREROUTING -o wan -j ACCEPT", "-o", "PREROUTING comes before routing: nobody knows yet where the packet goes; write `-d` or `-i`"),
-    ("-A PREROUTING -p sctp -j ACCEPT", "sctp", "`sctp` is not a protocol; write tcp, udp, icmp, all, or a number up to 255"),
+    ("-A PREROUTING -p sctp -j ACCEPT", "sctp", "`sctp` is not a protocol; write tcp, udp, icmp, dccp, udplite, all, or a number up to 255"),
     ("-A PREROUTING ! -p all -j ACCEPT", "all", "no packet has none of all protocols; write one protocol"),
-    ("-A PREROUTING --dport 80 -j ACCEPT", "--dport", "only TCP and UDP have ports; write `-p tcp` or `-p udp` too"),
-    ("-A PREROUTING ! -p tcp --dport 80 -j ACCEPT", "--dport", "only TCP and UDP have ports; write `-p tcp` or `-p udp` too"),
+    ("-A PREROUTING --dport 80 -j ACCEPT", "--dport", "only TCP, UDP, DCCP and UDP-Lite have ports; write `-p tcp` or `-p udp` too"),
+    ("-A PREROUTING ! -p tcp --dport 80 -j ACCEPT", "--dport", "only TCP, UDP, DCCP and UDP-Lite have ports; write `-p tcp` or `-p udp` too"),
     ("-A PREROUTING -p tcp --dport http -j ACCEPT", "http", "`http` is not a port; write a number up to 65535, or a range FIRST:LAST"),
     ("-A PREROUTING -p tcp --dport 80:70 -j ACCEPT", "80:70", "the range ends before it begins; write 70:80"),
     ("-A PREROUTING -p tcp --dport 65536 -j ACCEPT", "65536", "`65536` is not a port; write a number up to 65535, or a range FIRST:LAST"),
@@ -315,7 +315,7 @@ const MISTAKES: &[(&str, &str, &str)] = &[
     ("-A PREROUTING -p tcp -m multiport --dports 1,2,3,4,5,6,7,8,9,10,11,12,13,14,15:16 -j ACCEPT", "1,2,3,4,5,6,7,8,9,10,11,12,13,14,15:16", "too many ports; write 15 at most, a range counts as two, and another rule for the others"),
     ("-A PREROUTING -p tcp -m multiport --ports 80 -j ACCEPT", "--ports", "`--ports`, of either side, is not supported; write two rules, one with --sports and one with --dports"),
     ("-A PREROUTING -p udp -m tcp --dport 80 -j ACCEPT", "tcp", "the match needs its protocol; write `-p tcp`, or remove `-m tcp`"),
-    ("-A PREROUTING -m state --state NEW -j ACCEPT", "state", "there is no match `state`; write one of: tcp, udp, icmp, multiport, comment"),
+    ("-A PREROUTING -m state --state NEW -j ACCEPT", "state", "there is no match `state`; write one of: tcp, udp, icmp, dccp, udplite, multiport, comment"),
     ("-A PREROUTING --comment x -j ACCEPT", "--comment", "`--comment` is an option of the match `comment`; write `-m comment` before it"),
     ("-A PREROUTING -m comment --comment \"x -j ACCEPT", "\"x -j ACCEPT", "the quote doesn't end; write \" at the end"),
     ("-A PREROUTING -j DROP", "DROP", "there is no target `DROP`; write one of: SNAT, MASQUERADE, DNAT, REDIRECT, NETMAP, RETURN, ACCEPT"),
@@ -326,7 +326,7 @@ const MISTAKES: &[(&str, &str, &str)] = &[
     ("-A POSTROUTING -j SNAT --to-destination 10.0.0.1", "--to-destination", "`--to-destination` is no option of SNAT; write `--to-source`"),
     ("-A POSTROUTING -j SNAT --to-source 224.0.0.1", "224.0.0.1", "`224.0.0.1` is not the address of a host; write ADDRESS, ADDRESS-LAST, or either with :PORT or :PORT-LAST behind it"),
     ("-A POSTROUTING -j SNAT --to-source 10.0.0.9-10.0.0.1", "10.0.0.9-10.0.0.1", "the range ends before it begins; write 10.0.0.1-10.0.0.9"),
-    ("-A POSTROUTING -j SNAT --to-source 10.0.0.1:80", "10.0.0.1:80", "only TCP and UDP have ports; write `-p tcp` or `-p udp` too, or no port"),
+    ("-A POSTROUTING -j SNAT --to-source 10.0.0.1:80", "10.0.0.1:80", "only TCP, UDP, DCCP and UDP-Lite have ports; write `-p tcp` or `-p udp` too, or no port"),
     ("-A POSTROUTING -p tcp -j SNAT --to-source 10.0.0.1:0", "10.0.0.1:0", "`0` is not a range of new ports; write FIRST-LAST, from 1 to 65535"),
     ("-A POSTROUTING -p tcp -j MASQUERADE --to-ports 1024:2000", "1024:2000", "`1024:2000` is not a port; write a number up to 65535, or a range FIRST-LAST"),
     ("-A POSTROUTING -j MASQUERADE --random", "--random", "`--random` can't be chosen; remove it: a source port is kept where it is free, or else one that nobody can guess, and an inside address keeps its outside address"),

@@ -43,13 +43,17 @@ pub(super) fn protocol(word: &Word) -> Result<Option<Protocol>, Mistake> {
         "all" => None,
         "tcp" => Some(Protocol::TCP),
         "udp" => Some(Protocol::UDP),
+        "udplite" => Some(Protocol::UDP_LITE),
+        "dccp" => Some(Protocol::DCCP),
         "icmp" => Some(Protocol::ICMP),
         _ => match number(&text).and_then(|number| u8::try_from(number).ok()) {
             Some(0) => None,
             Some(number) => Some(Protocol(number)),
             None => {
                 let message = format!("`{}` is not a protocol", word.text);
-                return Err(word.wrong(message, "write tcp, udp, icmp, all, or a number up to 255"));
+                return Err(
+                    word.wrong(message, "write tcp, udp, icmp, dccp, udplite, all, or a number up to 255")
+                );
             }
         },
     };

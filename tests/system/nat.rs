@@ -5,7 +5,7 @@ use std::net::SocketAddr;
 
 use crate::host::Host;
 use crate::switch::{Switch, tap, wait_until};
-use crate::traffic::{TcpServer, at, try_connect, udp, udp_exchange};
+use crate::traffic::{TcpServer, at, try_connect, udp, udp_exchange, udp_lite};
 
 /// Two guests behind an uplink, and a host outside.
 ///
@@ -101,6 +101,20 @@ fn two_guests_with_the_same_source_port_are_told_apart() {
         udp_exchange(&from, &to, "10.180.13.1:53", 64)
     });
     assert_ne!(peers[0], peers[1]);
+}
+
+#[test]
+fn udp_lite_passes_like_udp() {
+    let lab = Lab::new();
+    let ends = (udp_lite(&lab.a, "192.168.122.10:5000"), udp_lite(&lab.outside, "10.180.13.1:53"));
+    let (Some(from), Some(to)) = ends else {
+        println!("passed over: the kernel has no UDP-Lite");
+        return;
+    };
+    for len in [1, 1400, 9000] {
+        let peer = udp_exchange(&from, &to, "10.180.13.1:53", len);
+        assert_eq!(peer, SocketAddr::V4(at("10.180.13.2:5000")));
+    }
 }
 
 #[test]

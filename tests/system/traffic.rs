@@ -2,8 +2,11 @@
 
 use std::io::{self, Read, Write};
 use std::net::{Shutdown, SocketAddr, SocketAddrV4, TcpListener, TcpStream, UdpSocket};
+use std::num::NonZero;
 use std::thread;
 use std::time::{Duration, Instant};
+
+use rustix::net::{AddressFamily, Protocol, SocketType};
 
 use crate::host::Host;
 
@@ -183,6 +186,17 @@ pub fn udp(host: &Host, address: &str) -> UdpSocket {
     let socket = host.enter(|| UdpSocket::bind(address)).expect("the address is the host's");
     socket.set_read_timeout(Some(Duration::from_secs(3))).expect("more than zero");
     socket
+}
+
+/// A UDP-Lite socket in `host`, bound to `address`; `None` where the kernel has no UDP-Lite.
+#[track_caller]
+pub fn udp_lite(host: &Host, address: &str) -> Option<UdpSocket> {
+    let protocol = NonZero::new(packet::Protocol::UDP_LITE.0.into()).map(Protocol::from_raw);
+    let socket = host.enter(|| rustix::net::socket(AddressFamily::INET, SocketType::DGRAM, protocol)).ok()?;
+    rustix::net::bind(&socket, &at(address)).expect("the address is the host's");
+    let socket = UdpSocket::from(socket);
+    socket.set_read_timeout(Some(Duration::from_secs(3))).expect("more than zero");
+    Some(socket)
 }
 
 /// `from` sends `len` bytes to `address`, `to` must receive them unharmed and answers; `from` must receive the

@@ -10,7 +10,7 @@ use std::net::Ipv4Addr;
 use nat_engine::{
     Condition, FlowView, Known, Match, Nat, NatConfig, NatPacket, NatRule, PortList, RuleSet, Target,
 };
-use packet::builder::eth;
+use packet::builder::{covered, eth};
 use packet::checksum::{Sum, of};
 use packet::wire::Ipv4Header;
 use packet::{DropReason, Fragment, Ipv4Cidr, Ipv4Packet, Millis, NetworkId, Protocol};
@@ -188,7 +188,9 @@ pub fn checksum_right(packet: &[u8]) -> bool {
     match ip.protocol {
         _ if ip.fragment != Fragment::Whole => true,
         Protocol::UDP if l4[6..8] == [0, 0] => true,
-        Protocol::TCP | Protocol::UDP => pseudo.add(Sum::of(l4)).fold() == 0xffff,
+        protocol if protocol.has_ports() => {
+            pseudo.add(Sum::of(&l4[..covered(protocol, l4)])).fold() == 0xffff
+        }
         Protocol::ICMP => of(l4) == 0,
         _ => true,
     }
