@@ -235,6 +235,7 @@ fn when_ports_run_out_new_flows_are_refused_and_nothing_leaks() {
     assert_eq!(world.guest_sends(&frame(11, 500)), Err(DropReason::NatNoPorts));
     assert!(world.guest_sends(&frame(11, 5000)).is_ok());
     world.wait(301_000);
+    world.wait(0);
     assert_eq!(world.counts(), (0, 1024, 1024));
     // RFC 6888 REQ-8: they rest for two minutes.
     assert_eq!(world.guest_sends(&frame(11, 500)), Err(DropReason::NatNoPorts));
