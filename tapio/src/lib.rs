@@ -27,6 +27,7 @@ mod netlink;
 mod netns;
 mod packet_options;
 mod packet_ring;
+mod packet_send;
 mod packet_socket;
 mod port;
 mod process;

@@ -19,11 +19,12 @@ use std::os::fd::OwnedFd;
 use mio::{Registry, Token};
 use packet::{Burst, DropReason, HEADROOM, MAX_FRAME, Offload, PortCounters, VNET_HDR_LEN};
 use rustix::io::Errno;
-use rustix::net::{AddressFamily, SendFlags, SocketFlags, SocketType, socket_with};
+use rustix::net::{AddressFamily, SocketFlags, SocketType, socket_with};
 
 use crate::error::Operation;
 use crate::packet_options::{self as options, HEADER_LEN, Received};
 use crate::packet_ring::FrameRing;
+use crate::packet_send::Sender;
 use crate::port::{LinkLoss, Rx, count_tx};
 use crate::silence::Silence;
 use crate::watch::Watch;
@@ -117,8 +118,8 @@ impl PacketPort {
     pub(crate) fn tx_burst(&mut self, burst: &mut Burst, frames: &[u8], counters: &mut PortCounters) {
         for index in frames.iter().map(|&index| usize::from(index)) {
             let len = burst.bytes(index).len();
-            let outcome = match &self.device {
-                Some(device) => device.send(burst, index),
+            let outcome = match &mut self.device {
+                Some(device) => device.sender.send(&device.socket, burst, index),
                 None => Err(DropReason::TxLinkDown),
             };
             count_tx(counters, len, outcome);
@@ -150,6 +151,7 @@ impl PacketPort {
 struct Device {
     socket: OwnedFd,
     ring: FrameRing,
+    sender: Sender,
     links: Links,
     /// As it was found.
     before: Link,
@@ -173,7 +175,7 @@ impl Device {
         };
         let (socket, ring) =
             open_socket(&before).map_err(PortError::when(Operation::OpenPacketSocket, name))?;
-        let mut device = Self { socket, ring, links, before, _silence: silence };
+        let mut device = Self { socket, ring, sender: Sender::new(), links, before, _silence: silence };
         device.configure(config)?;
         Ok(Some(device))
     }
@@ -244,18 +246,6 @@ impl Device {
             offload.csum_start += tag.len() as u16;
         }
         Ok((tagged_len, offload))
-    }
-
-    fn send(&self, burst: &mut Burst, index: usize) -> Result<(), DropReason> {
-        let header = burst.metas()[index].offload.encode();
-        let bytes = burst.with_headroom(index, HEADER_LEN);
-        bytes[..HEADER_LEN].copy_from_slice(&header[..HEADER_LEN]);
-        match rustix::net::send(&self.socket, bytes, SendFlags::NOSIGNAL) {
-            Ok(_) => Ok(()),
-            Err(Errno::AGAIN | Errno::NOBUFS) => Err(DropReason::TxQueueFull),
-            Err(Errno::NETDOWN | Errno::NXIO | Errno::NODEV) => Err(DropReason::TxLinkDown),
-            Err(_) => Err(DropReason::TxRefused),
-        }
     }
 }
 

@@ -120,6 +120,31 @@ fn frames_of_all_kinds_cross_unchanged_in_both_directions_tagged_or_not() {
 }
 
 #[test]
+fn a_super_frame_to_a_device_that_takes_none_goes_in_segments_and_whole_when_it_does() {
+    let host = Host::new();
+    let mut guest = open(&tapio::TapConfig { offload: false, ..host.tap() }).unwrap();
+    host.run("sysctl -qw net.ipv6.conf.all.disable_ipv6=1").unwrap();
+    let mut port = open_packet(config(&host, "t0")).unwrap();
+    drain(&mut guest).unwrap();
+    let (frame, offload) = super_frame(None);
+    for _ in 0..3 {
+        let sent = send(&mut port, &frame, offload);
+        assert_eq!((sent.tx_frames, sent.drops.total()), (1, 0));
+        let received = receive(&mut guest);
+        assert_eq!(received.iter().map(|(frame, _)| frame.len()).collect::<Vec<_>>(), [1502, 1502, 1158]);
+        assert!(received.iter().all(|(_, offload)| *offload == Offload::NONE));
+    }
+    guest.reconfigure(&PortSpec::Tap(host.tap())).unwrap();
+    for _ in 0..300 {
+        assert_eq!(send(&mut port, &frame, offload).tx_frames, 1);
+        if receive(&mut guest) == [(frame.clone(), offload)] {
+            return;
+        }
+    }
+    panic!("still in segments");
+}
+
+#[test]
 fn frames_that_come_too_fast_are_counted_long_ones_and_short_ones() {
     let host = Host::new();
     let (mut guest, mut port) = tap_and_packet(&host);
