@@ -117,6 +117,7 @@ impl Bridge {
         if port.state == PortState::Discarding {
             return;
         }
+        let sighting = self.fdb.sighting(origin, now);
         // Frames of a burst mostly have one sender.
         let mut last = None;
         for meta in burst.metas() {
@@ -125,7 +126,7 @@ impl Bridge {
                 continue;
             }
             last = Some(station);
-            let learned = self.fdb.learn(meta.src, meta.vid, origin, port.learn_limit, now);
+            let learned = self.fdb.learn(meta.src, meta.vid, sighting, port.learn_limit);
             counters.learn_refused += u64::from(learned == Learned::Refused);
         }
     }

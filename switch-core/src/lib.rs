@@ -15,4 +15,4 @@ mod bridge;
 mod fdb;
 
 pub use bridge::{Bridge, BridgePort, PortState};
-pub use fdb::{Fdb, FdbEntry, Learned};
+pub use fdb::{Fdb, FdbEntry, Learned, Sighting};
