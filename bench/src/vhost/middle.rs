@@ -101,8 +101,9 @@ impl Running {
             switch.replace("\\ ", "\u{1}").split(' ').map(|w| w.replace('\u{1}', " ")).collect();
         vsctl("--no-wait", &["init"])?;
         vsctl("--no-wait", &words.iter().map(String::as_str).collect::<Vec<_>>())?;
-        let mut vswitchd = Command::new(OVS);
-        vswitchd.arg(format!("unix:{}", socket.display()));
+        // In a network namespace of its own: it makes devices, and leaves them there when it is killed.
+        let mut vswitchd = Command::new("unshare");
+        vswitchd.arg("--net").arg(OVS).arg(format!("unix:{}", socket.display()));
         self.spawn_ovs(vswitchd, "vswitchd")?;
         vsctl("--timeout=20", &["add-br", "br0", "--", "set", "bridge", "br0", "datapath_type=netdev"])?;
         for port in ["port0", "port1"] {
