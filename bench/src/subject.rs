@@ -3,7 +3,7 @@
 use std::fmt::Display;
 use std::io::Write;
 use std::net::Ipv4Addr;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 use std::{env, fs, io, process, thread};
@@ -22,6 +22,10 @@ pub enum Kind {
     Switch,
     /// tapswitch as a bridge, with packet ports on the far ends of two veth pairs.
     SwitchPacket,
+    /// Two tapswitches with a tap each, joined by a stream port each.
+    SwitchStream,
+    /// Two tapswitches with a tap each, joined by a dgram port each.
+    SwitchDgram,
     /// The kernel's bridge and two veth pairs.
     KernelBridge,
     /// tapswitch as a router with masquerade.
@@ -32,8 +36,16 @@ pub enum Kind {
 
 impl Kind {
     /// All of them, in the order in which they are measured.
-    pub const ALL: [Self; 6] =
-        [Self::Floor, Self::Switch, Self::SwitchPacket, Self::KernelBridge, Self::SwitchNat, Self::KernelNat];
+    pub const ALL: [Self; 8] = [
+        Self::Floor,
+        Self::Switch,
+        Self::SwitchPacket,
+        Self::SwitchStream,
+        Self::SwitchDgram,
+        Self::KernelBridge,
+        Self::SwitchNat,
+        Self::KernelNat,
+    ];
 
     /// Its name in tables and on the command line.
     pub const fn name(self) -> &'static str {
@@ -41,6 +53,8 @@ impl Kind {
             Self::Floor => "floor",
             Self::Switch => "tapswitch-bridge",
             Self::SwitchPacket => "tapswitch-packet",
+            Self::SwitchStream => "tapswitch-stream",
+            Self::SwitchDgram => "tapswitch-dgram",
             Self::KernelBridge => "kernel-bridge",
             Self::SwitchNat => "tapswitch-nat",
             Self::KernelNat => "kernel-nat",
@@ -67,6 +81,8 @@ pub struct Subject {
     /// Keeps the router of the kernel's subjects alive.
     _between: NetnsHandle,
     _processes: Vec<Process>,
+    /// Where the switches meet that are joined by a socket.
+    _sockets: Folder,
 }
 
 const L2: [&str; 2] = ["10.9.0.1/24", "10.9.0.2/24"];
@@ -84,6 +100,7 @@ impl Subject {
         };
         let (client, server, between) = (host(addresses[0])?, host(addresses[1])?, namespace()?);
         let ends = [&client.netns, &server.netns];
+        let sockets = Folder::new()?;
         let mut processes = match kind {
             Kind::Floor => vec![floor(ends)?],
             Kind::Switch => vec![switch(&bridge_config(ends))?],
@@ -91,6 +108,8 @@ impl Subject {
                 veths(ends, &between, L2)?;
                 vec![switch(&packet_config(&between))?]
             }
+            Kind::SwitchStream => joined(ends, &stream_ports(&sockets.0))?,
+            Kind::SwitchDgram => joined(ends, &dgram_ports(&sockets.0))?,
             Kind::SwitchNat => vec![switch(&nat_config(ends))?],
             Kind::KernelBridge => {
                 veths(ends, &between, L2)?;
@@ -119,7 +138,7 @@ impl Subject {
         wait_for_ping(&client.netns, server.address)?;
         processes.push(background(&server.netns, &["iperf3", "--server"])?);
         wait_for(|| run(&server.netns, "ss -Hltn sport = :5201"), |printed| printed.contains("LISTEN"))?;
-        Ok(Self { kind, client, server, _between: between, _processes: processes })
+        Ok(Self { kind, client, server, _between: between, _processes: processes, _sockets: sockets })
     }
 }
 
@@ -159,6 +178,28 @@ fn packet_config(between: &NetnsHandle) -> String {
     let port =
         |device: &str| format!("[network.lan.port.{device}]\ntype = \"packet\"\nnetns = \"{netns}\"\n");
     format!("[network.lan]\nmode = \"internal\"\n{}{}", port("port0"), port("port1"))
+}
+
+/// Starts a switch for each host, with a tap there and this port towards the other switch.
+fn joined(ends: [&NetnsHandle; 2], ports: &[String; 2]) -> io::Result<Vec<Process>> {
+    let switch_of = |n: usize| {
+        let tap = tap("network.lan.port.host", ends[n], L2[n]);
+        switch(&format!("[network.lan]\nmode = \"internal\"\n{tap}[network.lan.port.other]\n{}", ports[n]))
+    };
+    (0..2).map(switch_of).collect()
+}
+
+fn stream_ports(sockets: &Path) -> [String; 2] {
+    let path = sockets.join("stream");
+    ["server", "client"]
+        .map(|role| format!("type = \"stream\"\npath = \"{}\"\nrole = \"{role}\"\n", path.display()))
+}
+
+fn dgram_ports(sockets: &Path) -> [String; 2] {
+    let [first, second] = ["dgram0", "dgram1"].map(|name| sockets.join(name));
+    [(&first, &second), (&second, &first)].map(|(path, peer)| {
+        format!("type = \"dgram\"\npath = \"{}\"\npeer = \"{}\"\n", path.display(), peer.display())
+    })
 }
 
 fn nat_config(ends: [&NetnsHandle; 2]) -> String {

@@ -27,7 +27,8 @@ struct Options {
     /// Only these workloads: tcp1, tcp4, frames, ping, connect.
     #[arg(long, value_delimiter = ',', value_parser = workload)]
     workloads: Vec<Workload>,
-    /// Only these subjects: floor, tapswitch-bridge, tapswitch-packet, kernel-bridge, tapswitch-nat, kernel-nat.
+    /// Only these subjects: floor, tapswitch-bridge, tapswitch-packet, tapswitch-stream, tapswitch-dgram, kernel-bridge,
+    /// tapswitch-nat, kernel-nat.
     #[arg(long, value_delimiter = ',', value_parser = subject)]
     subjects: Vec<Kind>,
     /// Writes every value to this file, as JSON.
