@@ -11,10 +11,10 @@ use std::net::{Ipv4Addr, SocketAddrV4};
 
 use packet::{Millis, NetworkId, Protocol};
 
-use crate::admit::{Outside, candidate, decide};
 use crate::mapping::MappingKey;
 use crate::nat::Nat;
 use crate::port_pool::{Published, Wanted};
+use crate::prepare::{Outside, candidate, decide};
 use crate::slab::Id;
 use crate::{Behaviour, Tuple};
 

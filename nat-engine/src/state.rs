@@ -19,12 +19,12 @@ use packet::{Millis, Protocol};
 use siphasher::sip::SipHasher13;
 
 use crate::Tuple;
-use crate::admit::has_ports_or_identifiers;
 use crate::flow::{Direction, Flow};
 use crate::flow_table::{BOTH, FlowMappings};
 use crate::mapping::MappingKey;
 use crate::nat::Nat;
 use crate::port_pool::Published;
+use crate::prepare::has_ports_or_identifiers;
 use crate::slab::Id;
 use crate::tcp::TcpState;
 
