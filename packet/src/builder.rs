@@ -270,7 +270,11 @@ fn complete_l4(ip: &Ipv4Header, l4: &mut [u8]) {
         Protocol::UDP_LITE | Protocol::DCCP => (6, pseudo),
         _ => return,
     };
-    let checksum = pseudo.add(Sum::of(&l4[..covered(Protocol(ip.protocol), l4)])).checksum();
+    let checksum = match pseudo.add(Sum::of(&l4[..covered(Protocol(ip.protocol), l4)])).checksum() {
+        // RFC 768: 0 says that there is none.
+        0 if Protocol(ip.protocol) == Protocol::UDP => 0xffff,
+        checksum => checksum,
+    };
     l4[at..at + 2].copy_from_slice(&checksum.to_be_bytes());
 }
 
@@ -281,6 +285,14 @@ mod tests {
 
     const A: Ipv4Addr = Ipv4Addr::new(10, 0, 0, 1);
     const B: Ipv4Addr = Ipv4Addr::new(10, 0, 0, 2);
+
+    #[test]
+    fn a_udp_datagram_is_never_without_a_checksum() {
+        for payload in 0..=u16::MAX {
+            let frame = eth().ipv4(A, B).udp(1000, 53).payload(&payload.to_be_bytes());
+            assert_ne!(frame[40..42], [0, 0]);
+        }
+    }
 
     #[test]
     fn another_decoder_reads_what_was_built() {
