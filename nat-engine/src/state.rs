@@ -252,13 +252,12 @@ fn check(mappings: &[SavedMapping], flows: &[SavedFlow]) -> Result<(), StateErro
     if is_sound { Ok(()) } else { Err(StateError::Damaged) }
 }
 
-/// Whether there are packets with these tuples: of others than TCP and UDP, the side that doesn't ask has no number, and
-/// without ports nobody has.
+/// Whether there are packets with these tuples: where there are no ports, the side that asks has an identifier at most.
 fn packets_have(original: Tuple, reply: Tuple) -> bool {
     let servers = [original.destination_port(), reply.source_port()];
     let clients = [original.source_port(), reply.destination_port()];
     match original.protocol() {
-        Protocol::TCP | Protocol::UDP => true,
+        protocol if protocol.has_ports() => true,
         Protocol::ICMP => servers == [0; 2],
         _ => servers == [0; 2] && clients == [0; 2],
     }

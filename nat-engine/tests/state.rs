@@ -4,8 +4,8 @@
 mod world;
 
 use nat_engine::{Behaviour, FlowView, Imported, Nat, NatConfig, NatSettings, STATE_START, StateError};
-use packet::Millis;
 use packet::builder::eth;
+use packet::{Millis, Protocol};
 use proptest::prelude::*;
 use siphasher::sip::SipHasher13;
 use world::*;
@@ -95,6 +95,24 @@ fn what_does_not_fit_is_refused_by_name_and_changes_nothing() {
     assert_eq!(views(&world), views(&World::new()));
     let mut used = busy();
     assert_eq!(used.nat.import(&state, Millis::ZERO, used.now), Err(StateError::NotEmpty));
+}
+
+#[test]
+fn flows_of_every_protocol_are_carried_over() {
+    let mut before = World::new();
+    for frame in [
+        eth().ipv4(GUEST, REMOTE).tcp(5000, 80, SYN).payload(b""),
+        eth().ipv4(GUEST, REMOTE).udp(5000, 53).payload(b""),
+        eth().ipv4(GUEST, REMOTE).icmp_echo(9, 1).payload(b""),
+        eth().ipv4(GUEST, REMOTE).udp_lite(5000, 53, 8).payload(b""),
+        eth().ipv4(GUEST, REMOTE).dccp(5000, 53, 0, 0).payload(b"serv"),
+        raw(GUEST, GUEST2, Protocol(47), 1, 0, b"nothing is translated"),
+    ] {
+        before.guest_sends(&frame).unwrap();
+    }
+    let mut after = successor(config());
+    assert_eq!(take_over(&mut after, &before, 0), Imported { flows: 6, left_out: 0 });
+    assert_eq!(views(&after), views(&before));
 }
 
 #[test]
