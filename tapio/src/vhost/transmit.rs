@@ -122,7 +122,7 @@ impl<'m, 't> Target<'m, 't> {
     fn put(&mut self, mut header: [u8; VNET_HDR_LEN], frame: &[u8]) -> Result<(), DropReason> {
         let next = usize::from(self.filled);
         if let Some((_, Some(slice))) = self.ahead.get(next + PREFETCH) {
-            slice.prefetch();
+            slice.prefetch_to_write();
         }
         let needed = self.header_len + frame.len();
         if let Some(&(head, Some(slice))) = self.ahead.get(next)
