@@ -8,6 +8,9 @@
 //!                               or a mapping that lets it in
 //! ```
 //!
+//! Who has many packets at once fetches what they need from memory together: [`Nat::look_ahead`] for known flows, and for
+//! first packets [`Nat::prepare`] and [`Nat::look_ahead_new`], before [`Nat::admit`] instead of `admit_new`.
+//!
 //! A flow is two tuples, one per direction as its packets arrive here; the reply tuple *is* the translation:
 //!
 //! ```text
