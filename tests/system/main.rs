@@ -15,6 +15,7 @@ mod embedding;
 mod fake_guest;
 mod fragments;
 mod guest;
+mod guest_life;
 mod guests;
 mod host;
 mod junk;

@@ -262,7 +262,8 @@ fn rules_come_and_go_while_it_runs() {
     assert_eq!(lab.switch.show("nat").as_array().map(Vec::len), Some(0), "a reload returns to the file");
 }
 
-const DEFAULT_NETWORK: &str = "\
+/// What libvirt comes with.
+pub const DEFAULT_NETWORK: &str = "\
 <network>
   <name>default</name>
   <forward mode='nat'/>

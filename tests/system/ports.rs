@@ -83,22 +83,38 @@ fn a_veth_end_and_a_tap_are_on_one_network_and_the_host_between_them_is_silent()
 }
 
 #[test]
-fn s27_ports_come_and_go_while_traffic_flows() {
-    let [a, b, c] = [Host::new(), Host::new(), Host::new()];
-    let config =
-        format!("[network.lan]\nmode = \"internal\"\n{}{}", tap("lan", "a", &a), tap("lan", "b", &b));
+fn s27_ports_come_and_go_while_traffic_flows_and_fdb_and_flows_are_shown() {
+    let [a, b, c, outside] = [Host::new(), Host::new(), Host::new(), Host::new()];
+    let config = format!(
+        "[network.lan]\nmode = \"nat\"\naddress = \"10.0.0.254/24\"\nuplink = \"wan\"\n{}{}\
+         [uplink.wan]\ntype = \"tap\"\ndevice = \"{DEVICE}\"\nnetns = \"{outside}\"\naddress = \"10.180.13.2/24\"\n",
+        tap("lan", "a", &a),
+        tap("lan", "b", &b)
+    );
     let switch = Switch::start(&config);
     a.address("10.0.0.1/24");
     b.address("10.0.0.2/24");
+    outside.address("10.180.13.1/24");
+    let shown = |what: &str, words: &[&str]| {
+        let table = switch.command(&["show", what]);
+        let table = String::from_utf8_lossy(&table.stdout).into_owned();
+        table.lines().any(|line| words.iter().all(|word| line.contains(word)))
+    };
     let flow = a.start("ping -n -i 0.01 10.0.0.2");
     for _ in 0..3 {
         let added =
             switch.command(&["port", "add", "lan/c", "type=tap", "device=eth0", &format!("netns={c}")]);
         assert!(added.status.success(), "{}", String::from_utf8_lossy(&added.stderr));
         c.address("10.0.0.3/24");
+        c.gateway("10.0.0.254");
         reaches(&c, &b);
+        c.ping("10.180.13.1");
+        let mac = c.mac();
+        assert!(shown("fdb", &["lan", &mac, " c "]));
+        assert!(shown("flows", &["icmp", "10.0.0.3:", "10.180.13.1:", "10.180.13.2:"]));
         assert!(switch.command(&["port", "del", "lan/c"]).status.success());
         assert!(c.try_run("ip link show eth0").is_err(), "the device goes with its port");
+        assert!(!shown("fdb", &[&mac]), "what was learned there, too");
     }
     drop(flow);
     let wrong = switch.command(&["port", "add", "lan/a", "type=tap"]);
@@ -107,12 +123,12 @@ fn s27_ports_come_and_go_while_traffic_flows() {
     let missing =
         switch.command(&["port", "add", "lan/d", "type=tap", "device=d", "netns=no-such-namespace"]);
     assert_eq!(missing.status.code(), Some(1));
-    assert_eq!(switch.show("ports").as_array().map(Vec::len), Some(2));
+    assert_eq!(switch.show("ports").as_array().map(Vec::len), Some(3));
     let added =
         switch.command(&["port", "add", "lan/d", "type=packet", "device=d0", "host-stack=true", "mtu=9000"]);
     assert!(added.status.success(), "{}", String::from_utf8_lossy(&added.stderr));
     assert!(switch.reload(&config).status.success());
-    assert_eq!(switch.show("ports").as_array().map(Vec::len), Some(2), "a reload returns to the file");
+    assert_eq!(switch.show("ports").as_array().map(Vec::len), Some(3), "a reload returns to the file");
     reaches(&a, &b);
 }
 
@@ -144,8 +160,24 @@ fn an_uplink_of_type_packet_leads_outside() {
     if in_user_namespace() {
         return;
     }
+    let card = |host: &Host, outside: &Host| veth(host, "wan0", outside);
+    let on_top = |kind: &str| {
+        let line = format!("ip link add link card name wan0 type {kind} mode passthru");
+        move |host: &Host, outside: &Host| {
+            veth(host, "card", outside);
+            host.run("ip link set card up");
+            host.run(&line);
+        }
+    };
+    leads_outside(card);
+    leads_outside(on_top("macvtap"));
+    leads_outside(on_top("macvlan"));
+}
+
+/// An uplink of type packet on what `make` makes of a network card, which goes to `outside`.
+fn leads_outside(make: impl Fn(&Host, &Host)) {
     let (host, guest, outside) = (Host::new(), Host::new(), Host::new());
-    veth(&host, "wan0", &outside);
+    make(&host, &outside);
     let switch = Switch::start_on(
         &host,
         &format!(
