@@ -1,8 +1,7 @@
 //! Later fragments that overtook their first one: kept until it has come, then sent after it. RFC 4787 REQ-14.
 
 use nat_engine::{EarlyFragment, NatPacket};
-use packet::wire::EthernetHeader;
-use packet::wire::FromBytes;
+use packet::wire::{EthernetHeader, FromBytes};
 use packet::{DropReason, FrameMeta, Gso, Ipv4Packet, MacAddr, Millis, NetworkId, Offload, Verdict, offload};
 
 use super::outgoing::Outgoing;
