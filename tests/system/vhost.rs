@@ -1,6 +1,7 @@
 //! Guests whose memory the switch shares: real ones in QEMU, dpdk-testpmd, and one that lies.
 
 use std::io::Write;
+use std::os::unix::net::UnixStream;
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
 
@@ -34,10 +35,15 @@ fn guests_share_their_memory_with_the_switch() {
     let mut switch = Switch::start_on(&host, &config);
     outside.address("10.180.13.1/24");
     container.address("192.168.122.200/24");
-    // The second has two processors, and a pair of queues for each.
+    // The second has two processors, a pair of queues for each, and room for more memory.
+    let path = folder.path().join("monitor");
     let vm2_card = card(&config, "vm2")
         .replace("-netdev vhost-user,", "-netdev vhost-user,queues=2,")
-        .replace("-device virtio-net-pci,", "-smp 2 -device virtio-net-pci,mq=on,");
+        .replace("-device virtio-net-pci,", "-smp 2 -device virtio-net-pci,mq=on,")
+        .replace(
+            "-m 128M ",
+            &format!("-m 128M,slots=1,maxmem=256M -monitor unix:{},server=on,wait=off ", path.display()),
+        );
     let mut vm1 = Guest::power_on(&host, &card(&config, "vm1"));
     let mut vm2 = Guest::boot(&host, &vm2_card);
     vm1.wait_until_up();
@@ -47,12 +53,30 @@ fn guests_share_their_memory_with_the_switch() {
         guest.ping("10.180.13.1");
         guest.ping("192.168.122.200");
     }
-    let queues = vm2.run("ls -d /sys/class/net/eth0/queues/rx-*");
-    assert_eq!(queues.split_whitespace().count(), 2, "{queues}");
-    // The driver goes and comes back; so does the guest; so does the switch.
-    vm2.run("rmmod virtio_net && insmod /modules/virtio_net.ko && ip link set eth0 up");
-    assert_eq!(vm2.dhcp().trim_end_matches("/24"), second, "a guest that asks again gets the same address");
+    // The driver goes and comes back, first with one processor: then it switches the second pair of queues off.
+    for processors in [1, 2] {
+        let driver = "rmmod virtio_net && insmod /modules/virtio_net.ko && ip link set eth0 up";
+        vm2.run(&format!("echo {} >/sys/devices/system/cpu/cpu1/online && {driver}", processors - 1));
+        assert_eq!(
+            vm2.dhcp().trim_end_matches("/24"),
+            second,
+            "a guest that asks again gets the same address"
+        );
+        let queues = vm2.run("ls -d /sys/class/net/eth0/queues/rx-*");
+        assert_eq!(queues.split_whitespace().count(), processors, "{queues}");
+        let sent = vm2.run("sha256sum </tmp/file");
+        assert_eq!(vm1.download(&second), sent);
+    }
+    // What else drivers ask their card for.
+    vm2.run(
+        "ip link set eth0 promisc on && ifconfig eth0 allmulti && ip link set eth0 address 02:00:00:00:00:77",
+    );
     vm2.ping(&first);
+    assert!(switch.show("fdb").to_string().contains("02:00:00:00:00:77"));
+    plug_memory(&mut vm2, &path);
+    let sent = vm1.run("sha256sum </tmp/file");
+    assert_eq!(vm2.download(&first), sent);
+    // So does the guest; so does the switch.
     drop(vm1);
     let mut vm1 = Guest::boot(&host, &card(&config, "vm1"));
     vm1.dhcp();
@@ -66,6 +90,20 @@ fn guests_share_their_memory_with_the_switch() {
         });
     }
     assert_eq!(vm1.download(&second), sent);
+}
+
+/// Gives the guest more memory while its rings run, and fills what there was with something else. `monitor` is where its
+/// QEMU takes commands.
+#[track_caller]
+fn plug_memory(guest: &mut Guest, monitor: &Path) {
+    guest.run("echo online_kernel >/sys/devices/system/memory/auto_online_blocks");
+    let mut monitor = UnixStream::connect(monitor).expect("QEMU listens");
+    let commands = "object_add memory-backend-memfd,id=more,size=128M,share=on\ndevice_add pc-dimm,id=dimm,memdev=more\n";
+    monitor.write_all(commands.as_bytes()).expect("QEMU listens");
+    guest.run("until [ $(awk '/MemTotal/ {print $2}' /proc/meminfo) -gt 100000 ]; do sleep 0.1; done");
+    guest.run(
+        "mkdir /full && mount -t tmpfs -o size=60m none /full && head -c 60000000 /dev/zero >/full/zeros",
+    );
 }
 
 /// A switch with the vhost-user ports `a` to `d`.
