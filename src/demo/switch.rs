@@ -8,6 +8,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use rustix::process::{Pid, Signal, kill_process};
+use tapio::end_with_this_thread;
 
 /// A running `tapswitch run`, and the folder with its configuration, control socket and log. Both are gone when
 /// this is dropped.
@@ -30,6 +31,7 @@ impl Switch {
         command.arg("run").arg("--config").arg(switch.folder.join(CONFIG));
         command.arg("--control").arg(switch.folder.join(CONTROL));
         let log = File::create(switch.folder.join(LOG))?;
+        end_with_this_thread(&mut command);
         switch.child = Some(command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(log).spawn()?);
         Ok(switch)
     }

@@ -1,9 +1,12 @@
-//! What the core may not ask for itself: time and randomness.
+//! What the core may not ask for itself: time and randomness; and processes that end with this one.
 
 use std::io;
+use std::os::unix::process::CommandExt;
+use std::process::Command;
 use std::time::Instant;
 
 use packet::Millis;
+use rustix::process::{Signal, getpid, getppid, set_parent_process_death_signal};
 use rustix::rand::{GetRandomFlags, getrandom};
 
 /// The monotonic clock, from its creation on.
@@ -25,6 +28,19 @@ impl Clock {
     pub fn now(&self) -> Millis {
         Self::START + Millis::new(u64::try_from(self.0.elapsed().as_millis()).unwrap_or(u64::MAX))
     }
+}
+
+/// Has the kernel kill the process that `command` starts when the calling thread ends, however it does. prctl(2),
+/// PR_SET_PDEATHSIG.
+pub fn end_with_this_thread(command: &mut Command) -> &mut Command {
+    let parent = getpid();
+    let before_exec = move || {
+        set_parent_process_death_signal(Some(Signal::KILL))?;
+        // It may have ended just before.
+        if getppid() == Some(parent) { Ok(()) } else { Err(io::ErrorKind::Interrupted.into()) }
+    };
+    // SAFETY: between fork and exec, this makes two system calls and allocates nothing.
+    unsafe { command.pre_exec(before_exec) }
 }
 
 /// `N` bytes (at most 256) from the kernel's random number generator, to seed hash keys and port choice.
