@@ -226,8 +226,9 @@ fn fragmented_datagrams_pass_masquerade_in_both_directions() {
 fn iperf3_runs_in_both_directions_with_many_streams() {
     let lab = Lab::new();
     let _server = lab.outside.start("iperf3 --server --bind 10.180.13.1");
-    wait_until("iperf3 listens", || lab.outside.run("ss -Hltn sport = :5201").contains("LISTEN"));
     for options in ["", "-R", "-P 8", "-u -b 50M", "-u -b 50M -R"] {
+        // The server listens anew for each client.
+        wait_until("iperf3 listens", || lab.outside.run("ss -Hltn sport = :5201").contains("LISTEN"));
         lab.a.run(&format!("iperf3 --client 10.180.13.1 --time 1 {options}"));
     }
 }
