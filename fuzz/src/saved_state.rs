@@ -85,8 +85,8 @@ fn views(nat: &Nat) -> Vec<FlowView> {
 
 /// Packets of either direction are translated, and their checksums stay right.
 fn packets_pass(nat: &mut Nat, view: &FlowView) {
-    for (arrives, other) in [(view.original, view.reply), (view.reply, view.original)] {
-        let Some(frame) = frame_of(arrives) else { continue };
+    for (arrives, other, asks) in [(view.original, view.reply, true), (view.reply, view.original, false)] {
+        let Some(frame) = frame_of(arrives, asks) else { continue };
         let mut bytes = frame[14..].to_vec();
         let Ok(mut ip) = Ipv4Packet::parse(&bytes) else { continue };
         let mut packet = NatPacket { bytes: &mut bytes, ip: &mut ip, partial_checksum: false };
@@ -100,15 +100,15 @@ fn packets_pass(nat: &mut Nat, view: &FlowView) {
     }
 }
 
-/// A packet with this tuple; `None` if no packet has it.
-fn frame_of(tuple: Tuple) -> Option<Vec<u8>> {
+/// A packet with this tuple, of the side that asks or of the other; `None` for other protocols than these.
+fn frame_of(tuple: Tuple, asks: bool) -> Option<Vec<u8>> {
     let frame = eth().ipv4(tuple.source_address(), tuple.destination_address());
     let (source, destination) = (tuple.source_port(), tuple.destination_port());
     Some(match tuple.protocol() {
         Protocol::TCP => frame.tcp(source, destination, 0x10).payload(b"data"),
         Protocol::UDP => frame.udp(source, destination).payload(b"data"),
-        Protocol::ICMP if destination == 0 => frame.icmp_echo(source, 1).payload(b"data"),
-        Protocol::ICMP if source == 0 => frame.icmp_echo_reply(destination, 1).payload(b"data"),
+        Protocol::ICMP if asks => frame.icmp_echo(source, 1).payload(b"data"),
+        Protocol::ICMP => frame.icmp_echo_reply(destination, 1).payload(b"data"),
         _ => return None,
     })
 }
