@@ -25,7 +25,6 @@ mod slow_path;
 use std::net::Ipv4Addr;
 
 use nat_engine::{EarlyFragments, FlowKey, Known, Nat, NatConfig, NatPacket};
-use packet::checksum::Delta;
 use packet::wire::{EthernetHeader, FromBytes, Ipv4Header};
 use packet::{
     BURST_FRAMES, Burst, DropReason, EtherType, Frame, Ipv4Cidr, Ipv4Packet, L4, MacAddr, Millis, NetworkId,
@@ -308,7 +307,7 @@ impl Gateway {
     }
 
     /// Rewrites the packet if a flow or a rule says so, and finds its way out.
-    #[inline]
+    #[inline(always)]
     fn translate(
         &mut self,
         packet: &mut NatPacket<'_>,
@@ -439,7 +438,9 @@ fn decrement_ttl(packet: &mut [u8]) {
         && let Some(less) = ip.ttl.checked_sub(1)
     {
         ip.ttl = less;
-        ip.checksum = Delta::NONE.u16(0x100, 0).apply(ip.checksum.get()).into();
+        // What RFC 1624 comes to for this change, with its one carry.
+        let sum = u32::from(ip.checksum.get()) + 0x100;
+        ip.checksum = ((sum + u32::from(sum >= 0xffff)) as u16).into();
     }
 }
 
@@ -447,3 +448,21 @@ fn decrement_ttl(packet: &mut [u8]) {
 const DHCP_SERVER_PORT: u16 = 67;
 /// RFC 2131, 4.1.
 const DHCP_CLIENT_PORT: u16 = 68;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use packet::checksum::Delta;
+
+    #[test]
+    fn a_hop_less_is_the_change_of_rfc1624_for_every_checksum() {
+        for checksum in 0..=u16::MAX {
+            let mut packet = [0; Ipv4Header::LEN];
+            packet[8] = 64;
+            packet[10..12].copy_from_slice(&checksum.to_be_bytes());
+            decrement_ttl(&mut packet);
+            let expected = Delta::NONE.u16(64 << 8, 63 << 8).apply(checksum);
+            assert_eq!((packet[8], &packet[10..12]), (63, &expected.to_be_bytes()[..]));
+        }
+    }
+}
