@@ -331,6 +331,16 @@ fn a_ttl_that_runs_out_is_told_with_the_original_packet() {
 }
 
 #[test]
+fn a_ttl_that_runs_out_at_a_published_port_is_told_and_starts_no_flow() {
+    let mut bench = Bench::nat();
+    let syn = |ttl| from_outside().ipv4(FAR, WAN_IP).ttl(ttl).tcp(1000, 8888, TcpHeader::SYN).payload(b"");
+    let (port, told) = only(bench.send(UPLINK, &[syn(1)]));
+    assert_eq!((port, icmp_of(&told), bench.worker.stats().flows), (UPLINK, (11, 0), 0));
+    let (port, passed) = only(bench.send(UPLINK, &[syn(2)]));
+    assert_eq!((port, ip_of(&passed).ttl), (1, 1));
+}
+
+#[test]
 fn a_closed_port_of_the_switch_is_told() {
     let mut bench = Bench::nat();
     let (_, told) = only(bench.send(0, &[from_guest(0).ipv4(guest_ip(0), LAN_IP).udp(1, 2).payload(b"")]));

@@ -92,6 +92,10 @@ impl Gateway {
             let way = self.route_plainly(destination.address, input);
             way.map_err(|verdict| self.unless_of_pool(verdict, ip, input))?
         };
+        // It was sent to the switch itself, which a last hop may be, and is to go on.
+        if ip.ttl <= 1 {
+            Err(PuntReason::TtlExceeded)?;
+        }
         let is_translated = |network| {
             self.interface(network).is_some_and(|interface| matches!(interface.reach, Reach::Translated(_)))
         };
