@@ -55,6 +55,8 @@ pub(crate) struct Gateway {
     translates: bool,
     icmp_limit: RateLimit,
     held: HeldSyns,
+    /// When the port mapping server was first asked.
+    first_request: Option<Millis>,
     early: EarlyFragments,
     health: Health,
     /// The burst's packets that are to be routed, with their places in the burst. Kept for its allocation.
@@ -104,6 +106,7 @@ impl Gateway {
             translates: false,
             icmp_limit: RateLimit::new(),
             held: HeldSyns::default(),
+            first_request: None,
             early: EarlyFragments::default(),
             health: Health::new(seed),
             packets: vec![(0, Ipv4Packet::EMPTY); BURST_FRAMES].into(),

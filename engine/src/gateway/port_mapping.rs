@@ -30,8 +30,8 @@ impl Gateway {
     ) -> Result<(), DropReason> {
         let interface = self.interface(client.input).ok_or(DropReason::NoService)?;
         let (own, own_mac) = (interface.address.address(), interface.mac);
-        // The switch starts without mappings, and so does its clock.
-        let epoch = now;
+        // The first request finds a server without mappings.
+        let epoch = now.since(*self.first_request.get_or_insert(now));
         let answer = pcp::answer(udp_payload(bytes, meta.offload)?, client, &mut self.nat, epoch, now)?;
         let frame = eth().src(own_mac).dst(meta.src).ipv4(own, client.address);
         out.push(client.input, &frame.udp(PCP_SERVER_PORT, ip.src_port).payload(&answer), Offload::NONE);
