@@ -529,3 +529,26 @@ fn malformed_packets_are_dropped_by_name_and_the_next_one_passes() {
     expected.sort_unstable();
     assert_eq!(drops, expected);
 }
+
+#[test]
+fn rfc6887_s8_5_clients_of_port_mapping_notice_when_mappings_are_lost() {
+    let mut bench = Bench::nat();
+    let epoch = |bench: &mut Bench| {
+        bench.now = bench.now + Millis::from_secs(100);
+        let client = guest_ip(0).to_ipv6_mapped().octets();
+        let any = Ipv4Addr::UNSPECIFIED.to_ipv6_mapped().octets();
+        let map = [&[2, 1, 0, 0, 0, 0, 2, 88][..], &client, &[7; 12], &[17, 0, 0, 0, 19, 136, 0, 0], &any];
+        let request = from_guest(0).ipv4(guest_ip(0), LAN_IP).udp(6000, 5351).payload(&map.concat());
+        let (_, answer) = only(bench.send(0, &[request]));
+        assert_eq!((answer[42], answer[43], answer[45]), (2, 0x81, 0));
+        u32::from_be_bytes([answer[50], answer[51], answer[52], answer[53]])
+    };
+    assert_eq!([epoch(&mut bench), epoch(&mut bench)], [0, 100]);
+    bench.worker.install(nat_config());
+    assert_eq!(epoch(&mut bench), 200, "nothing was lost");
+    let mut closed = nat_config();
+    closed.networks[0].interface.as_mut().unwrap().pcp = false;
+    bench.worker.install(closed);
+    bench.worker.install(nat_config());
+    assert_eq!(epoch(&mut bench), 0);
+}

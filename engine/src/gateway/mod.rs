@@ -133,6 +133,7 @@ impl Gateway {
         (self.routes, self.last_way) = (Routes::new(config), None);
         self.neighbours.clear();
         self.translates = !(config.rules.prerouting.is_empty() && config.rules.postrouting.is_empty());
+        let mappings = self.nat.explicit_mappings().count();
         self.nat.reconfigure(NatConfig {
             rules: config.rules.clone(),
             timeouts: config.timeouts,
@@ -142,6 +143,10 @@ impl Gateway {
             settings: config.nat,
         });
         self.end_port_mappings();
+        if self.nat.explicit_mappings().count() < mappings {
+            // By the epoch, clients notice that theirs may be gone: RFC 6887, 8.5.
+            self.first_request = None;
+        }
         self.follow_servers(&config.balances);
     }
 
