@@ -39,7 +39,8 @@ pub fn run(data: &[u8]) {
     assert_eq!((nat.flow_count(), nat.admitted()), (0, nat.expired()));
 }
 
-fn config() -> NatConfig {
+/// A guest's network behind an uplink, with a published port.
+pub(crate) fn config() -> NatConfig {
     let host = |address| packet::Ipv4Cidr::new(address, 32).map(Condition::is);
     let publish = Match {
         destination: host(PUBLIC),

@@ -5,10 +5,7 @@
 
 use std::net::Ipv4Addr;
 
-use nat_engine::{
-    Condition, FlowView, Known, Match, Nat, NatConfig, NatPacket, NatRule, PortList, RuleSet, STATE_START,
-    Target, Tuple,
-};
+use nat_engine::{FlowView, Known, Nat, NatConfig, NatPacket, STATE_START, Tuple};
 use packet::builder::eth;
 use packet::checksum::{self, Sum};
 use packet::{Ipv4Packet, Millis, NetworkId, Protocol};
@@ -147,25 +144,6 @@ fn others_pass(nat: &mut Nat) {
     assert_eq!(arriving.len(), 2 * nat.flow_count(), "a packet belongs to one flow");
 }
 
-/// A guest's network behind an uplink, with a published port.
 fn config(flow_limit: u32) -> NatConfig {
-    let publish = Match {
-        protocol: Some(Condition::is(Protocol::TCP)),
-        destination_ports: Some(Condition::is(PortList::port(80))),
-        ..Match::default()
-    };
-    let outwards = Match { output: Some(Condition::is(WAN)), ..Match::default() };
-    NatConfig {
-        rules: RuleSet {
-            prerouting: vec![NatRule {
-                matches: publish,
-                target: Target::Dnat { addresses: GUEST.into(), ports: Some((8080, 8080)) },
-            }],
-            postrouting: vec![NatRule { matches: outwards, target: Target::Masquerade { ports: None } }],
-        },
-        flow_limit,
-        addresses: vec![Some(Ipv4Addr::new(10, 0, 0, 1)), Some(PUBLIC)],
-        uplinks: vec![Some(WAN), None],
-        ..NatConfig::default()
-    }
+    NatConfig { flow_limit, uplinks: vec![Some(WAN), None], ..super::nat_sequence::config() }
 }
