@@ -345,7 +345,7 @@ fn guest(place: &Place, text: impl Fn(&Guest<'_>) -> Result<String, GuestError>)
     print(&text.map_err(|error| Failure { message: format!("error: {error}"), status: WRONG })?)
 }
 
-fn request(control: &Control, request: Request) -> Result<control::Answer, Failure> {
+fn request(control: &Control, request: Request) -> Result<show::Answer, Failure> {
     control::request(&control.path, request).map_err(|error| match error {
         ClientError::Refused { kind: ErrorKind::Config, error } => Failure { message: error, status: WRONG },
         other => Failure::of(other),

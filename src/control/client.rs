@@ -7,7 +7,8 @@ use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use super::{Answer, ErrorKind, Reply, Request};
+use super::{ErrorKind, Reply, Request};
+use crate::show::Answer;
 
 /// Why a client has no answer.
 #[derive(Debug)]

@@ -8,7 +8,6 @@
 //! The server's threads read, write and wait; the driver's thread only answers. docs/control.md has the format.
 
 mod client;
-pub mod report;
 mod server;
 
 #[cfg(test)]
@@ -21,9 +20,9 @@ use std::sync::mpsc::SyncSender;
 use serde::{Deserialize, Serialize};
 
 use crate::config::{ChangeError, ConfigError, Mistakes};
+use crate::show::Answer;
 
 pub use client::{ClientError, request};
-pub use report::Answer;
 pub use server::Server;
 
 /// Where the socket is, if nobody says otherwise.

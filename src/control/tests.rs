@@ -12,12 +12,20 @@ use std::{fs, thread};
 
 use mio::{Events, Poll, Token, Waker};
 
-use super::report::{
-    BalancedServer, Drop, FdbEntry, Flow, Lease, Listed, Mapping, Port, PortChanged, Reloaded, Rule,
-    RuleChanged, Saved, Stats, Tuple,
-};
 use super::server::CLIENT_TIME;
 use super::*;
+use crate::show::Listed;
+use crate::show::changed::{PortChanged, RuleChanged, Saved};
+use crate::show::drops::Drop;
+use crate::show::fdb::FdbEntry;
+use crate::show::flows::{Flow, Tuple};
+use crate::show::leases::Lease;
+use crate::show::mappings::Mapping;
+use crate::show::nat::Rule;
+use crate::show::ports::Port;
+use crate::show::reloaded::Reloaded;
+use crate::show::servers::BalancedServer;
+use crate::show::stats::Stats;
 
 /// A server, and a driver that answers `show stats` only. Its folder goes with it.
 struct Lab {

@@ -7,8 +7,11 @@ use tracing::info;
 
 use super::Driver;
 use crate::config::{Action, ChangeError, Config, Mistakes, Plan};
-use crate::control::{Command, Request, RequestError, What, report};
+use crate::control::{Command, Request, RequestError, What};
 use crate::rules;
+use crate::show::{
+    Answer, changed, drops, fdb, flows, leases, mappings, nat, ports, reloaded, servers, stats,
+};
 
 impl Driver {
     /// Answers all requests that wait, between two bursts.
@@ -19,13 +22,13 @@ impl Driver {
                     self.count_missed();
                     Ok(self.show(what, limit))
                 }
-                Request::Reload => self.reload().map(|actions| report::reloaded(&actions)),
-                Request::PortAdd { port, keys } => self
-                    .change_ports(self.plan.with_port(&port, &keys))
-                    .map(|()| report::port_changed(port, true)),
-                Request::PortDel { port } => self
-                    .change_ports(self.plan.without_port(&port))
-                    .map(|()| report::port_changed(port, false)),
+                Request::Reload => self.reload().map(|actions| reloaded::answer(&actions)),
+                Request::PortAdd { port, keys } => {
+                    self.change_ports(self.plan.with_port(&port, &keys)).map(|()| changed::port(port, true))
+                }
+                Request::PortDel { port } => {
+                    self.change_ports(self.plan.without_port(&port)).map(|()| changed::port(port, false))
+                }
                 Request::Nat { line } => self.change_rules(&line),
                 Request::NatSave => {
                     self.save_while_running(reply);
@@ -56,7 +59,7 @@ impl Driver {
     }
 
     /// Adds or deletes a NAT rule of the running configuration. The file stays as it is.
-    fn change_rules(&mut self, text: &str) -> Result<report::Answer, RequestError> {
+    fn change_rules(&mut self, text: &str) -> Result<Answer, RequestError> {
         let wrong = |mistake| RequestError::WrongRule(Mistakes::new("rule", text, vec![mistake]));
         let line = rules::parse(text, &self.plan.interfaces()).map_err(wrong)?;
         let mut runtime = self.plan.runtime.clone();
@@ -66,7 +69,7 @@ impl Driver {
         self.plan.runtime.rules = runtime.rules.clone();
         self.worker.install(runtime);
         info!(%line, "NAT rule changed");
-        Ok(report::rule_changed(&line, number))
+        Ok(changed::rule(&line, number))
     }
 
     /// Has ports count what their devices have dropped.
@@ -79,18 +82,18 @@ impl Driver {
         }
     }
 
-    fn show(&self, what: What, limit: usize) -> report::Answer {
+    fn show(&self, what: What, limit: usize) -> Answer {
         let (now, plan, worker) = (self.clock.now(), &self.plan, &self.worker);
         match what {
-            What::Ports => report::ports(&worker.ports(now), plan),
-            What::Fdb => report::fdb(worker.fdb(now), limit, plan),
-            What::Flows => report::flows(&worker.flows(limit, now), worker.stats().flows),
-            What::Nat => report::nat(&worker.rules(), plan),
-            What::Servers => report::servers(worker.servers(now), plan),
-            What::Leases => report::leases(worker.leases(now), limit, plan),
-            What::Mappings => report::mappings(worker.explicit_mappings(), limit, now),
-            What::Drops => report::drops(&worker.ports(now), &worker.stats(), plan),
-            What::Stats => report::stats(&worker.stats(), plan),
+            What::Ports => ports::answer(&worker.ports(now), plan),
+            What::Fdb => fdb::answer(worker.fdb(now), limit, plan),
+            What::Flows => flows::answer(&worker.flows(limit, now), worker.stats().flows),
+            What::Nat => nat::answer(&worker.rules(), plan),
+            What::Servers => servers::answer(worker.servers(now), plan),
+            What::Leases => leases::answer(worker.leases(now), limit, plan),
+            What::Mappings => mappings::answer(worker.explicit_mappings(), limit, now),
+            What::Drops => drops::answer(&worker.ports(now), &worker.stats(), plan),
+            What::Stats => stats::answer(&worker.stats(), plan),
         }
     }
 }

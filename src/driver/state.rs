@@ -20,7 +20,8 @@ use packet::Millis;
 use tracing::{error, info};
 
 use super::Driver;
-use crate::control::{RequestError, Response, report};
+use crate::control::{RequestError, Response};
+use crate::show::{Answer, changed};
 
 /// Why connections could not be saved.
 #[derive(Debug)]
@@ -126,7 +127,7 @@ impl Driver {
             Some(_) if self.saving.is_busy() => Err(SaveError::Busy),
             Some(path) => Ok(path.clone()),
         };
-        let answer = move |saved: Result<report::Answer, SaveError>| {
+        let answer = move |saved: Result<Answer, SaveError>| {
             // Whoever asked may have gone.
             let _ = reply.try_send(saved.map_err(|error| RequestError::Failed(Box::new(error))));
         };
@@ -137,7 +138,7 @@ impl Driver {
         let (state, flows) = (self.worker.export_flows(self.clock.now()), self.worker.stats().flows);
         let job = move || {
             let saved = save(&path, &state, flows);
-            answer(saved.map(|()| report::saved(&path, flows)));
+            answer(saved.map(|()| changed::saved(&path, flows)));
         };
         // Without a thread to spare, the client hears that there is no answer.
         self.saving = Saving(Builder::new().name("saving".into()).spawn(job).ok());

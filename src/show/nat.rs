@@ -1,8 +1,51 @@
-//! NAT rules in the shape of `iptables -t nat -L -nv`.
+//! NAT rules, for people in the shape of `iptables -t nat -L -nv`.
 
+use std::collections::BTreeMap;
 use std::fmt::Write;
 
-use crate::control::report::Rule;
+use engine::report::{Chain, RuleReport};
+use nat_engine::{Condition, Match, NatRule};
+use packet::{Ipv4Cidr, NetworkId};
+use serde::{Deserialize, Serialize};
+
+use super::Answer;
+use crate::config::Plan;
+use crate::rules;
+
+/// A NAT rule, its conditions as iptables writes them. Null: any.
+#[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
+pub struct Rule {
+    /// `PREROUTING` or `POSTROUTING`.
+    pub chain: String,
+    /// First packets of flows that it decided.
+    pub packets: u64,
+    /// Their bytes.
+    pub bytes: u64,
+    /// The target, such as `MASQUERADE`.
+    pub target: String,
+    /// What it translates to: addresses, ports, or both with a colon between them.
+    pub to: Option<String>,
+    /// The protocol.
+    pub protocol: Option<String>,
+    /// Where the packet came from: a network or an uplink.
+    #[serde(rename = "in")]
+    pub input: Option<String>,
+    /// Where it goes.
+    #[serde(rename = "out")]
+    pub output: Option<String>,
+    /// Source addresses.
+    pub source: Option<String>,
+    /// Destination addresses.
+    pub destination: Option<String>,
+    /// Source ports.
+    pub source_ports: Option<String>,
+    /// Destination ports.
+    pub destination_ports: Option<String>,
+    /// What people say about it.
+    pub comment: Option<String>,
+    /// The rule as it can be written into the configuration.
+    pub line: String,
+}
 
 /// Both chains with their rules.
 pub(super) fn text(rules: &[Rule]) -> String {
@@ -83,3 +126,51 @@ fn short(count: u64) -> String {
 }
 
 const HEADINGS: &str = " pkts bytes target     prot opt in     out     source               destination";
+
+/// To `show nat`: the rules of `plan`, with the counters of `reports` where there are any.
+pub fn answer(reports: &[RuleReport], plan: &Plan) -> Answer {
+    let rules = &plan.runtime.rules;
+    let chains = [(Chain::Prerouting, &rules.prerouting), (Chain::Postrouting, &rules.postrouting)];
+    let counters: BTreeMap<(bool, usize), &RuleReport> =
+        reports.iter().map(|report| ((report.chain == Chain::Prerouting, report.index), report)).collect();
+    let mut answer = Vec::new();
+    for (chain, rules) in chains {
+        for (index, rule) in rules.iter().enumerate() {
+            let counter = counters.get(&(chain == Chain::Prerouting, index));
+            let (packets, bytes) = counter.map_or((0, 0), |counter| (counter.packets, counter.bytes));
+            answer.push(Rule { packets, bytes, ..conditions(chain, rule, plan) });
+        }
+    }
+    Answer::Nat(answer)
+}
+
+fn conditions(chain: Chain, rule: &NatRule, plan: &Plan) -> Rule {
+    let network = |id: &NetworkId| plan.network_name(*id).to_owned();
+    let Match { input, output, source, destination, protocol, source_ports, destination_ports, comment } =
+        &rule.matches;
+    Rule {
+        chain: rules::chain_name(chain).to_owned(),
+        target: rules::target_name(&rule.target).to_owned(),
+        to: rules::translation(&rule.target),
+        protocol: condition(protocol, ToString::to_string),
+        input: condition(input, network),
+        output: condition(output, network),
+        source: condition(source, cidr),
+        destination: condition(destination, cidr),
+        source_ports: condition(source_ports, rules::port_list),
+        destination_ports: condition(destination_ports, rules::port_list),
+        comment: comment.clone(),
+        line: format!("-A {} {}", rules::chain_name(chain), rules::Rule::of(rule, |id| network(&id))),
+        ..Rule::default()
+    }
+}
+
+fn condition<T>(condition: &Option<Condition<T>>, text: impl Fn(&T) -> String) -> Option<String> {
+    let condition = condition.as_ref()?;
+    let not = if condition.negated { "!" } else { "" };
+    Some(format!("{not}{}", text(&condition.value)))
+}
+
+fn cidr(cidr: &Ipv4Cidr) -> String {
+    if cidr.prefix_len() == 32 { cidr.address().to_string() } else { cidr.to_string() }
+}

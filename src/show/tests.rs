@@ -1,5 +1,5 @@
+use super::table::time;
 use super::*;
-use crate::control::report::{Rule, RuleChanged};
 
 fn rules() -> Vec<Rule> {
     let masquerade = Rule {

@@ -1,0 +1,74 @@
+//! What a change of the running configuration did, or a save.
+
+use std::path::Path;
+
+use serde::{Deserialize, Serialize};
+
+use super::Answer;
+use crate::rules;
+
+/// What a line about a NAT rule did.
+#[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
+pub struct RuleChanged {
+    /// `PREROUTING` or `POSTROUTING`.
+    pub chain: String,
+    /// The number that the rule has, or had.
+    pub number: u64,
+    /// Whether the rule came; else it went.
+    pub added: bool,
+}
+
+/// A port that came or went.
+#[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
+pub struct PortChanged {
+    /// `NETWORK/PORT`.
+    pub port: String,
+    /// Whether it came; else it went.
+    pub added: bool,
+}
+
+/// Connections that were saved.
+#[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
+pub struct Saved {
+    /// The file.
+    pub file: String,
+    /// How many.
+    pub flows: u64,
+}
+
+/// A line about a rule.
+pub(super) fn rule_text(changed: &RuleChanged) -> String {
+    let RuleChanged { chain, number, added } = changed;
+    let what = if *added { "added as" } else { "deleted:" };
+    format!("{what} rule {number} of {chain}, until the next reload of the configuration file\n")
+}
+
+/// A line about a port.
+pub(super) fn port_text(PortChanged { port, added }: &PortChanged) -> String {
+    let what = if *added { "added" } else { "deleted" };
+    format!("{what} {port}, until the next reload of the configuration file\n")
+}
+
+/// A line about connections.
+pub(super) fn saved_text(Saved { file, flows }: &Saved) -> String {
+    format!("saved {flows} connections to {file}\n")
+}
+
+/// To `port-add` and `port-del`.
+pub fn port(port: String, added: bool) -> Answer {
+    Answer::PortChanged(PortChanged { port, added })
+}
+
+/// To `nat-save`.
+pub fn saved(file: &Path, flows: u64) -> Answer {
+    Answer::Saved(Saved { file: file.display().to_string(), flows })
+}
+
+/// To `nat`: what `line` did to the rule with this number.
+pub fn rule(line: &rules::Line, number: usize) -> Answer {
+    Answer::RuleChanged(RuleChanged {
+        chain: rules::chain_name(line.chain).to_owned(),
+        number: number as u64,
+        added: line.edit.adds(),
+    })
+}

@@ -1,0 +1,63 @@
+//! What was dropped where, and why.
+
+use engine::report::{PortReport, StatsReport};
+use packet::{DropCounters, DropReason};
+use serde::{Deserialize, Serialize};
+
+use super::Answer;
+use super::table::{Column, left, right, table};
+use crate::config::Plan;
+
+/// Frames dropped for one reason at one place.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct Drop {
+    /// The network; null: frames of the switch itself.
+    pub network: Option<String>,
+    /// The port; null: frames of the switch itself.
+    pub port: Option<String>,
+    /// The reason's name.
+    pub reason: String,
+    /// What it means.
+    pub meaning: String,
+    /// How many.
+    pub frames: u64,
+}
+
+const COLUMNS: &[Column<Drop>] = &[
+    left("network", |drop| drop.network.clone().unwrap_or_else(own)),
+    left("port", |drop| drop.port.clone().unwrap_or_else(own)),
+    right("frames", |drop| drop.frames.to_string()),
+    left("reason", |drop| drop.reason.clone()),
+    left("meaning", |drop| drop.meaning.clone()),
+];
+
+/// A table.
+pub(super) fn text(rows: &[Drop]) -> String {
+    if rows.is_empty() { "nothing was dropped\n".to_owned() } else { table(COLUMNS, rows) }
+}
+
+fn own() -> String {
+    "(switch)".to_owned()
+}
+
+/// To `show drops`: what each port dropped, and what happened to the switch's own frames.
+pub fn answer(ports: &[PortReport], stats: &StatsReport, plan: &Plan) -> Answer {
+    let mut answer = Vec::new();
+    for port in ports {
+        let place = (plan.network_name(port.network), plan.port_name(port.id));
+        answer.extend(drops_at(Some(place), &port.counters.drops));
+    }
+    answer.extend(drops_at(None, &stats.own_drops));
+    Answer::Drops(answer)
+}
+
+fn drops_at(place: Option<(&str, &str)>, counters: &DropCounters) -> impl Iterator<Item = Drop> {
+    let drop = move |(reason, frames): (DropReason, u64)| Drop {
+        network: place.map(|(network, _)| network.to_owned()),
+        port: place.map(|(_, port)| port.to_owned()),
+        reason: reason.name().to_owned(),
+        meaning: reason.sentence().to_owned(),
+        frames,
+    };
+    counters.nonzero().map(drop)
+}

@@ -1,0 +1,49 @@
+//! Addresses leased by DHCP.
+
+use engine::report::LeaseReport;
+use serde::{Deserialize, Serialize};
+
+use super::Answer;
+use super::list::{Listed, listed};
+use super::table::{Column, left, right, time};
+use crate::config::Plan;
+
+/// A DHCP lease.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct Lease {
+    /// The network.
+    pub network: String,
+    /// The address.
+    pub address: String,
+    /// Whose it is.
+    pub mac: String,
+    /// What the client calls itself.
+    pub host_name: Option<String>,
+    /// Milliseconds until it ends.
+    pub expires_in_ms: u64,
+}
+
+const COLUMNS: &[Column<Lease>] = &[
+    left("network", |lease| lease.network.clone()),
+    left("address", |lease| lease.address.clone()),
+    left("mac", |lease| lease.mac.clone()),
+    left("host name", |lease| lease.host_name.clone().unwrap_or_else(|| "-".to_owned())),
+    right("expires", |lease| time(lease.expires_in_ms)),
+];
+
+/// A table.
+pub(super) fn text(list: &Listed<Lease>) -> String {
+    list.text(COLUMNS)
+}
+
+/// To `show leases`: at most `limit` of `reports`.
+pub fn answer(reports: impl Iterator<Item = LeaseReport>, limit: usize, plan: &Plan) -> Answer {
+    let lease = |report: LeaseReport| Lease {
+        network: plan.network_name(report.network).to_owned(),
+        address: report.address.to_string(),
+        mac: report.mac.to_string(),
+        host_name: report.host_name,
+        expires_in_ms: report.expires_in.get(),
+    };
+    Answer::Leases(listed(reports, limit, lease))
+}

@@ -1,0 +1,36 @@
+//! Tables that may be shown in part.
+
+use serde::{Deserialize, Serialize};
+
+use super::table::{Column, table};
+
+/// A table that may be shown in part.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct Listed<T> {
+    /// Entries that there are.
+    pub total: u64,
+    /// The ones shown.
+    pub entries: Vec<T>,
+}
+
+impl<T> Listed<T> {
+    /// A table, and a word about what was left out.
+    pub(super) fn text(&self, columns: &[Column<T>]) -> String {
+        let mut text = table(columns, &self.entries);
+        let shown = self.entries.len() as u64;
+        if shown < self.total {
+            text += &format!("{shown} of {} shown; see more with --limit\n", self.total);
+        }
+        text
+    }
+}
+
+/// The first `limit` of `reports`; the others are only counted.
+pub(super) fn listed<R, T>(
+    mut reports: impl Iterator<Item = R>,
+    limit: usize,
+    entry: impl Fn(R) -> T,
+) -> Listed<T> {
+    let entries: Vec<T> = reports.by_ref().take(limit).map(entry).collect();
+    Listed { total: (entries.len() + reports.count()) as u64, entries }
+}

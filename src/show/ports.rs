@@ -1,0 +1,98 @@
+//! Ports and their counters.
+
+use std::collections::BTreeMap;
+
+use engine::report::PortReport;
+use serde::{Deserialize, Serialize};
+use tapio::PortSpec;
+
+use super::Answer;
+use super::table::{Column, left, right, table};
+use crate::config::Plan;
+
+/// A port.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct Port {
+    /// Its number.
+    pub id: u16,
+    /// Its network, or the uplink it is.
+    pub network: String,
+    /// Its name.
+    pub name: String,
+    /// What it is made of: `tap`, `packet`, `stream`, `dgram` or `vhost-user`.
+    #[serde(rename = "type")]
+    pub kind: String,
+    /// Whether frames can pass: its device is up and has a carrier, or a peer is connected.
+    pub link: bool,
+    /// The network device, or the path of the socket.
+    pub device: String,
+    /// The network namespace of the device: a name, a path or a process id; null: the switch's own.
+    pub netns: Option<String>,
+    /// The largest layer-3 packet, in bytes.
+    pub mtu: u16,
+    /// Addresses learned on it.
+    pub learned: u32,
+    /// Frames received.
+    pub rx_frames: u64,
+    /// Bytes received.
+    pub rx_bytes: u64,
+    /// Frames sent.
+    pub tx_frames: u64,
+    /// Bytes sent.
+    pub tx_bytes: u64,
+    /// Frames received for an unknown address or a group.
+    pub flooded: u64,
+    /// Source addresses that there was no room for.
+    pub learn_refused: u64,
+    /// Frames dropped, by reason.
+    pub drops: BTreeMap<String, u64>,
+}
+
+const COLUMNS: &[Column<Port>] = &[
+    right("id", |port| port.id.to_string()),
+    left("network", |port| port.network.clone()),
+    left("port", |port| port.name.clone()),
+    left("type", |port| port.kind.clone()),
+    left("link", |port| if port.link { "up" } else { "down" }.to_owned()),
+    left("device", |port| port.device.clone()),
+    left("netns", |port| port.netns.clone().unwrap_or_else(|| "-".to_owned())),
+    right("mtu", |port| port.mtu.to_string()),
+    right("macs", |port| port.learned.to_string()),
+    right("rx frames", |port| port.rx_frames.to_string()),
+    right("rx bytes", |port| port.rx_bytes.to_string()),
+    right("tx frames", |port| port.tx_frames.to_string()),
+    right("tx bytes", |port| port.tx_bytes.to_string()),
+];
+
+/// A table.
+pub(super) fn text(rows: &[Port]) -> String {
+    table(COLUMNS, rows)
+}
+
+/// To `show ports`.
+pub fn answer(reports: &[PortReport], plan: &Plan) -> Answer {
+    Answer::Ports(reports.iter().map(|report| port(report, plan)).collect())
+}
+
+fn port(report: &PortReport, plan: &Plan) -> Port {
+    let spec = plan.spec(report.id);
+    let counters = &report.counters;
+    Port {
+        id: report.id.get(),
+        network: plan.network_name(report.network).to_owned(),
+        name: plan.port_name(report.id).to_owned(),
+        kind: spec.map_or("", PortSpec::kind).to_owned(),
+        link: report.link,
+        device: spec.map(|spec| spec.device().into_owned()).unwrap_or_default(),
+        netns: spec.and_then(PortSpec::netns).map(ToString::to_string),
+        mtu: plan.port_mtu(report.id),
+        learned: report.learned,
+        rx_frames: counters.rx_frames,
+        rx_bytes: counters.rx_bytes,
+        tx_frames: counters.tx_frames,
+        tx_bytes: counters.tx_bytes,
+        flooded: counters.flooded,
+        learn_refused: counters.learn_refused,
+        drops: counters.drops.nonzero().map(|(reason, count)| (reason.name().to_owned(), count)).collect(),
+    }
+}
