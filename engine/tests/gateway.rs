@@ -289,6 +289,32 @@ fn what_nobody_asked_for_does_not_come_in() {
 }
 
 #[test]
+fn rfc1812_s5_3_7_a_subnets_first_and_last_address_are_no_sources() {
+    let mut bench = Bench::nat();
+    for edge in [Ipv4Addr::new(192, 168, 122, 255), Ipv4Addr::new(192, 168, 122, 0)] {
+        let frame = |to| from_guest(0).ipv4(edge, to).udp(5000, 53).payload(b"");
+        assert!(
+            bench
+                .send(0, &[frame(FAR), frame(LAN_IP), arp_request(guest_mac(0), edge, LAN_IP)])
+                .values()
+                .flatten()
+                .all(|frame| frame[..6] == [0xff; 6])
+        );
+    }
+    assert_eq!(bench.drops(0), [("bad_ip_source", 4), ("bad_arp", 2)]);
+    let edge = Ipv4Addr::new(203, 0, 113, 255);
+    assert!(bench.send(UPLINK, &[from_outside().ipv4(edge, WAN_IP).tcp(9, 8888, 2).payload(b"")]).is_empty());
+    assert_eq!(bench.drops(UPLINK), [("bad_ip_source", 1)]);
+    // On a /31, both addresses are hosts': RFC 3021.
+    let mut config = nat_config();
+    config.networks[1].interface.as_mut().unwrap().address = "203.0.113.0/31".parse().unwrap();
+    let mut bench = Bench::new(config);
+    let router = Ipv4Addr::new(203, 0, 113, 1);
+    let echo = from_outside().ipv4(router, Ipv4Addr::new(203, 0, 113, 0)).icmp_echo(1, 1).payload(b"x");
+    assert_eq!(icmp_of(&only(bench.send(UPLINK, &[echo])).1), (0, 0));
+}
+
+#[test]
 fn sources_that_cannot_be_are_dropped_by_name() {
     let mut bench = Bench::nat();
     let with = |src| from_guest(0).ipv4(src, FAR).udp(1, 2).payload(b"");

@@ -250,6 +250,12 @@ impl Ipv4Cidr {
         self.len < 31 && address.to_bits() == self.broadcast().to_bits()
     }
 
+    /// Whether `address` is the network's first or last one, which no host has; /31 and /32 have no such. RFC 3021.
+    pub const fn is_edge(self, address: Ipv4Addr) -> bool {
+        let host = address.to_bits() & !self.mask();
+        self.contains(address) && !self.mask() > 1 && (host == 0 || host == !self.mask())
+    }
+
     const fn mask(self) -> u32 {
         if self.len == 0 { 0 } else { u32::MAX << (32 - self.len) }
     }
@@ -312,5 +318,8 @@ mod tests {
         let all: Ipv4Cidr = "0.0.0.0/0".parse().unwrap();
         assert!(all.overlaps(net) && net.overlaps(all));
         assert!(!"10.0.0.0/31".parse::<Ipv4Cidr>().unwrap().is_broadcast(Ipv4Addr::new(10, 0, 0, 1)));
+        assert!(net.is_edge(net.network()) && net.is_edge(net.broadcast()) && !net.is_edge(net.address()));
+        assert!(!net.is_edge(Ipv4Addr::new(192, 168, 123, 255)));
+        assert!(!"10.0.0.0/31".parse::<Ipv4Cidr>().unwrap().is_edge(Ipv4Addr::new(10, 0, 0, 0)));
     }
 }

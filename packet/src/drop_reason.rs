@@ -72,7 +72,7 @@ drop_reasons! {
     BadUdp = "bad_udp",
     /// The ICMP checksum is wrong.
     BadIcmpChecksum = "bad_icmp_checksum",
-    /// The IPv4 source cannot be a sender: unspecified, broadcast, multicast, loopback, or the switch's own.
+    /// The IPv4 source cannot be a sender: unspecified, broadcast (the subnet's too), multicast, loopback, or the switch's own.
     BadIpSource = "bad_ip_source",
     /// The IPv4 source is not of the network that the frame came from.
     SourceNotOnLink = "source_not_on_link",

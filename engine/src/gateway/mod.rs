@@ -292,14 +292,16 @@ impl Gateway {
     /// Whether the packet may be looked at any further.
     #[inline]
     fn check(&self, ip: &Ipv4Packet, input: NetworkId, interface: &Interface) -> Result<(), Verdict> {
-        if !is_host(ip.src) || ip.src == interface.address.address() {
+        let own = interface.address;
+        // A subnet's broadcast address as a source: RFC 1812, 5.3.7.
+        if !is_host(ip.src) || ip.src == own.address() || own.is_edge(ip.src) {
             let is_dhcp = ip.src.is_unspecified() && interface.dhcp.is_some() && is_for_dhcp(ip);
             return Err(if is_dhcp { PuntReason::Dhcp.into() } else { DropReason::BadIpSource.into() });
         }
         let on_link = match interface.reach {
             // The world is behind an uplink, but not our own networks.
             Reach::Uplink(_) => self.routes.network_of(ip.src).is_none_or(|network| network == input),
-            _ => interface.address.contains(ip.src),
+            _ => own.contains(ip.src),
         };
         if !on_link {
             Err(DropReason::SourceNotOnLink)?;

@@ -118,7 +118,7 @@ impl Gateway {
             && matches!(operation, ArpPacket::REQUEST | ArpPacket::REPLY)
             && sender_mac == meta.src;
         let (sender, target) = (Ipv4Addr::from(arp.sender_ip), Ipv4Addr::from(arp.target_ip));
-        if !well_formed || sender == own.address() {
+        if !well_formed || sender == own.address() || own.is_edge(sender) {
             return Err(DropReason::BadArp);
         }
         let asks_us = operation == ArpPacket::REQUEST && self.answers_for(target, input);
