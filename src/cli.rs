@@ -6,12 +6,15 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use clap::{Args, CommandFactory, Parser, Subcommand};
+use tapio::Signals;
 use tracing_subscriber::EnvFilter;
+use tracing_subscriber::util::SubscriberInitExt;
 
 use crate::config::{self, Config, Mistake, Mistakes, Plan};
 use crate::control::{self, ClientError, ErrorKind, Request, What};
 use crate::guest::{Guest, GuestError};
 use crate::import::{self, Imported};
+use crate::log::Log;
 use crate::rules::{self, Interfaces};
 use crate::{driver, show};
 
@@ -215,8 +218,10 @@ pub fn main() -> ExitCode {
     match outcome {
         Ok(()) => ExitCode::SUCCESS,
         Err(failure) => {
-            // Where nobody reads, the status still tells.
-            let _ = writeln!(io::stderr(), "{}", failure.message);
+            if !failure.message.is_empty() {
+                // Where nobody reads, the status still tells.
+                let _ = writeln!(io::stderr(), "{}", failure.message);
+            }
             ExitCode::from(failure.status)
         }
     }
@@ -228,11 +233,19 @@ fn run(run: &Run) -> Result<(), Failure> {
         message: format!("error: --log {log}: {error}; write error, warn, info, debug or trace"),
         status: WRONG,
     })?;
-    let styled = io::stderr().is_terminal();
-    tracing_subscriber::fmt().with_env_filter(filter).with_writer(io::stderr).with_ansi(styled).init();
     let config = load(&run.config)?;
     let plan = Plan::new(&config, None);
-    driver::run(&run.config, plan, &run.control.path).map_err(Failure::of)
+    // Before any thread is started.
+    let signals = Signals::new().map_err(Failure::of)?;
+    let log = Log::start(io::stderr()).map_err(Failure::of)?;
+    log.subscriber(filter, io::stderr().is_terminal()).init();
+    log.tell_panics();
+    let ended = driver::run(&run.config, plan, &run.control.path, signals, &log).map_err(|error| {
+        log.say(&Failure::of(error).message);
+        Failure { message: String::new(), status: FAILED }
+    });
+    log.flush();
+    ended
 }
 
 fn check(file: &Path) -> Result<(), Failure> {
@@ -363,6 +376,7 @@ fn print(text: &str) -> Result<(), Failure> {
 
 /// What to say, and the process's exit status.
 struct Failure {
+    /// Empty if it was said already.
     message: String,
     status: u8,
 }

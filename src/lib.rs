@@ -12,5 +12,6 @@ pub mod demo;
 pub mod driver;
 pub mod guest;
 pub mod import;
+pub mod log;
 pub mod rules;
 pub mod show;

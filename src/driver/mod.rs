@@ -38,13 +38,13 @@ use self::spin::Spin;
 use self::state::Saving;
 use crate::config::Plan;
 use crate::control::{Command, Server};
+use crate::log::Log;
 
 /// Runs the switch until SIGTERM or SIGINT. `plan` was made from the file `config`, which a reload reads again.
 ///
 /// # Errors
 /// A port could not be opened, or the control socket; then nothing is left behind.
-pub fn run(config: &Path, plan: Plan, control: &Path) -> Result<(), RunError> {
-    let signals = Signals::new()?;
+pub fn run(config: &Path, plan: Plan, control: &Path, signals: Signals, log: &Log) -> Result<(), RunError> {
     let mut driver = Driver::new(config, signals)?;
     driver.apply(plan)?;
     driver.load_connections();
@@ -54,7 +54,7 @@ pub fn run(config: &Path, plan: Plan, control: &Path) -> Result<(), RunError> {
         .map_err(|error| RunError::Control { path: control.to_path_buf(), error })?;
     // For whoever started the switch and waits: it doesn't depend on the log level.
     let (up, all) = (driver.links_up(), driver.ports.len());
-    eprintln!("tapswitch: ready, {up} of {all} ports are up");
+    log.say(&format!("tapswitch: ready, {up} of {all} ports are up"));
     driver.run(&commands)?;
     driver.save_connections();
     Ok(())

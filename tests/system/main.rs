@@ -19,6 +19,7 @@ mod guest_life;
 mod guests;
 mod host;
 mod junk;
+mod log;
 mod mtu_offload;
 mod nat;
 mod nat_rules;

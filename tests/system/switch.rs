@@ -43,8 +43,18 @@ impl Switch {
     pub fn start_on(host: &Host, config: &str) -> Self {
         let folder = Folder::new();
         fs::write(folder.config(), config).expect("the folder exists");
-        let mut switch = Self { child: spawn(host, &folder), folder, host: host.clone() };
+        let mut switch = Self { child: spawn(host, &folder, folder.log_file()), folder, host: host.clone() };
         switch.wait_until_ready();
+        switch
+    }
+
+    /// As [`Switch::start`], with another standard error than its log file: it is ready when it answers.
+    #[track_caller]
+    pub fn start_telling(config: &str, stderr: impl Into<Stdio>) -> Self {
+        let (host, folder) = (Host::new(), Folder::new());
+        fs::write(folder.config(), config).expect("the folder exists");
+        let switch = Self { child: spawn(&host, &folder, stderr.into()), folder, host };
+        wait_until("the switch answers", || switch.command(&["show", "stats"]).status.success());
         switch
     }
 
@@ -64,7 +74,7 @@ impl Switch {
     /// Starts the switch again, after it has ended, with the same configuration.
     #[track_caller]
     pub fn restart(&mut self) {
-        self.child = spawn(&self.host, &self.folder);
+        self.child = spawn(&self.host, &self.folder, self.folder.log_file());
         self.wait_until_ready();
     }
 
@@ -144,12 +154,11 @@ impl Drop for Switch {
     }
 }
 
-fn spawn(host: &Host, folder: &Folder) -> Child {
-    let log = fs::File::create(folder.log()).expect("the folder exists");
+fn spawn(host: &Host, folder: &Folder, stderr: Stdio) -> Child {
     let mut command = host.command("setpriv");
     command.args(["--pdeathsig", "KILL", TAPSWITCH, "run", "--config"]).arg(folder.config());
     command.arg("--control").arg(folder.control());
-    command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(log).spawn().expect("nsenter runs")
+    command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(stderr).spawn().expect("nsenter runs")
 }
 
 /// Runs `tapswitch ARGS` to its end, at most a minute.
@@ -194,6 +203,10 @@ impl Folder {
 
     fn log(&self) -> PathBuf {
         self.0.join("log")
+    }
+
+    fn log_file(&self) -> Stdio {
+        fs::File::create(self.log()).expect("the folder exists").into()
     }
 
     fn control(&self) -> PathBuf {

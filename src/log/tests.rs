@@ -1,0 +1,120 @@
+//! Lines from events, whatever becomes of where they go.
+
+use std::sync::mpsc::{Receiver, Sender, channel};
+
+use tracing::subscriber::with_default;
+use tracing::{info, warn};
+
+use super::*;
+
+/// What takes lines only when told so.
+struct Reluctant {
+    turns: Receiver<io::Result<()>>,
+    seen: Sender<String>,
+}
+
+impl Write for Reluctant {
+    fn write(&mut self, line: &[u8]) -> io::Result<usize> {
+        match self.turns.recv() {
+            Ok(turn) => turn?,
+            // Nobody tells it any more: it waits.
+            Err(_) => loop {
+                thread::park();
+            },
+        }
+        // The test may be over.
+        let _ = self.seen.send(String::from_utf8_lossy(line).into_owned());
+        Ok(line.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+fn reluctant() -> (Log, Sender<io::Result<()>>, Receiver<String>) {
+    let ((turn, turns), (seen, lines)) = (channel(), channel());
+    (Log::start(Reluctant { turns, seen }).unwrap(), turn, lines)
+}
+
+fn next(lines: &Receiver<String>) -> String {
+    lines.recv_timeout(Duration::from_secs(20)).expect("a line is written")
+}
+
+#[test]
+fn lines_wait_in_order_nobody_waits_for_them_and_those_without_room_are_counted() {
+    let (log, turn, lines) = reluctant();
+    let line = |number: usize| format!("{number:0>999}");
+    for number in 0..1000 {
+        log.say(&line(number));
+    }
+    // One is out of the queue or will be.
+    let kept = QUEUE / 1000;
+    for _ in 0..kept + 3 {
+        turn.send(Ok(())).unwrap();
+    }
+    let mut written = 0;
+    let lost = loop {
+        let seen = next(&lines);
+        if seen.contains("lost") {
+            break seen;
+        }
+        assert_eq!(seen.trim_end(), line(written));
+        written += 1;
+    };
+    assert!((kept..=kept + 1).contains(&written), "{written}");
+    assert!(lost.contains(&format!(" {} lines lost here", 1000 - written)), "{lost}");
+    log.say("later");
+    assert_eq!(next(&lines), "later\n");
+}
+
+#[test]
+fn lines_that_cannot_be_written_are_told_of_before_the_next_one() {
+    let (log, turn, lines) = reluctant();
+    let fail = || turn.send(Err(io::ErrorKind::StorageFull.into())).unwrap();
+    fail();
+    log.say("one");
+    // The second one isn't tried: it would be out of order.
+    fail();
+    log.say("two");
+    turn.send(Ok(())).unwrap();
+    turn.send(Ok(())).unwrap();
+    log.say("three");
+    assert!(next(&lines).contains("2 lines lost here"));
+    assert_eq!(next(&lines), "three\n");
+}
+
+#[test]
+fn the_end_waits_for_the_last_lines_but_not_for_ever() {
+    let (log, turn, lines) = reluctant();
+    log.say("stuck");
+    let start = Instant::now();
+    log.flush();
+    assert!((FLUSH..FLUSH * 20).contains(&start.elapsed()));
+    turn.send(Ok(())).unwrap();
+    log.flush();
+    assert_eq!(lines.try_recv().as_deref(), Ok("stuck\n"));
+}
+
+#[test]
+fn events_of_one_port_are_limited_and_others_are_not() {
+    let (log, turn, lines) = reluctant();
+    with_default(log.subscriber(EnvFilter::new("info"), false), || {
+        for number in 0..50 {
+            info!(port = "a", "link down");
+            warn!(port = "a", number, "link up");
+            info!(port = "b", number, "link down");
+            info!(number, "reloaded");
+        }
+        tracing::debug!("not of this level");
+    });
+    let count = 3 * 5 + 50;
+    (0..count).for_each(|_| turn.send(Ok(())).unwrap());
+    let seen: Vec<String> = (0..count).map(|_| next(&lines)).collect();
+    let count = |text: &str| seen.iter().filter(|line| line.contains(text)).count();
+    assert_eq!(
+        [count("link down port=\"a\""), count("WARN"), count("port=\"b\""), count("reloaded")],
+        [5, 5, 5, 50]
+    );
+    assert!(lines.try_recv().is_err());
+}
