@@ -368,7 +368,8 @@ fn account(burst: &Burst, counters: &mut PortCounters, stats: &mut StatsReport) 
 
 /// A flooded frame that was not about the switch has lost nothing by being looked at.
 fn not_for_us(reason: DropReason, is_copy: bool) -> Result<(), DropReason> {
-    let harmless = matches!(reason, DropReason::ArpNotForUs | DropReason::DhcpNotForUs);
+    let harmless =
+        matches!(reason, DropReason::ArpNotForUs | DropReason::ArpConflict | DropReason::DhcpNotForUs);
     if is_copy && harmless { Ok(()) } else { Err(reason) }
 }
 

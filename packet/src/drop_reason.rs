@@ -100,6 +100,8 @@ drop_reasons! {
     BadArp = "bad_arp",
     /// An ARP packet that is not about the switch's own address.
     ArpNotForUs = "arp_not_for_us",
+    /// An ARP packet gave a known address to another MAC; that counts only if the one known so far no longer answers.
+    ArpConflict = "arp_conflict",
     /// The DHCP message is malformed.
     BadDhcp = "bad_dhcp",
     /// A DHCP message of a kind that a server does not answer, or meant for another server.

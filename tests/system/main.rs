@@ -24,6 +24,7 @@ mod mtu_offload;
 mod nat;
 mod nat_rules;
 mod natdiscovery;
+mod neighbours;
 mod port_mapping;
 mod ports;
 mod process;

@@ -22,7 +22,7 @@ pub struct Lab {
 }
 
 impl Lab {
-    fn new() -> Self {
+    pub fn new() -> Self {
         Self::with("nat", "")
     }
 

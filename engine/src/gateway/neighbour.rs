@@ -7,6 +7,10 @@
 //!                          │ 3 times, then            │  └────┘ reply
 //!                          ▼ frames fail              ▼ 3 questions unanswered: forgotten
 //! ```
+//!
+//! Whoever says that a known address is theirs isn't believed at once, since anybody can send that: the station that has it
+//! is asked, and the address is the other's if it doesn't answer twice. So a router that takes over from another one is
+//! followed in three seconds at most, and nobody takes over from one that lives.
 
 use std::collections::HashMap;
 use std::net::Ipv4Addr;
@@ -45,12 +49,20 @@ pub(crate) enum Due {
 #[derive(Debug)]
 struct Entry {
     mac: Option<MacAddr>,
+    /// Who else says to have the address.
+    claim: Option<MacAddr>,
     /// Frames that wait for `mac`.
     queue: Vec<Waiting>,
     confirmed: Millis,
     used: Millis,
     /// Questions asked since, and when the next is due; `None`: nothing is being asked.
     asked: Option<(u8, Millis)>,
+}
+
+impl Entry {
+    const fn new(now: Millis) -> Self {
+        Self { mac: None, claim: None, queue: Vec::new(), confirmed: now, used: now, asked: None }
+    }
 }
 
 impl Neighbours {
@@ -79,9 +91,7 @@ impl Neighbours {
         let key = (hop.network, hop.address);
         if !self.table.contains_key(&key) {
             self.make_room(now)?;
-            let entry =
-                Entry { mac: None, queue: Vec::new(), confirmed: now, used: now, asked: Some((0, now)) };
-            self.table.insert(key, entry);
+            self.table.insert(key, Entry { asked: Some((0, now)), ..Entry::new(now) });
             self.asking.push(hop);
         }
         let queue =
@@ -94,20 +104,37 @@ impl Neighbours {
         Ok(())
     }
 
-    /// `hop` has shown that it has `mac`. An entry is made only if `create` is set: of somebody who asks us, an answer
-    /// is likely to follow. Returns the frames that waited for it.
-    pub(crate) fn confirm(&mut self, hop: Hop, mac: MacAddr, create: bool, now: Millis) -> Vec<Waiting> {
+    /// `mac` says that it has the address of `hop`. An entry is made only if `create` is set: of somebody who asks us, an
+    /// answer is likely to follow. Returns the frames that waited for it.
+    ///
+    /// # Errors
+    /// `ArpConflict`: another station has the address; it will be asked.
+    pub(crate) fn hear(
+        &mut self,
+        hop: Hop,
+        mac: MacAddr,
+        create: bool,
+        now: Millis,
+    ) -> Result<Vec<Waiting>, DropReason> {
         let key = (hop.network, hop.address);
         if create && !self.table.contains_key(&key) && self.make_room(now).is_ok() {
-            let entry = Entry { mac: None, queue: Vec::new(), confirmed: now, used: now, asked: None };
-            self.table.insert(key, entry);
+            self.table.insert(key, Entry::new(now));
         }
-        let Some(entry) = self.table.get_mut(&key) else { return Vec::new() };
+        let Some(entry) = self.table.get_mut(&key) else { return Ok(Vec::new()) };
+        if entry.mac.is_some_and(|known| known != mac) {
+            entry.claim = Some(mac);
+            if entry.asked.is_none() {
+                // However often somebody says so, nobody is asked more often than once in this time.
+                entry.asked = Some((0, now.max(entry.confirmed + INTERVAL)));
+                self.asking.push(hop);
+            }
+            return Err(DropReason::ArpConflict);
+        }
         if entry.asked.take().is_some() {
             self.asking.retain(|&asking| asking != hop);
         }
-        (entry.mac, entry.confirmed) = (Some(mac), now);
-        std::mem::take(&mut entry.queue)
+        (entry.mac, entry.claim, entry.confirmed) = (Some(mac), None, now);
+        Ok(std::mem::take(&mut entry.queue))
     }
 
     /// When the next question is due.
@@ -126,6 +153,10 @@ impl Neighbours {
             match entry.asked {
                 None => return false,
                 Some((_, at)) if at > now || due.len() >= AT_ONCE => {}
+                Some((asked, _)) if asked >= CLAIM_ATTEMPTS && entry.claim.is_some() => {
+                    (entry.mac, entry.confirmed, entry.asked) = (entry.claim.take(), now, None);
+                    return false;
+                }
                 Some((ATTEMPTS, _)) => {
                     let waiting = table.remove(&key).map(|entry| entry.queue).unwrap_or_default();
                     due.push(Due::Failed(hop, waiting));
@@ -176,6 +207,8 @@ const QUEUE_FRAMES: usize = 16;
 const QUEUE_BYTES: usize = 192 * 1024;
 /// Questions before giving up.
 const ATTEMPTS: u8 = 3;
+/// Questions to the station that has an address, before somebody else has it who says so.
+const CLAIM_ATTEMPTS: u8 = 2;
 /// Questions of one call: all of the switch's own frames of one call have to fit into a burst.
 const AT_ONCE: usize = 32;
 /// Between questions: at most one a second to one destination, RFC 1122 2.3.2.1.
@@ -206,7 +239,7 @@ mod tests {
         neighbours.wait(HOP, frame(60), at(0)).unwrap();
         assert!(matches!(neighbours.on_timeout(at(0))[..], [Due::Ask(HOP, None)]));
         assert_eq!(neighbours.mac(HOP, at(0)), None);
-        assert_eq!(neighbours.confirm(HOP, MAC, false, at(0)).len(), 1);
+        assert_eq!(neighbours.hear(HOP, MAC, false, at(0)).unwrap().len(), 1);
         assert_eq!(neighbours.mac(HOP, at(1)), Some(MAC));
         assert_eq!(neighbours.next_timeout(), None);
     }
@@ -242,12 +275,12 @@ mod tests {
     #[test]
     fn an_old_entry_is_confirmed_while_it_is_used() {
         let mut neighbours = Neighbours::new([1, 2]);
-        neighbours.confirm(HOP, MAC, true, at(0));
+        neighbours.hear(HOP, MAC, true, at(0)).unwrap();
         assert_eq!(neighbours.mac(HOP, at(29)), Some(MAC));
         assert_eq!(neighbours.next_timeout(), None);
         assert_eq!(neighbours.mac(HOP, at(31)), Some(MAC));
         assert!(matches!(neighbours.on_timeout(at(31))[..], [Due::Ask(HOP, Some(MAC))]));
-        neighbours.confirm(HOP, MAC, false, at(31));
+        neighbours.hear(HOP, MAC, false, at(31)).unwrap();
         assert_eq!(neighbours.next_timeout(), None);
     }
 
@@ -266,9 +299,33 @@ mod tests {
     #[test]
     fn strangers_are_not_remembered_unless_they_asked_us() {
         let mut neighbours = Neighbours::new([1, 2]);
-        neighbours.confirm(HOP, MAC, false, at(0));
+        neighbours.hear(HOP, MAC, false, at(0)).unwrap();
         assert_eq!(neighbours.mac(HOP, at(0)), None);
-        neighbours.confirm(HOP, MAC, true, at(0));
+        neighbours.hear(HOP, MAC, true, at(0)).unwrap();
         assert_eq!(neighbours.mac(HOP, at(0)), Some(MAC));
+    }
+    #[test]
+    fn who_claims_an_address_gets_it_only_if_its_station_is_silent() {
+        const OTHER: MacAddr = MacAddr::local(8);
+        let mut neighbours = Neighbours::new([1, 2]);
+        neighbours.hear(HOP, MAC, true, at(0)).unwrap();
+        for second in 10..20 {
+            assert_eq!(neighbours.hear(HOP, OTHER, true, at(second)).err(), Some(DropReason::ArpConflict));
+            assert!(matches!(neighbours.on_timeout(at(second))[..], [Due::Ask(HOP, Some(MAC))]));
+            neighbours.hear(HOP, MAC, false, at(second)).unwrap();
+            // Once more in the same second: the question waits for the next.
+            neighbours.hear(HOP, OTHER, true, at(second)).unwrap_err();
+            assert!(neighbours.on_timeout(at(second)).is_empty());
+            neighbours.hear(HOP, MAC, false, at(second)).unwrap();
+            assert_eq!(neighbours.mac(HOP, at(second)), Some(MAC));
+        }
+        neighbours.hear(HOP, OTHER, false, at(20)).unwrap_err();
+        for second in [20, 21] {
+            assert_eq!(neighbours.on_timeout(at(second)).len(), 1);
+            assert_eq!(neighbours.mac(HOP, at(second)), Some(MAC));
+        }
+        assert!(neighbours.on_timeout(at(22)).is_empty());
+        assert_eq!(neighbours.mac(HOP, at(22)), Some(OTHER));
+        assert_eq!(neighbours.next_timeout(), None);
     }
 }

@@ -122,18 +122,23 @@ impl Gateway {
             return Err(DropReason::BadArp);
         }
         let asks_us = operation == ArpPacket::REQUEST && self.answers_for(target, input);
+        let mut heard = Ok(());
         if own.contains(sender) {
             let hop = Hop { network: input, address: sender };
-            for frame in self.neighbours.confirm(hop, sender_mac, asks_us, now) {
-                send_waiting(frame, hop, own_mac, sender_mac, out);
+            match self.neighbours.hear(hop, sender_mac, asks_us, now) {
+                Ok(waiting) => {
+                    waiting.into_iter().for_each(|frame| send_waiting(frame, hop, own_mac, sender_mac, out));
+                }
+                Err(reason) => heard = Err(reason),
             }
         }
         if asks_us {
             let reply = eth().src(own_mac).dst(sender_mac);
             let reply = reply.arp(ArpPacket::REPLY, (own_mac, target), (sender_mac, sender));
             out.push(input, &reply, Offload::NONE);
+            return Ok(());
         }
-        if asks_us || operation == ArpPacket::REPLY { Ok(()) } else { Err(DropReason::ArpNotForUs) }
+        if operation == ArpPacket::REPLY { heard } else { heard.and(Err(DropReason::ArpNotForUs)) }
     }
 
     /// Whether `address` is the switch's own there, or one of an uplink's subnet that NAT takes for others. RFC 1027.
