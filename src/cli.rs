@@ -10,7 +10,7 @@ use tapio::Signals;
 use tracing_subscriber::EnvFilter;
 use tracing_subscriber::util::SubscriberInitExt;
 
-use crate::config::{self, Config, Mistake, Mistakes, Plan};
+use crate::config::{self, Config, ConfigError, Mistake, Mistakes, Plan};
 use crate::control::{self, ClientError, ErrorKind, Request, What};
 use crate::guest::{Guest, GuestError};
 use crate::import::{self, Imported};
@@ -256,8 +256,11 @@ fn check(file: &Path) -> Result<(), Failure> {
 }
 
 fn load(file: &Path) -> Result<Config, Failure> {
-    Config::load(file)
-        .map_err(|error| Failure { message: error.render(io::stderr().is_terminal()), status: WRONG })
+    Config::load(file).map_err(unusable)
+}
+
+fn unusable(error: ConfigError) -> Failure {
+    Failure { message: error.render(io::stderr().is_terminal()), status: WRONG }
 }
 
 fn show(show: &Show) -> Result<(), Failure> {
@@ -333,8 +336,7 @@ fn nat(nat: Nat) -> Result<(), Failure> {
 
 fn import(import: &Import) -> Result<(), Failure> {
     let (Import::Iptables { file } | Import::Libvirt { file, .. }) = import;
-    let text = config::read_text(file)
-        .map_err(|error| Failure::of(format!("cannot read {}: {error}", file.display())))?;
+    let text = config::read_text(file).map_err(unusable)?;
     let name = file.display().to_string();
     let imported = match import {
         Import::Iptables { .. } => import::iptables(&name, &text),

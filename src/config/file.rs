@@ -13,6 +13,7 @@ use super::balance::BalanceTable;
 use super::device::DeviceTable;
 use super::mistake::Mistake;
 use super::nat_settings;
+use super::slip;
 use super::table::{Read, Table, Wrong, boolean, choice, number, text};
 use super::value::{self, AddressRange};
 use super::{PollMode, Publish};
@@ -91,12 +92,7 @@ pub(super) struct EngineTable {
 pub(super) fn read(text: &str) -> Result<FileConfig, Vec<Mistake>> {
     let (document, errors) = DeTable::parse_recoverable(text);
     if !errors.is_empty() {
-        let mistake = |error: toml::de::Error| {
-            let place = error.span().unwrap_or(text.len()..text.len());
-            let help = if error.message() == "duplicate key" { "remove one of the two" } else { "" };
-            Mistake::new(place, error.message(), help)
-        };
-        return Err(errors.into_iter().map(mistake).collect());
+        return Err(slip::mistakes(text, &errors));
     }
     let mut mistakes = Vec::new();
     let file = file(document.get_ref(), &mut mistakes);

@@ -48,13 +48,17 @@ impl From<Mistakes> for ConfigError {
 impl fmt::Display for ConfigError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Unreadable { path, error } => write!(
-                f,
-                "cannot read the configuration {}: {error}; name the file with --config FILE",
-                path.display()
-            ),
+            Self::Unreadable { path, error } => {
+                let help = match error.kind() {
+                    io::ErrorKind::NotFound => "; write it, or name another file",
+                    io::ErrorKind::PermissionDenied => "; let the user who runs this read it, or be root",
+                    io::ErrorKind::IsADirectory => "; name a file in it",
+                    _ => "",
+                };
+                write!(f, "cannot read {}: {error}{help}", path.display())
+            }
             Self::TooLong { path, limit } => {
-                write!(f, "{} is longer than {limit} bytes; is it a configuration?", path.display())
+                write!(f, "{} is longer than {limit} bytes; name another file", path.display())
             }
             Self::Wrong(mistakes) => mistakes.fmt(f),
         }
@@ -118,7 +122,7 @@ impl Mistakes {
     fn group<'a>(&'a self, mistake: &'a Mistake) -> Group<'a> {
         let Range { start, end } = self.within_text(&mistake.span);
         let first = self.text[..start].rfind('\n').map_or(0, |newline| newline + 1);
-        let last = self.text[end..].find('\n').map_or(self.text.len(), |newline| end + newline);
+        let last = self.text[end..].find(['\r', '\n']).map_or(self.text.len(), |newline| end + newline);
         let snippet = Snippet::source(&self.text[first..last])
             .path(self.file.as_str())
             .line_start(self.line_and_column(first).0)

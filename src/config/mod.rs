@@ -17,14 +17,14 @@ mod nat_settings;
 mod place;
 mod plan;
 mod poll;
+mod slip;
 mod table;
+mod text;
 mod value;
 
 #[cfg(test)]
 mod tests;
 
-use std::fs::File;
-use std::io::{self, Read};
 use std::net::{Ipv4Addr, SocketAddrV4};
 use std::path::{Path, PathBuf};
 
@@ -41,6 +41,7 @@ pub use mistake::{ConfigError, Mistake, Mistakes};
 pub use plan::{Action, Plan};
 pub use poll::PollMode;
 pub(crate) use table::suggestion;
+pub(crate) use text::read as read_text;
 
 /// Where `run` looks for the configuration.
 pub const DEFAULT_PATH: &str = "/etc/tapswitch/tapswitch.toml";
@@ -60,10 +61,7 @@ pub struct Config {
 impl Config {
     /// Reads and checks the file at `path`. The name servers to offer where the file names none are the host's.
     pub fn load(path: &Path) -> Result<Self, ConfigError> {
-        let text = read_text(path).map_err(|error| match error.kind() {
-            io::ErrorKind::FileTooLarge => ConfigError::TooLong { path: path.to_owned(), limit: MAX_BYTES },
-            _ => ConfigError::Unreadable { path: path.to_owned(), error },
-        })?;
+        let text = read_text(path)?;
         Ok(Self::parse(&path.display().to_string(), &text, &host::name_servers())?)
     }
 
@@ -173,16 +171,3 @@ struct Uplink {
     /// `None` if a network of mode bridge has the uplink as its port.
     interface: Option<InterfaceConfig>,
 }
-
-/// The text of the file at `path`.
-///
-/// # Errors
-/// What the operating system says; `FileTooLarge` above 4 MiB.
-pub(crate) fn read_text(path: &Path) -> io::Result<String> {
-    let mut text = String::new();
-    File::open(path)?.take(MAX_BYTES + 1).read_to_string(&mut text)?;
-    if text.len() as u64 > MAX_BYTES { Err(io::ErrorKind::FileTooLarge.into()) } else { Ok(text) }
-}
-
-/// More than 4096 ports with every key set need; a device or a pipe may have no end.
-const MAX_BYTES: u64 = 4 << 20;

@@ -6,7 +6,7 @@ use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
 use super::mistake::Mistake;
-use super::value;
+use super::{slip, value};
 
 /// What is wrong with a value: what it is, and what to write instead.
 pub(super) struct Wrong {
@@ -158,7 +158,10 @@ impl<'d, 'm> Table<'d, 'm> {
 /// Reads a text with `parse`.
 pub(super) fn text<T>(parse: impl Fn(&str) -> Read<T>) -> impl Fn(&DeValue<'_>) -> Read<T> {
     move |value| match value.as_str() {
-        Some(text) => parse(text),
+        Some(text) => parse(text).map_err(|wrong| match slip::lookalike(text) {
+            Some(help) => Wrong { help, ..wrong },
+            None => wrong,
+        }),
         None => Err(Wrong::new(format!("this is {}, not a text", kind(value)), "write it in quotes")),
     }
 }

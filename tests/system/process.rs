@@ -100,6 +100,24 @@ fn a_wrong_configuration_exits_2_with_file_line_and_column_and_what_to_write() {
 }
 
 #[test]
+fn a_file_that_is_missing_or_in_another_encoding_exits_2_with_a_remedy_that_exists() {
+    let folder = Folder::new();
+    let path = folder.path().join("nope.toml");
+    let path = path.to_str().expect("ASCII");
+    let said = |expected: &str| {
+        let output = tapswitch(&["check", path]);
+        let printed = String::from_utf8_lossy(&output.stderr).into_owned();
+        assert_eq!(output.status.code(), Some(2), "{printed}");
+        assert!(printed.contains(expected) && !printed.contains("--config"), "{printed}");
+    };
+    said("No such file or directory (os error 2); write it, or name another file");
+    fs::write(path, b"[network.lan]\nmode = \"internal\" # caf\xe9\n").expect("the folder exists");
+    said("save the file as UTF-8");
+    fs::write(path, b"\xff\xfe[\0n\0]\0\n\0").expect("the folder exists");
+    said("iconv -f UTF-16 -t UTF-8");
+}
+
+#[test]
 fn reload_adds_and_removes_ports_while_others_go_on() {
     let (a, b, c) = (Host::new(), Host::new(), Host::new());
     let switch = Switch::start(&config(&[("a", &a), ("b", &b)]));

@@ -113,7 +113,7 @@ const VALUES: &[Case] = &[
     ("mode = 'nat'", "mode = 'nat'\nzzz = 1", &["3:1: unknown key `zzz`; write one of: port, balance, mode, address, mac, dhcp, lease-time, reserve, dns, domain, uplink, publish, rules, pcp, mtu, ageing, fdb-capacity"]),
     ("mode = 'nat'", "mode = 'nat'\nrules = [1]", &["3:10: this is a number, not a text; write it in quotes"]),
     ("mode = 'nat'", "mode = 'nat'\nmode = 'nat'", &["3:1: duplicate key; remove one of the two"]),
-    ("mode = 'nat'", "mode = 'nat", &["2:12: invalid literal string, expected `'`"]),
+    ("mode = 'nat'", "mode = 'nat", &[r#"2:8: this text has no closing quote; write a quote at its end: mode = "nat""#]),
     ("192.168.122.1/24", "192.168.122.1", &[r#"3:11: `192.168.122.1` is not an address with prefix length; write the host's own address and the length, for example "192.168.122.1/24""#]),
     ("192.168.122.1/24", "192.168.122.0/24", &["3:11: 192.168.122.0 is the network address of 192.168.122.0/24; write an address of a host in it, for example 192.168.122.1/24"]),
     ("192.168.122.1/24", "192.168.122.255/24", &["3:11: 192.168.122.255 is the broadcast address of 192.168.122.0/24; write an address of a host in it, for example 192.168.122.1/24"]),

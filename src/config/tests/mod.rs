@@ -6,3 +6,4 @@ mod change;
 mod docs;
 mod mistakes;
 mod plan;
+mod slips;
