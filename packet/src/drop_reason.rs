@@ -146,6 +146,8 @@ drop_reasons! {
     TxQueueFull = "tx_queue_full",
     /// The guest's receive buffers are too small for the frame.
     TxBufferTooSmall = "tx_buffer_too_small",
+    /// The port takes so long for each frame that others would have to wait for it.
+    TxTooSlow = "tx_too_slow",
     /// The egress port's link is down.
     TxLinkDown = "tx_link_down",
     /// The operating system refused the frame.

@@ -13,6 +13,8 @@
 mod control;
 mod links;
 mod ports;
+mod send;
+mod shares;
 mod spin;
 mod state;
 
@@ -28,12 +30,14 @@ use std::time::Duration;
 use engine::Worker;
 use engine::report::{CheckOutcome, ServerChange};
 use mio::{Events, Poll, Token, Waker};
-use packet::{BURST_FRAMES, Burst, DropReason, Millis, PortCounters, PortId};
-use tapio::{Clock, LinkLoss, Port, PortError, Rx, Signal, Signals, random_bytes};
+use packet::{BURST_FRAMES, Burst, Millis, PortId};
+use tapio::{Clock, LinkLoss, PortError, Rx, Signal, Signals, random_bytes};
 use tracing::{error, info, warn};
 
 use self::links::{LINKS, LinkMonitors};
 use self::ports::Ports;
+use self::send::Sender;
+use self::shares::{Meter, Shares, Way, Work};
 use self::spin::Spin;
 use self::state::Saving;
 use crate::config::Plan;
@@ -114,6 +118,10 @@ struct Driver {
     /// Ports whose queues may hold frames, each once.
     ready: VecDeque<PortId>,
     spin: Spin,
+    shares: Shares,
+    /// When the last burst ended, and how long the thread has slept since, in nanoseconds of the clock.
+    mark: u64,
+    slept: u64,
     burst: Burst,
     saving: Saving,
     /// When ports that are down are looked at again; `None`: none is down.
@@ -138,6 +146,9 @@ impl Driver {
             links: LinkMonitors::default(),
             ready: VecDeque::new(),
             spin: Spin::default(),
+            shares: Shares::default(),
+            mark: 0,
+            slept: 0,
             burst: Burst::new(),
             saving: Saving::default(),
             recheck: None,
@@ -147,6 +158,8 @@ impl Driver {
     /// Goes over to another plan, wholly or not at all.
     fn apply(&mut self, plan: Plan) -> Result<(), PortError> {
         self.ports.apply(&self.plan, &plan, self.poll.registry())?;
+        let gone = self.plan.devices.iter().filter(|(id, _)| plan.spec(*id).is_none());
+        gone.for_each(|(id, _)| self.shares.forget(*id));
         self.worker.install(plan.runtime.clone());
         self.spin.set_mode(plan.poll);
         self.plan = plan;
@@ -162,8 +175,7 @@ impl Driver {
     fn run(&mut self, commands: &Receiver<Command>) -> Result<(), RunError> {
         let mut events = Events::with_capacity(EVENTS);
         loop {
-            let timeout = self.timeout();
-            match self.poll.poll(&mut events, timeout) {
+            match self.wait(&mut events) {
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
                 outcome => outcome?,
             }
@@ -183,14 +195,32 @@ impl Driver {
         }
     }
 
+    fn wait(&mut self, events: &mut Events) -> io::Result<()> {
+        let timeout = self.timeout();
+        if !self.shares.is_watching(self.mark) {
+            return self.poll.poll(events, timeout);
+        }
+        let from = self.clock.nanos();
+        let outcome = self.poll.poll(events, timeout);
+        self.slept += self.clock.nanos() - from;
+        outcome
+    }
+
     /// One burst of each port that is ready. Whether it is time to ask for events.
     fn serve_round(&mut self) -> bool {
-        let now = self.clock.now();
+        self.mark = self.clock.nanos();
+        let now = Clock::at(self.mark);
+        self.shares.give(self.mark, std::mem::take(&mut self.slept));
+        self.shares.wake(&mut self.ready);
         self.on_timeout(now);
         for _ in 0..self.ready.len().min(ROUND) {
             self.serve_next(now);
         }
         self.tell_server_changes();
+        if let Some(port) = self.shares.found_dear() {
+            let port = self.plan.port_name(port);
+            warn!(port, "its frames take so long that it gets only the time that others leave");
+        }
         self.spin.end_round() || self.ready.is_empty()
     }
 
@@ -198,7 +228,8 @@ impl Driver {
         if !self.ready.is_empty() {
             return Some(Duration::ZERO);
         }
-        let next = [self.worker.next_timeout(), self.recheck].into_iter().flatten().min()?;
+        let credit = self.shares.is_anyone_resting().then(|| self.clock.now() + Millis::new(1));
+        let next = [self.worker.next_timeout(), self.recheck, credit].into_iter().flatten().min()?;
         Some(Duration::from_millis(next.since(self.clock.now()).get()))
     }
 
@@ -229,6 +260,14 @@ impl Driver {
     /// Serves the port that has waited longest.
     fn serve_next(&mut self, now: Millis) {
         let Some(id) = self.ready.pop_front() else { return };
+        if self.ready.is_empty() {
+            self.shares.is_alone(id);
+        } else if !self.shares.is_its_turn(id) {
+            return self.ready.push_back(id);
+        }
+        if self.shares.allowance(id, Way::In) == 0 {
+            return self.shares.rest(id);
+        }
         let polled = self.spin.is_on() && self.worker.link(id);
         let can_be_polled = self.ports.get_mut(id).is_some_and(|port| port.set_polled(polled));
         // Where each frame is a system call, the first one goes out before the queue is asked for more: mostly there is
@@ -251,9 +290,10 @@ impl Driver {
     /// One burst of a port, of `limit` frames at most; `None`: the port is gone.
     fn serve(&mut self, id: PortId, limit: usize, can_be_polled: bool, now: Millis) -> Option<Rx> {
         let network = self.worker.network_of(id)?;
+        let mut meter = self.meter();
         let port = self.ports.get_mut(id)?;
         self.burst.restart(Some(id), network);
-        self.burst.limit_to(limit);
+        self.burst.limit_to(limit.min(self.shares.allowance(id, Way::In)));
         let received = port.rx_burst(&mut self.burst);
         if can_be_polled && !self.burst.is_empty() {
             self.spin.note_frames();
@@ -276,29 +316,43 @@ impl Driver {
             self.check_link(id);
         }
         if !self.burst.is_empty() {
-            self.forward(now);
+            self.forward(&mut meter, now);
         }
+        meter.lap();
+        self.mark = meter.mark();
+        let work = Work { frames: self.burst.len(), bytes: self.burst.total_bytes() };
+        self.shares.charge_source(id, work, meter.total(), self.mark);
         received.ok()
     }
 
+    /// Measures a burst, from the end of the last one on.
+    fn meter(&mut self) -> Meter {
+        self.shares.begin();
+        Meter::new(self.clock, self.mark, self.shares.is_watching(self.mark))
+    }
+
     /// Takes the burst through the worker, and sends what comes out.
-    fn forward(&mut self, now: Millis) {
+    fn forward(&mut self, meter: &mut Meter, now: Millis) {
         self.worker.process(&mut self.burst, now);
-        let (ports, mut down) = (&mut self.ports, Vec::new());
+        let (ports, shares) = (&mut self.ports, &mut self.shares);
+        let mut sender = Sender { ports, shares, meter, down: Vec::new() };
         self.worker.transmit(&mut self.burst, |id, burst, frames, counters| {
-            send(ports, id, burst, frames, counters, &mut down);
+            sender.send(id, burst, frames, counters);
         });
+        let down = sender.down;
         self.note_down(&down, now);
         self.worker.service(&mut self.burst, now);
-        self.transmit_own(now);
+        self.transmit_own(meter, now);
     }
 
     /// Sends the frames of the switch itself.
-    fn transmit_own(&mut self, now: Millis) {
-        let (ports, mut down) = (&mut self.ports, Vec::new());
+    fn transmit_own(&mut self, meter: &mut Meter, now: Millis) {
+        let (ports, shares) = (&mut self.ports, &mut self.shares);
+        let mut sender = Sender { ports, shares, meter, down: Vec::new() };
         self.worker.transmit_own(|id, burst, frames, counters| {
-            send(ports, id, burst, frames, counters, &mut down);
+            sender.send(id, burst, frames, counters);
         });
+        let down = sender.down;
         self.note_down(&down, now);
     }
 
@@ -308,7 +362,8 @@ impl Driver {
         }
         if self.worker.next_timeout().is_some_and(|at| at <= now) {
             self.worker.on_timeout(now);
-            self.transmit_own(now);
+            let mut meter = self.meter();
+            self.transmit_own(&mut meter, now);
         }
     }
 
@@ -397,26 +452,6 @@ impl Driver {
             }
         }
         false
-    }
-}
-
-/// Sends, and notes a port whose link turns out to be down.
-fn send(
-    ports: &mut Ports,
-    id: PortId,
-    burst: &mut Burst,
-    frames: &[u8],
-    counters: &mut PortCounters,
-    down: &mut Vec<PortId>,
-) {
-    const DOWN: DropReason = DropReason::TxLinkDown;
-    let before = counters.drops.of(DOWN);
-    match ports.get_mut(id) {
-        Some(port) => Port::tx_burst(port, burst, frames, counters),
-        None => frames.iter().for_each(|_| counters.drops.count(DOWN)),
-    }
-    if counters.drops.of(DOWN) != before {
-        down.push(id);
     }
 }
 

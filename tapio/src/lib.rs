@@ -52,7 +52,7 @@ pub use memory::{MemoryPort, memory_pair};
 pub use netns::{Netns, NetnsHandle};
 pub use packet_socket::{PacketConfig, PacketPort};
 pub use port::{LinkLoss, Port, Rx};
-pub use process::{Clock, end_with_this_thread, random_bytes};
+pub use process::{Clock, end_with_this_thread, random_bytes, thread_nanos};
 pub use signals::{Signal, Signals};
 pub use spec::PortSpec;
 pub use stream::{Role, StreamConfig, StreamPort};

@@ -206,6 +206,11 @@ impl Port {
         true
     }
 
+    /// Whether each frame sent is a system call, so that what is at the other side decides how long it takes.
+    pub const fn sends_by_call(&self) -> bool {
+        !matches!(self, Self::VhostUser(_) | Self::Memory(_))
+    }
+
     /// Whether frames can pass: the device exists, is up and has a carrier, or a peer is connected. A port that looks
     /// for its other side itself does so now. A system call or two: not per frame.
     pub fn link_up(&mut self) -> bool {

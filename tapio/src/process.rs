@@ -8,6 +8,7 @@ use std::time::Instant;
 use packet::Millis;
 use rustix::process::{Signal, getpid, getppid, set_parent_process_death_signal};
 use rustix::rand::{GetRandomFlags, getrandom};
+use rustix::time::{ClockId, clock_gettime};
 
 /// The monotonic clock, from its creation on.
 #[derive(Clone, Copy, Debug)]
@@ -26,8 +27,24 @@ impl Clock {
 
     /// Time since the start, and [`START`](Self::START). About 20 ns: once per wake-up, not per frame.
     pub fn now(&self) -> Millis {
-        Self::START + Millis::new(u64::try_from(self.0.elapsed().as_millis()).unwrap_or(u64::MAX))
+        Self::at(self.nanos())
     }
+
+    /// What [`now`](Self::now) was when [`nanos`](Self::nanos) was this.
+    pub fn at(nanos: u64) -> Millis {
+        Self::START + Millis::new(nanos / 1_000_000)
+    }
+
+    /// Nanoseconds since the start, to measure what something takes. As dear as [`now`](Self::now).
+    pub fn nanos(&self) -> u64 {
+        u64::try_from(self.0.elapsed().as_nanos()).unwrap_or(u64::MAX)
+    }
+}
+
+/// The processor's time that this thread has used, in nanoseconds. A system call.
+pub fn thread_nanos() -> u64 {
+    let time = clock_gettime(ClockId::ThreadCPUTime);
+    u64::try_from(time.tv_sec).unwrap_or(0) * 1_000_000_000 + u64::try_from(time.tv_nsec).unwrap_or(0)
 }
 
 /// Has the kernel kill the process that `command` starts when the calling thread ends, however it does. prctl(2),

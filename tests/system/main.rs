@@ -10,6 +10,7 @@ mod bridge;
 mod demo;
 mod dhcp;
 mod embedding;
+mod fairness;
 #[path = "../../tapio/tests/vhost/guest.rs"]
 #[allow(dead_code, clippy::unwrap_used, reason = "written for the tests of its own crate")]
 mod fake_guest;
