@@ -1,7 +1,11 @@
 //! The worker: the one place that states the order of the stages.
 
+use std::collections::BTreeSet;
+
 use nat_engine::{ExplicitMapping, Imported, StateError};
-use packet::{Burst, DropReason, Millis, NetworkId, PortCounters, PortId, TxLists, Verdict, parse};
+use packet::{
+    Burst, DropReason, MacAddr, Millis, NetworkId, PortCounters, PortId, TxLists, Verdict, Vid, parse,
+};
 use switch_core::{Bridge, BridgePort, Fdb, PortState};
 
 use crate::gateway::{Gateway, Outgoing};
@@ -133,10 +137,11 @@ impl Worker {
         self.links.resize(limit.max(self.links.len()), true);
         self.lists.reserve_ports(limit);
         self.out.lists.reserve_ports(limit);
-        self.gateway.install(&self.config, &config);
+        self.gateway.install(&self.config, &config, &mut self.out.drops);
         let old = std::mem::replace(&mut self.config, config);
         self.forget_ports(&old);
-        self.set_ports();
+        (0..self.config.ports.len()).for_each(|index| self.set_port(index));
+        self.set_stations(&old);
     }
 
     /// The device of `port` can send and receive, or no longer can. What was learned on a port that goes down is
@@ -146,7 +151,9 @@ impl Worker {
             && *link != up
         {
             *link = up;
-            self.set_ports();
+            if let Ok(index) = self.place_of(port) {
+                self.set_port(index);
+            }
         }
     }
 
@@ -167,8 +174,7 @@ impl Worker {
 
     /// The network of `port`.
     pub fn network_of(&self, port: PortId) -> Option<NetworkId> {
-        let index = self.config.ports.binary_search_by_key(&port, |port| port.id).ok()?;
-        Some(self.config.ports[index].network)
+        Some(self.config.ports[self.place_of(port).ok()?].network)
     }
 
     /// The ports with their counters.
@@ -306,8 +312,9 @@ impl Worker {
     /// Ports that are gone, or in another network now, leave nothing behind.
     fn forget_ports(&mut self, old: &RuntimeConfig) {
         for port in &old.ports {
-            let stays = self.config.ports.iter().any(|other| {
-                (other.id, &other.name) == (port.id, &port.name)
+            let same = self.place_of(port.id).map(|index| &self.config.ports[index]);
+            let stays = same.is_ok_and(|other| {
+                other.name == port.name
                     && self.config.networks[other.network.index()].name
                         == old.networks[port.network.index()].name
             });
@@ -319,20 +326,43 @@ impl Worker {
         }
     }
 
-    fn set_ports(&mut self) {
-        for bridge in &self.bridges {
-            bridge.fdb().clear_static();
+    /// Where a port stands in the configuration.
+    fn place_of(&self, port: PortId) -> Result<usize, usize> {
+        self.config.ports.binary_search_by_key(&port, |port| port.id)
+    }
+
+    /// Tells the bridge of the port in this place of the configuration what the port may do.
+    fn set_port(&mut self, index: usize) {
+        let port = &self.config.ports[index];
+        let state = if self.links[port.id.index()] { PortState::Forwarding } else { PortState::Discarding };
+        let settings = BridgePort { state, mtu: port.mtu, learn_limit: port.learn_limit };
+        self.bridges[port.network.index()].set_port(port.id, settings);
+    }
+
+    /// Stations that are always behind one port: those that are so no longer go, new ones come, and all others stay as
+    /// they are.
+    fn set_stations(&mut self, old: &RuntimeConfig) {
+        let (before, after) = (static_stations(old), static_stations(&self.config));
+        for (network, mac, _) in before.difference(&after) {
+            if let Some(index) = self.config.networks.iter().position(|other| other.name == *network) {
+                self.bridges[index].fdb().remove_static(*mac, Vid::DEFAULT);
+            }
         }
-        for port in &self.config.ports {
-            let up = self.links[port.id.index()];
-            let state = if up { PortState::Forwarding } else { PortState::Discarding };
-            let bridge = &mut self.bridges[port.network.index()];
-            bridge.set_port(port.id, BridgePort { state, mtu: port.mtu, learn_limit: port.learn_limit });
-            for &mac in &port.static_macs {
-                bridge.fdb().add_static(mac, packet::Vid::DEFAULT, port.id);
+        for (network, mac, port) in after.difference(&before) {
+            if let Some(index) = self.config.networks.iter().position(|other| other.name == *network) {
+                self.bridges[index].fdb().add_static(*mac, Vid::DEFAULT, *port);
             }
         }
     }
+}
+
+/// Networks, stations, and the ports they are always behind.
+fn static_stations(config: &RuntimeConfig) -> BTreeSet<(&str, MacAddr, PortId)> {
+    let of_port = |port: &crate::PortConfig| {
+        let (network, id) = (config.networks[port.network.index()].name.as_str(), port.id);
+        port.static_macs.clone().into_iter().map(move |mac| (network, mac, id))
+    };
+    config.ports.iter().flat_map(of_port).collect()
 }
 
 /// The port that a burst came from, and its network's bridge.

@@ -10,6 +10,7 @@ use packet::builder::eth;
 use packet::{MacAddr, Millis};
 
 const FAR: Ipv4Addr = Ipv4Addr::new(198, 51, 100, 9);
+const OUTSIDE_2: Ipv4Addr = Ipv4Addr::new(203, 0, 113, 2);
 const OTHER_MAC: MacAddr = MacAddr::new([2, 0, 0, 0, 0xee, 2]);
 
 /// The MAC that a guest's packet to the world is handed to; `None`: it is on no port.
@@ -66,4 +67,45 @@ fn a_guest_that_comes_back_with_another_mac_is_answered_at_once() {
     let mut bench = Bench::nat();
     let question = arp_request(OTHER_MAC, guest_ip(0), LAN_IP);
     assert_eq!(bench.send(0, &[question])[&0], [arp_reply(LAN_MAC, LAN_IP, (OTHER_MAC, guest_ip(0)))]);
+}
+
+#[test]
+fn a_reload_keeps_neighbours_and_what_waits_for_them() {
+    let mut bench = Bench::nat();
+    let to_new =
+        eth().src(guest_mac(0)).dst(LAN_MAC).ipv4(guest_ip(0), OUTSIDE_2).udp(5000, 53).payload(b"w");
+    bench.send(0, &[to_new]);
+    bench.worker.install(nat_config());
+    let mut without_a_guest = nat_config();
+    without_a_guest.ports.remove(3);
+    bench.worker.install(without_a_guest);
+    assert_eq!(router_of(&mut bench), Some(OUTSIDE_MAC));
+    let answer = arp_reply(OTHER_MAC, OUTSIDE_2, (WAN_MAC, WAN_IP));
+    assert_eq!(bench.send(UPLINK, &[answer])[&UPLINK].len(), 1, "the frame that waited");
+    assert_eq!(bench.worker.stats().own_drops.total(), 0);
+}
+
+#[test]
+fn neighbours_of_an_interface_that_changes_go_and_what_waited_is_counted() {
+    let changes: [fn(&mut engine::InterfaceConfig); 2] = [
+        |interface| interface.mac = MacAddr::local(0xabc),
+        |interface| interface.address = "203.0.113.6/24".parse().unwrap(),
+    ];
+    for change in changes {
+        let mut bench = Bench::nat();
+        let to = |ip| eth().src(guest_mac(0)).dst(LAN_MAC).ipv4(guest_ip(0), ip).udp(5000, 53).payload(b"w");
+        bench.send(0, &[to(OUTSIDE_2), to(OUTSIDE_2)]);
+        let mut config = nat_config();
+        change(config.networks[1].interface.as_mut().unwrap());
+        bench.worker.install(config);
+        assert_eq!(router_of(&mut bench), None);
+        let drops = bench.worker.stats().own_drops;
+        assert_eq!(
+            drops.nonzero().map(|(r, n)| (r.name(), n)).collect::<Vec<_>>(),
+            [("interface_changed", 2)]
+        );
+        let known: Vec<_> =
+            bench.worker.neighbours().filter(|n| n.mac.is_some()).map(|n| n.network).collect();
+        assert_eq!(known, [LAN; 4], "the guests are known as before");
+    }
 }

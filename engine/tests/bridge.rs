@@ -106,6 +106,47 @@ fn a_static_station_stays_where_it_is() {
 }
 
 #[test]
+fn a_reload_moves_only_the_static_stations_that_changed() {
+    let place_of = |bench: &Bench, n| {
+        let fdb: Vec<_> = bench.worker.fdb(bench.now).filter(|entry| entry.mac == guest_mac(n)).collect();
+        fdb.iter().map(|entry| (entry.port.get(), entry.idle.is_none())).collect::<Vec<_>>()
+    };
+    let mut config = internal();
+    config.ports[3].static_macs = vec![guest_mac(9), guest_mac(10)];
+    let mut bench = Bench::new(config.clone());
+    config.ports[3].static_macs = vec![guest_mac(9)];
+    config.ports[2].static_macs = vec![guest_mac(11)];
+    bench.worker.install(config.clone());
+    assert_eq!([9, 10, 11].map(|n| place_of(&bench, n)), [vec![(3, true)], vec![], vec![(2, true)]]);
+    config.ports[1].static_macs = vec![guest_mac(9)];
+    config.ports.remove(3);
+    bench.worker.install(config);
+    assert_eq!([9, 10, 11].map(|n| place_of(&bench, n)), [vec![(1, true)], vec![], vec![(2, true)]]);
+    // A link that comes and goes changes nothing of it.
+    bench.worker.set_link(port(1), false);
+    assert_eq!(place_of(&bench, 9), [(1, true)]);
+    assert!(bench.send(0, &[frame(0, guest_mac(9))]).is_empty());
+    bench.worker.set_link(port(1), true);
+    assert_eq!(ports_of(&bench.send(0, &[frame(0, guest_mac(9))])), [1]);
+}
+
+#[test]
+#[allow(clippy::disallowed_methods, reason = "it measures")]
+fn a_link_that_flaps_costs_nobody_a_walk_through_the_tables() {
+    let mut config = internal();
+    config.networks[0].fdb_capacity = 1 << 20;
+    let mut bench = Bench::new(config);
+    bench.send(1, &[frame(1, MacAddr::BROADCAST)]);
+    let start = std::time::Instant::now();
+    for flap in 0..20_000 {
+        bench.worker.set_link(port(0), flap % 2 != 0);
+    }
+    // A walk takes milliseconds.
+    assert!(start.elapsed() < std::time::Duration::from_secs(2), "{:?}", start.elapsed());
+    assert_eq!(ports_of(&bench.send(0, &[frame(0, guest_mac(1))])), [1]);
+}
+
+#[test]
 fn isolated_ports_reach_the_switch_but_not_each_other() {
     let mut config = nat_config();
     config.networks[0].isolated = true;

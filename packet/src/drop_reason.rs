@@ -94,6 +94,8 @@ drop_reasons! {
     NeighbourQueueFull = "neighbour_queue_full",
     /// No room for another next hop.
     NeighbourTableFull = "neighbour_table_full",
+    /// It waited for a next hop's MAC on a network where a reload gave the switch other addresses, or none.
+    InterfaceChanged = "interface_changed",
     /// An IPv4 packet for the switch itself, of a protocol or port that nothing serves.
     NoService = "no_service",
     /// The ARP packet is malformed or makes no sense.

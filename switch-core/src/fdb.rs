@@ -123,9 +123,11 @@ impl Fdb {
         })
     }
 
-    /// Forgets all static entries.
-    pub fn clear_static(&self) {
-        for slot in self.slots().filter(|slot| slot.value().is_static()) {
+    /// Says that `mac` may be anywhere from now on, if it has a static entry.
+    pub fn remove_static(&self, mac: MacAddr, vid: Vid) {
+        if let Some((slot, value)) = self.find(Key::new(mac, vid))
+            && value.is_static()
+        {
             slot.key_word().store(0, Relaxed);
         }
     }
@@ -438,7 +440,7 @@ mod tests {
         assert_eq!(fdb.learn(mac(1), Vid::DEFAULT, fdb.sighting(port(1), late), NO_LIMIT), Learned::Refused);
         fdb.flush_port(port(0));
         assert_eq!(fdb.lookup(mac(1), Vid::DEFAULT, late), Some(port(0)));
-        fdb.clear_static();
+        fdb.remove_static(mac(1), Vid::DEFAULT);
         assert_eq!(fdb.lookup(mac(1), Vid::DEFAULT, late), None);
     }
 

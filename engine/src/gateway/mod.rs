@@ -27,8 +27,8 @@ use std::net::Ipv4Addr;
 use nat_engine::{EarlyFragments, FlowKey, Known, Nat, NatConfig, NatPacket};
 use packet::wire::{EthernetHeader, FromBytes, Ipv4Header};
 use packet::{
-    BURST_FRAMES, Burst, DropReason, EtherType, Frame, Ipv4Cidr, Ipv4Packet, L4, MacAddr, Millis, NetworkId,
-    PuntReason, Verdict,
+    BURST_FRAMES, Burst, DropCounters, DropReason, EtherType, Frame, Ipv4Cidr, Ipv4Packet, L4, MacAddr,
+    Millis, NetworkId, PuntReason, Verdict,
 };
 use switch_core::Bridge;
 
@@ -117,8 +117,9 @@ impl Gateway {
         }
     }
 
-    /// Takes over a configuration that replaces `old`. Flows stay, and leases of networks that keep their name.
-    pub(crate) fn install(&mut self, old: &RuntimeConfig, config: &RuntimeConfig) {
+    /// Takes over a configuration that replaces `old`. Flows stay, leases of networks that keep their name, and neighbours
+    /// where the switch keeps its addresses too; frames that waited for others are counted in `drops`.
+    pub(crate) fn install(&mut self, old: &RuntimeConfig, config: &RuntimeConfig, drops: &mut DropCounters) {
         let mut previous = std::mem::take(&mut self.interfaces);
         self.interfaces = config
             .networks
@@ -131,7 +132,8 @@ impl Gateway {
             })
             .collect();
         (self.routes, self.last_way) = (Routes::new(config), None);
-        self.neighbours.clear();
+        let lost = self.neighbours.keep(|network| keeps_addresses(network, old, config));
+        drops.count_many(DropReason::InterfaceChanged, lost);
         self.translates = !(config.rules.prerouting.is_empty() && config.rules.postrouting.is_empty());
         let mappings = self.nat.explicit_mappings().count();
         self.nat.reconfigure(NatConfig {
@@ -405,6 +407,17 @@ impl Interface {
         });
         Self { mac, address, mtu, reach, dhcp, pcp }
     }
+}
+
+/// Whether the switch has the same addresses on a network as before.
+fn keeps_addresses(network: NetworkId, old: &RuntimeConfig, new: &RuntimeConfig) -> bool {
+    fn addresses(network: NetworkId, config: &RuntimeConfig) -> Option<(&str, MacAddr, Ipv4Cidr)> {
+        let network = config.networks.get(network.index())?;
+        let interface = network.interface.as_ref()?;
+        Some((&network.name, interface.mac, interface.address))
+    }
+    let before = addresses(network, old);
+    before.is_some() && before == addresses(network, new)
 }
 
 /// Whether the slow path wants to see a flooded frame.

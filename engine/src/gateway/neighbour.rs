@@ -172,10 +172,16 @@ impl Neighbours {
         due
     }
 
-    /// Forgets everything; frames that wait are lost, and their number is returned.
-    pub(crate) fn clear(&mut self) -> usize {
-        self.asking.clear();
-        self.table.drain().map(|(_, entry)| entry.queue.len()).sum()
+    /// Forgets the neighbours on networks that aren't kept. The frames that wait for them are lost; returns their number.
+    pub(crate) fn keep(&mut self, is_kept: impl Fn(NetworkId) -> bool) -> u64 {
+        let mut lost = 0;
+        self.table.retain(|&(network, _), entry| {
+            let stays = is_kept(network);
+            lost += if stays { 0 } else { entry.queue.len() as u64 };
+            stays
+        });
+        self.asking.retain(|hop| is_kept(hop.network));
+        lost
     }
 
     /// The next hops with their MACs, where known.
