@@ -15,3 +15,4 @@ pub mod import;
 pub mod log;
 pub mod rules;
 pub mod show;
+mod terminal;

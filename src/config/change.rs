@@ -63,6 +63,13 @@ impl fmt::Display for ChangeError {
 
 impl Error for ChangeError {}
 
+impl ChangeError {
+    /// Whether it names what isn't there.
+    pub const fn is_missing(&self) -> bool {
+        matches!(self, Self::NoSuchNetwork { .. } | Self::NoSuchPort { .. })
+    }
+}
+
 impl Plan {
     /// This plan with one more port at `place`, `NETWORK/PORT`, which has these `keys`, lines of TOML as in the file.
     ///

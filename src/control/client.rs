@@ -7,7 +7,7 @@ use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use super::{ErrorKind, Reply, Request};
+use super::{ErrorKind, Reply, Request, What};
 use crate::show::Answer;
 
 /// Why a client has no answer.
@@ -19,6 +19,15 @@ pub enum ClientError {
         path: PathBuf,
         /// What the operating system says.
         error: io::Error,
+    },
+    /// Nothing came for so long.
+    Silent {
+        /// The path.
+        path: PathBuf,
+        /// The process that listens there, where the system tells.
+        pid: Option<i32>,
+        /// How long.
+        waited: Duration,
     },
     /// The connection broke, or the answer makes no sense.
     Broken(io::Error),
@@ -43,6 +52,16 @@ impl fmt::Display for ClientError {
                  --control PATH",
                 path.display()
             ),
+            Self::Silent { path, pid, waited } => {
+                let process = pid.map(|pid| format!(", process {pid},")).unwrap_or_default();
+                write!(
+                    f,
+                    "the switch at {}{process} has not answered for {} s; it is busy, or stopped (then `kill -CONT` \
+                     lets it go on)",
+                    path.display(),
+                    waited.as_secs()
+                )
+            }
             Self::Broken(error) => write!(f, "the switch broke off: {error}"),
             Self::Refused { error, .. } => f.write_str(error),
         }
@@ -51,20 +70,34 @@ impl fmt::Display for ClientError {
 
 impl Error for ClientError {}
 
-/// Asks the switch whose control socket is at `path`, and waits for the answer.
+/// Asks the switch whose control socket is at `path`, and waits for the answer. What takes a switch long is only asked of
+/// one that answers.
 pub fn request(path: &Path, request: Request) -> Result<Answer, ClientError> {
     let stream = UnixStream::connect(path)
         .map_err(|error| ClientError::Unreachable { path: path.to_owned(), error })?;
-    match exchange(&stream, request).map_err(ClientError::Broken)? {
+    let ask = |request: &Request, patience: Duration| {
+        exchange(&stream, request, patience).map_err(|error| match error.kind() {
+            io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut => {
+                ClientError::Silent { path: path.to_owned(), pid: peer(&stream), waited: patience }
+            }
+            _ => ClientError::Broken(error),
+        })
+    };
+    let mut patience = PATIENCE;
+    if request.may_take_long() {
+        ask(&Request::Show { what: What::Stats, limit: 0 }, PATIENCE)?;
+        patience = LONG_PATIENCE;
+    }
+    match ask(&request, patience)? {
         Reply::Answer(answer) => Ok(answer),
         Reply::Error { error, kind } => Err(ClientError::Refused { error, kind }),
     }
 }
 
-fn exchange(mut stream: &UnixStream, request: Request) -> io::Result<Reply> {
-    stream.set_read_timeout(Some(PATIENCE))?;
-    stream.set_write_timeout(Some(PATIENCE))?;
-    let mut line = serde_json::to_vec(&request)?;
+fn exchange(mut stream: &UnixStream, request: &Request, patience: Duration) -> io::Result<Reply> {
+    stream.set_read_timeout(Some(patience))?;
+    stream.set_write_timeout(Some(patience))?;
+    let mut line = serde_json::to_vec(request)?;
     line.push(b'\n');
     stream.write_all(&line)?;
     line.clear();
@@ -75,5 +108,13 @@ fn exchange(mut stream: &UnixStream, request: Request) -> io::Result<Reply> {
     Ok(serde_json::from_slice(&line)?)
 }
 
+/// unix(7), SO_PEERCRED: who listened.
+fn peer(stream: &UnixStream) -> Option<i32> {
+    let peer = rustix::net::sockopt::socket_peercred(stream).ok()?;
+    Some(peer.pid.as_raw_nonzero().get())
+}
+
+/// A switch that runs answers in milliseconds.
+const PATIENCE: Duration = Duration::from_secs(5);
 /// Longer than the switch itself waits for an answer.
-const PATIENCE: Duration = Duration::from_secs(70);
+const LONG_PATIENCE: Duration = Duration::from_secs(70);

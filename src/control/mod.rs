@@ -63,6 +63,16 @@ pub enum Request {
     NatSave,
 }
 
+impl Request {
+    /// Whether a switch that runs well may need seconds: it opens devices, or writes a file.
+    const fn may_take_long(&self) -> bool {
+        match self {
+            Self::Reload | Self::PortAdd { .. } | Self::PortDel { .. } | Self::NatSave => true,
+            Self::Show { .. } | Self::Nat { .. } => false,
+        }
+    }
+}
+
 /// The parts of the state.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize, clap::ValueEnum)]
 #[serde(rename_all = "kebab-case")]
@@ -125,7 +135,9 @@ impl RequestError {
     pub fn kind(&self) -> ErrorKind {
         match self {
             Self::Malformed(_) | Self::TooLong | Self::TooSlow => ErrorKind::Request,
-            Self::WrongConfig(_) | Self::WrongRule(_) | Self::WrongPort(_) => ErrorKind::Config,
+            Self::WrongConfig(_) | Self::WrongRule(_) => ErrorKind::Config,
+            Self::WrongPort(error) if error.is_missing() => ErrorKind::Failed,
+            Self::WrongPort(_) => ErrorKind::Config,
             Self::NoAnswer | Self::Failed(_) => ErrorKind::Failed,
         }
     }

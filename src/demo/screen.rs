@@ -1,7 +1,9 @@
 //! What the demo prints: headings, indented text, and a line for each step with its mark.
 
 use std::fmt::Display;
-use std::io::{self, IsTerminal, Write};
+use std::io::{self, Write};
+
+use crate::terminal;
 
 /// Where the demo prints to. Colours only for people.
 pub struct Screen<W> {
@@ -13,8 +15,7 @@ impl Screen<io::Stdout> {
     /// Standard output.
     pub fn stdout() -> Self {
         let out = io::stdout();
-        let colour = out.is_terminal() && std::env::var_os("NO_COLOR").is_none();
-        Self { out, colour }
+        Self { colour: terminal::takes_colours(&out), out }
     }
 }
 

@@ -43,6 +43,7 @@ use self::state::Saving;
 use crate::config::Plan;
 use crate::control::{Command, Server};
 use crate::log::Log;
+use crate::terminal::count;
 
 /// Runs the switch until SIGTERM or SIGINT. `plan` was made from the file `config`, which a reload reads again.
 ///
@@ -58,7 +59,8 @@ pub fn run(config: &Path, plan: Plan, control: &Path, signals: Signals, log: &Lo
         .map_err(|error| RunError::Control { path: control.to_path_buf(), error })?;
     // For whoever started the switch and waits: it doesn't depend on the log level.
     let (up, all) = (driver.links_up(), driver.ports.len());
-    log.say(&format!("tapswitch: ready, {up} of {all} ports are up"));
+    let verb = if all == 1 { "is" } else { "are" };
+    log.say(&format!("tapswitch: ready, {up} of {} {verb} up", count(all as u64, "port")));
     driver.run(&commands)?;
     driver.save_connections();
     Ok(())

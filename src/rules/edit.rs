@@ -8,6 +8,7 @@ use nat_engine::{NatRule, RuleSet};
 use packet::NetworkId;
 
 use super::{Edit, LIMIT, Line, chain_name};
+use crate::terminal::count;
 
 /// Why a line can't change the rules that there are.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -31,11 +32,16 @@ impl fmt::Display for EditError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::NoSuchNumber { chain, rules } => {
-                write!(f, "{} has {rules} rules; see them with `tapswitch nat list`", chain_name(*chain))
+                write!(
+                    f,
+                    "{} has {}; see them with `tapswitch nat list --line-numbers`",
+                    chain_name(*chain),
+                    count(*rules as u64, "rule")
+                )
             }
             Self::NoSuchRule(chain) => write!(
                 f,
-                "{} has no such rule; see them with `tapswitch nat list`, and write the whole rule or its number",
+                "{} has no such rule; see them with `tapswitch nat list --line-numbers`, and write the whole rule or its number",
                 chain_name(*chain)
             ),
             Self::NoSuchNetwork => f.write_str("the rule names a network that is gone"),

@@ -24,6 +24,7 @@ use packet::NetworkId;
 pub use edit::{EditError, of_chain};
 pub use parse::parse;
 pub use print::{port_list, target_name, translation};
+pub(crate) use words::quoted;
 
 /// What a line says.
 #[derive(Clone, PartialEq, Eq, Debug)]

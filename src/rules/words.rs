@@ -94,7 +94,7 @@ impl<'a> Reader<'a> {
 }
 
 /// `text` as one word: in double quotes if need be.
-pub(super) fn quoted(text: &str) -> String {
+pub(crate) fn quoted(text: &str) -> String {
     let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"-_.,:/+=@".contains(&byte);
     if !text.is_empty() && text.bytes().all(plain) {
         text.to_owned()

@@ -6,6 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use super::Answer;
 use crate::rules;
+use crate::terminal::count;
 
 /// What a line about a NAT rule did.
 #[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
@@ -51,7 +52,7 @@ pub(super) fn port_text(PortChanged { port, added }: &PortChanged) -> String {
 
 /// A line about connections.
 pub(super) fn saved_text(Saved { file, flows }: &Saved) -> String {
-    format!("saved {flows} connections to {file}\n")
+    format!("saved {} to {file}\n", count(*flows, "connection"))
 }
 
 /// To `port-add` and `port-del`.

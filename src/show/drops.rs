@@ -5,7 +5,7 @@ use packet::{DropCounters, DropReason};
 use serde::{Deserialize, Serialize};
 
 use super::Answer;
-use super::table::{Column, left, right, table};
+use super::table::{Column, Style, left, right, table};
 use crate::config::Plan;
 
 /// Frames dropped for one reason at one place.
@@ -24,16 +24,16 @@ pub struct Drop {
 }
 
 const COLUMNS: &[Column<Drop>] = &[
-    left("network", |drop| drop.network.clone().unwrap_or_else(own)),
-    left("port", |drop| drop.port.clone().unwrap_or_else(own)),
-    right("frames", |drop| drop.frames.to_string()),
-    left("reason", |drop| drop.reason.clone()),
-    left("meaning", |drop| drop.meaning.clone()),
+    left("network", |drop, _| drop.network.clone().unwrap_or_else(own)),
+    left("port", |drop, _| drop.port.clone().unwrap_or_else(own)),
+    right("frames", |drop, _| drop.frames.to_string()),
+    left("reason", |drop, _| drop.reason.clone()),
+    left("meaning", |drop: &Drop, _| drop.meaning.clone()).wrapped(),
 ];
 
 /// A table.
-pub(super) fn text(rows: &[Drop]) -> String {
-    if rows.is_empty() { "nothing was dropped\n".to_owned() } else { table(COLUMNS, rows) }
+pub(super) fn text(rows: &[Drop], style: &Style) -> String {
+    if rows.is_empty() { "nothing was dropped\n".to_owned() } else { table(COLUMNS, rows, style) }
 }
 
 fn own() -> String {

@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 
 use super::Answer;
 use super::list::{Listed, listed};
-use super::table::{Column, left, right, time};
+use super::table::{Column, Style, left, right, time};
 use crate::config::Plan;
 
 /// An entry of the forwarding database.
@@ -24,16 +24,16 @@ pub struct FdbEntry {
 }
 
 const COLUMNS: &[Column<FdbEntry>] = &[
-    left("network", |entry| entry.network.clone()),
-    right("vlan", |entry| entry.vid.to_string()),
-    left("mac", |entry| entry.mac.clone()),
-    left("port", |entry| entry.port.clone()),
-    right("idle", |entry| entry.idle_ms.map_or_else(|| "static".to_owned(), time)),
+    left("network", |entry, _| entry.network.clone()),
+    right("vlan", |entry, _| entry.vid.to_string()),
+    left("mac", |entry, _| entry.mac.clone()),
+    left("port", |entry, _| entry.port.clone()),
+    right("idle", |entry, _| entry.idle_ms.map_or_else(|| "static".to_owned(), time)),
 ];
 
 /// A table.
-pub(super) fn text(list: &Listed<FdbEntry>) -> String {
-    list.text(COLUMNS)
+pub(super) fn text(list: &Listed<FdbEntry>, style: &Style) -> String {
+    list.text(COLUMNS, style)
 }
 
 /// To `show fdb`: at most `limit` of `reports`.

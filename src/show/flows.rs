@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 
 use super::Answer;
 use super::list::Listed;
-use super::table::{Column, left, right, time};
+use super::table::{Column, Style, fits, left, right, table, time};
 
 /// A flow. For ICMP, ports are the query's identifier.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
@@ -42,18 +42,53 @@ impl Tuple {
 }
 
 const COLUMNS: &[Column<Flow>] = &[
-    left("proto", |flow| flow.protocol.clone()),
-    left("state", |flow| flow.state.clone()),
-    left("original", |flow| flow.original.text()),
-    left("reply", |flow| flow.reply.text()),
-    right("packets", |flow| format!("{} / {}", flow.original.packets, flow.reply.packets)),
-    right("bytes", |flow| format!("{} / {}", flow.original.bytes, flow.reply.bytes)),
-    right("expires", |flow| time(flow.expires_in_ms)),
+    left("proto", |flow, _| flow.protocol.clone()),
+    left("state", |flow, _| flow.state.clone()),
+    left("original", |flow, _| flow.original.text()),
+    left("reply", |flow, _| flow.reply.text()),
+    right("packets", |flow, _| format!("{} / {}", flow.original.packets, flow.reply.packets)),
+    right("bytes", |Flow { original, reply, .. }, style| {
+        format!("{} / {}", style.bytes(original.bytes), style.bytes(reply.bytes))
+    }),
+    right("expires", |flow, _| time(flow.expires_in_ms)),
 ];
 
 /// A table.
-pub(super) fn text(list: &Listed<Flow>) -> String {
-    list.text(COLUMNS)
+pub(super) fn text(list: &Listed<Flow>, style: &Style) -> String {
+    if fits(COLUMNS, &list.entries, style) {
+        return list.text(COLUMNS, style);
+    }
+    let halves = |flow| [Half { flow, is_reply: false }, Half { flow, is_reply: true }];
+    let halves: Vec<Half<'_>> = list.entries.iter().flat_map(halves).collect();
+    table(&narrow(), &halves, style) + &list.left_out()
+}
+
+/// One direction of a flow: a line of its own, where both have no room in one.
+struct Half<'a> {
+    flow: &'a Flow,
+    is_reply: bool,
+}
+
+impl Half<'_> {
+    /// What is told once for both.
+    fn once(&self, text: String) -> String {
+        if self.is_reply { String::new() } else { text }
+    }
+
+    fn tuple(&self) -> &Tuple {
+        if self.is_reply { &self.flow.reply } else { &self.flow.original }
+    }
+}
+
+fn narrow<'a>() -> [Column<Half<'a>>; 6] {
+    [
+        left("proto", |half, _| half.once(half.flow.protocol.clone())),
+        left("state", |half, _| half.once(half.flow.state.clone())),
+        left("original, reply", |half, _| half.tuple().text()),
+        right("packets", |half: &Half<'_>, _| half.tuple().packets.to_string()).rank(2),
+        right("bytes", |half: &Half<'_>, style| style.bytes(half.tuple().bytes)).rank(1),
+        right("expires", |half, _| half.once(time(half.flow.expires_in_ms))),
+    ]
 }
 
 /// To `show flows`: `reports`, of `total` that there are.

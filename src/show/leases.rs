@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 
 use super::Answer;
 use super::list::{Listed, listed};
-use super::table::{Column, left, right, time};
+use super::table::{Column, Style, left, right, time};
 use crate::config::Plan;
 
 /// A DHCP lease.
@@ -24,16 +24,16 @@ pub struct Lease {
 }
 
 const COLUMNS: &[Column<Lease>] = &[
-    left("network", |lease| lease.network.clone()),
-    left("address", |lease| lease.address.clone()),
-    left("mac", |lease| lease.mac.clone()),
-    left("host name", |lease| lease.host_name.clone().unwrap_or_else(|| "-".to_owned())),
-    right("expires", |lease| time(lease.expires_in_ms)),
+    left("network", |lease, _| lease.network.clone()),
+    left("address", |lease, _| lease.address.clone()),
+    left("mac", |lease, _| lease.mac.clone()),
+    left("host name", |lease: &Lease, _| lease.host_name.clone().unwrap_or_else(|| "-".to_owned())).wrapped(),
+    right("expires", |lease, _| time(lease.expires_in_ms)),
 ];
 
 /// A table.
-pub(super) fn text(list: &Listed<Lease>) -> String {
-    list.text(COLUMNS)
+pub(super) fn text(list: &Listed<Lease>, style: &Style) -> String {
+    list.text(COLUMNS, style)
 }
 
 /// To `show leases`: at most `limit` of `reports`.

@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::table::{Column, table};
+use super::table::{Column, Style, table};
 
 /// A table that may be shown in part.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
@@ -15,13 +15,17 @@ pub struct Listed<T> {
 
 impl<T> Listed<T> {
     /// A table, and a word about what was left out.
-    pub(super) fn text(&self, columns: &[Column<T>]) -> String {
-        let mut text = table(columns, &self.entries);
+    pub(super) fn text(&self, columns: &[Column<T>], style: &Style) -> String {
+        table(columns, &self.entries, style) + &self.left_out()
+    }
+
+    /// A line about what was left out.
+    pub(super) fn left_out(&self) -> String {
         let shown = self.entries.len() as u64;
-        if shown < self.total {
-            text += &format!("{shown} of {} shown; see more with --limit\n", self.total);
+        if shown == self.total {
+            return String::new();
         }
-        text
+        format!("{shown} of {} shown; see more with --limit\n", self.total)
     }
 }
 

@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use super::Answer;
 use super::list::{Listed, listed};
-use super::table::{Column, left, right, time};
+use super::table::{Column, Style, left, right, time};
 
 /// A port of an uplink that a guest opened for itself.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
@@ -22,15 +22,15 @@ pub struct Mapping {
 }
 
 const COLUMNS: &[Column<Mapping>] = &[
-    left("proto", |mapping| mapping.protocol.clone()),
-    left("inside", |mapping| mapping.inside.clone()),
-    left("outside", |mapping| mapping.outside.clone()),
-    right("expires", |mapping| time(mapping.expires_in_ms)),
+    left("proto", |mapping, _| mapping.protocol.clone()),
+    left("inside", |mapping, _| mapping.inside.clone()),
+    left("outside", |mapping, _| mapping.outside.clone()),
+    right("expires", |mapping, _| time(mapping.expires_in_ms)),
 ];
 
 /// A table.
-pub(super) fn text(list: &Listed<Mapping>) -> String {
-    list.text(COLUMNS)
+pub(super) fn text(list: &Listed<Mapping>, style: &Style) -> String {
+    list.text(COLUMNS, style)
 }
 
 /// To `show mappings`: at most `limit` of `mappings`.

@@ -35,6 +35,7 @@ use self::servers::BalancedServer;
 use self::stats::Stats;
 
 pub use self::list::Listed;
+pub use self::table::Style;
 
 /// What the switch answers.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
@@ -69,17 +70,17 @@ pub enum Answer {
 }
 
 /// The answer as text for a terminal, with a newline at the end.
-pub fn text(answer: &Answer) -> String {
+pub fn text(answer: &Answer, style: &Style) -> String {
     match answer {
-        Answer::Ports(ports) => ports::text(ports),
-        Answer::Fdb(entries) => fdb::text(entries),
-        Answer::Flows(flows) => flows::text(flows),
-        Answer::Nat(rules) => nat::text(rules),
-        Answer::Servers(servers) => servers::text(servers),
-        Answer::Leases(leases) => leases::text(leases),
-        Answer::Mappings(mappings) => mappings::text(mappings),
-        Answer::Drops(drops) => drops::text(drops),
-        Answer::Stats(stats) => stats::text(stats),
+        Answer::Ports(ports) => ports::text(ports, style),
+        Answer::Fdb(entries) => fdb::text(entries, style),
+        Answer::Flows(flows) => flows::text(flows, style),
+        Answer::Nat(rules) => nat::text(rules, style),
+        Answer::Servers(servers) => servers::text(servers, style),
+        Answer::Leases(leases) => leases::text(leases, style),
+        Answer::Mappings(mappings) => mappings::text(mappings, style),
+        Answer::Drops(drops) => drops::text(drops, style),
+        Answer::Stats(stats) => stats::text(stats, style),
         Answer::Reloaded(reloaded) => reloaded::text(reloaded),
         Answer::RuleChanged(changed) => changed::rule_text(changed),
         Answer::PortChanged(changed) => changed::port_text(changed),

@@ -9,8 +9,10 @@ use packet::{Ipv4Cidr, NetworkId};
 use serde::{Deserialize, Serialize};
 
 use super::Answer;
+use super::table::{Column, Style, left, right, table, wrapped};
 use crate::config::Plan;
 use crate::rules;
+use crate::terminal::printable;
 
 /// A NAT rule, its conditions as iptables writes them. Null: any.
 #[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
@@ -48,22 +50,71 @@ pub struct Rule {
 }
 
 /// Both chains with their rules.
-pub(super) fn text(rules: &[Rule]) -> String {
+pub(super) fn text(rules: &[Rule], style: &Style) -> String {
     let mut text = String::new();
     for (n, chain) in ["PREROUTING", "POSTROUTING"].into_iter().enumerate() {
         let gap = if n == 0 { "" } else { "\n" };
-        text += &format!("{gap}Chain {chain} (policy ACCEPT)\n{HEADINGS}\n");
-        for rule in rules.iter().filter(|rule| rule.chain == chain) {
-            text += &line(rule);
-            text.push('\n');
-        }
+        text += &format!("{gap}Chain {chain} (policy ACCEPT)\n");
+        let rules = rules.iter().filter(|rule| rule.chain == chain);
+        let rules: Vec<Numbered<'_>> =
+            (1..).zip(rules).map(|(number, rule)| Numbered { number, rule }).collect();
+        let lines: Vec<String> = rules.iter().map(|rule| rule.line(style)).collect();
+        let fit = lines.iter().all(|line| line.chars().count() <= style.width);
+        text += &if fit { format!("{}{}", headings(style), lines.concat()) } else { narrow(&rules, style) };
     }
     text
 }
 
+/// A rule and its place in its chain.
+struct Numbered<'a> {
+    number: usize,
+    rule: &'a Rule,
+}
+
+impl Numbered<'_> {
+    /// In iptables' columns.
+    fn line(&self, style: &Style) -> String {
+        let number = if style.line_numbers { format!("{:<4} ", self.number) } else { String::new() };
+        format!("{number}{}\n", printable(&line(self.rule)))
+    }
+}
+
+/// Columns as wide as need be, and what is beside them on lines of its own.
+fn narrow(rules: &[Numbered<'_>], style: &Style) -> String {
+    let columns = narrow_columns();
+    let columns = if style.line_numbers { &columns[..] } else { &columns[1..] };
+    let table = table(columns, rules, style);
+    let mut lines = table.lines().map(|line| format!("{line}\n"));
+    let mut text = lines.next().unwrap_or_default();
+    for (line, Numbered { rule, .. }) in lines.by_ref().zip(rules) {
+        text += &line;
+        let details = printable(details(rule).trim());
+        for line in wrapped(&details, style.width.saturating_sub(INDENT.len())).lines() {
+            text += &format!("{INDENT}{line}\n");
+        }
+    }
+    text + &lines.collect::<String>()
+}
+
+fn narrow_columns<'a>() -> [Column<Numbered<'a>>; 9] {
+    [
+        left("num", |numbered, _| numbered.number.to_string()),
+        right("pkts", |numbered, _| short(numbered.rule.packets)),
+        right("bytes", |numbered: &Numbered<'_>, _| short(numbered.rule.bytes)).rank(1),
+        left("target", |numbered, _| numbered.rule.target.clone()),
+        left("prot", |numbered, _| protocol(numbered.rule).to_owned()),
+        left("in", |numbered, _| numbered.rule.input.clone().unwrap_or_else(|| "*".to_owned())),
+        left("out", |numbered, _| numbered.rule.output.clone().unwrap_or_else(|| "*".to_owned())),
+        left("source", |numbered, _| hanging(&numbered.rule.source).trim().to_owned()),
+        left("destination", |numbered, _| hanging(&numbered.rule.destination).trim().to_owned()),
+    ]
+}
+
+const INDENT: &str = "      ";
+
 /// One rule, in iptables' columns.
 fn line(rule: &Rule) -> String {
-    let mut line = format!(
+    let columns = format!(
         "{:>5} {:>5} {:<10} {:<4} --  {:<6} {:<6} {} {} ",
         short(rule.packets),
         short(rule.bytes),
@@ -74,6 +125,13 @@ fn line(rule: &Rule) -> String {
         hanging(&rule.source),
         hanging(&rule.destination),
     );
+    let line = columns + &details(rule);
+    line.trim_end().to_owned()
+}
+
+/// What has no column.
+fn details(rule: &Rule) -> String {
+    let mut line = String::new();
     let protocol = protocol(rule);
     let ports = [("s", &rule.source_ports), ("d", &rule.destination_ports)];
     for (side, ports) in ports.iter().filter_map(|(side, ports)| Some((side, ports.as_ref()?))) {
@@ -98,7 +156,6 @@ fn line(rule: &Rule) -> String {
             _ => format!(" to:{to}"),
         };
     }
-    line.truncate(line.trim_end().len());
     line
 }
 
@@ -123,6 +180,10 @@ fn short(count: u64) -> String {
         10_000_000..10_000_000_000 => format!("{}M", (count + 500_000) / 1_000_000),
         _ => format!("{}G", (count.saturating_add(500_000_000)) / 1_000_000_000),
     }
+}
+
+fn headings(style: &Style) -> String {
+    format!("{}{HEADINGS}\n", if style.line_numbers { "num  " } else { "" })
 }
 
 const HEADINGS: &str = " pkts bytes target     prot opt in     out     source               destination";

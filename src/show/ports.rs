@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 use tapio::PortSpec;
 
 use super::Answer;
-use super::table::{Column, left, right, table};
+use super::table::{Column, Style, left, right, table};
 use crate::config::Plan;
 
 /// A port.
@@ -49,24 +49,24 @@ pub struct Port {
 }
 
 const COLUMNS: &[Column<Port>] = &[
-    right("id", |port| port.id.to_string()),
-    left("network", |port| port.network.clone()),
-    left("port", |port| port.name.clone()),
-    left("type", |port| port.kind.clone()),
-    left("link", |port| if port.link { "up" } else { "down" }.to_owned()),
-    left("device", |port| port.device.clone()),
-    left("netns", |port| port.netns.clone().unwrap_or_else(|| "-".to_owned())),
-    right("mtu", |port| port.mtu.to_string()),
-    right("macs", |port| port.learned.to_string()),
-    right("rx frames", |port| port.rx_frames.to_string()),
-    right("rx bytes", |port| port.rx_bytes.to_string()),
-    right("tx frames", |port| port.tx_frames.to_string()),
-    right("tx bytes", |port| port.tx_bytes.to_string()),
+    right("id", |port: &Port, _| port.id.to_string()).rank(8),
+    left("network", |port, _| port.network.clone()),
+    left("port", |port, _| port.name.clone()),
+    left("type", |port: &Port, _| port.kind.clone()).rank(1),
+    left("link", |port, _| if port.link { "up" } else { "down" }.to_owned()),
+    left("device", |port: &Port, _| port.device.clone()).rank(5),
+    left("netns", |port: &Port, _| port.netns.clone().unwrap_or_else(|| "-".to_owned())).rank(7),
+    right("mtu", |port: &Port, _| port.mtu.to_string()).rank(6),
+    right("macs", |port: &Port, _| port.learned.to_string()).rank(4),
+    right("rx frames", |port: &Port, _| port.rx_frames.to_string()).rank(3),
+    right("rx bytes", |port: &Port, style| style.bytes(port.rx_bytes)).rank(2),
+    right("tx frames", |port: &Port, _| port.tx_frames.to_string()).rank(3),
+    right("tx bytes", |port: &Port, style| style.bytes(port.tx_bytes)).rank(2),
 ];
 
 /// A table.
-pub(super) fn text(rows: &[Port]) -> String {
-    table(COLUMNS, rows)
+pub(super) fn text(rows: &[Port], style: &Style) -> String {
+    table(COLUMNS, rows, style)
 }
 
 /// To `show ports`.

@@ -4,6 +4,7 @@ use serde::{Deserialize, Serialize};
 
 use super::Answer;
 use crate::config::Action;
+use crate::terminal::count;
 
 /// What a reload did.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
@@ -19,7 +20,7 @@ pub struct Reloaded {
 /// A line.
 pub(super) fn text(reloaded: &Reloaded) -> String {
     let Reloaded { opened, closed, reconfigured } = reloaded;
-    format!("reloaded: {opened} ports opened, {closed} closed, {reconfigured} changed\n")
+    format!("reloaded: {} opened, {closed} closed, {reconfigured} changed\n", count(*opened, "port"))
 }
 
 /// To `reload`, which took these actions.

@@ -5,7 +5,7 @@ use engine::report::{ServerReport, ServerState};
 use serde::{Deserialize, Serialize};
 
 use super::Answer;
-use super::table::{Column, left, right, table, time};
+use super::table::{Column, Style, left, right, table, time};
 use crate::config::Plan;
 
 /// A server that connections are spread over.
@@ -38,22 +38,22 @@ pub struct BalancedServer {
 }
 
 const COLUMNS: &[Column<BalancedServer>] = &[
-    left("network", |server| server.network.clone()),
-    left("balance", |server| server.balance.clone()),
-    left("server", |server| format!("{}/{}", server.server, server.protocol)),
-    left("role", |server| if server.backup { "backup" } else { "server" }.to_owned()),
-    left("state", |server| server.state.clone()),
-    right("since", |server| server.since_ms.map_or_else(|| "-".to_owned(), time)),
-    left("check", |server| server.check.clone().unwrap_or_else(|| "none".to_owned())),
-    right("checks", |server| server.checks.to_string()),
-    right("failed", |server| server.failures.to_string()),
-    right("flows", |server| server.flows.to_string()),
-    right("admitted", |server| server.flows_admitted.to_string()),
+    left("network", |server, _| server.network.clone()),
+    left("balance", |server, _| server.balance.clone()),
+    left("server", |server, _| format!("{}/{}", server.server, server.protocol)),
+    left("role", |server, _| if server.backup { "backup" } else { "server" }.to_owned()),
+    left("state", |server, _| server.state.clone()),
+    right("since", |server, _| server.since_ms.map_or_else(|| "-".to_owned(), time)),
+    left("check", |server, _| server.check.clone().unwrap_or_else(|| "none".to_owned())),
+    right("checks", |server: &BalancedServer, _| server.checks.to_string()).rank(4),
+    right("failed", |server: &BalancedServer, _| server.failures.to_string()).rank(3),
+    right("flows", |server, _| server.flows.to_string()),
+    right("admitted", |server: &BalancedServer, _| server.flows_admitted.to_string()).rank(2),
 ];
 
 /// A table.
-pub(super) fn text(rows: &[BalancedServer]) -> String {
-    table(COLUMNS, rows)
+pub(super) fn text(rows: &[BalancedServer], style: &Style) -> String {
+    table(COLUMNS, rows, style)
 }
 
 /// To `show servers`.

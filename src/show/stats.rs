@@ -4,7 +4,7 @@ use engine::report::StatsReport;
 use serde::{Deserialize, Serialize};
 
 use super::Answer;
-use super::table::{Column, left, right, table};
+use super::table::{Column, Style, left, right, table};
 use crate::config::Plan;
 
 /// Counters of the whole switch.
@@ -33,10 +33,10 @@ pub struct Stats {
 }
 
 const COLUMNS: &[Column<(&str, u64)>] =
-    &[left("counter", |(name, _)| (*name).to_owned()), right("value", |(_, value)| value.to_string())];
+    &[left("counter", |(name, _), _| (*name).to_owned()), right("value", |(_, value), _| value.to_string())];
 
 /// A table.
-pub(super) fn text(stats: &Stats) -> String {
+pub(super) fn text(stats: &Stats, style: &Style) -> String {
     let rows = [
         ("networks", stats.networks),
         ("ports", stats.ports),
@@ -49,7 +49,7 @@ pub(super) fn text(stats: &Stats) -> String {
         ("flows admitted", stats.flows_admitted),
         ("flows timed out", stats.flows_expired),
     ];
-    table(COLUMNS, &rows)
+    table(COLUMNS, &rows, style)
 }
 
 /// To `show stats`.

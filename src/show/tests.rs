@@ -35,7 +35,7 @@ Chain POSTROUTING (policy ACCEPT)
  pkts bytes target     prot opt in     out     source               destination
  123K     7 MASQUERADE all  --  *      wan     192.168.122.0/24    !192.168.122.0/24
 ";
-    assert_eq!(text(&Answer::Nat(rules())), expected);
+    assert_eq!(text(&Answer::Nat(rules()), &Style::WIDE), expected);
 }
 
 #[test]
@@ -47,7 +47,7 @@ fn a_table_cut_short_says_so() {
         port: "vm1".into(),
         idle_ms: None,
     };
-    let text = text(&Answer::Fdb(Listed { total: 3, entries: vec![entry] }));
+    let text = text(&Answer::Fdb(Listed { total: 3, entries: vec![entry] }), &Style::WIDE);
     let lines: Vec<&str> = text.lines().collect();
     assert_eq!(
         lines[1].split_whitespace().collect::<Vec<_>>(),
@@ -65,7 +65,7 @@ fn what_a_guest_calls_itself_cannot_control_the_terminal() {
         host_name: Some("\u{1b}[2Jevil\nname".into()),
         expires_in_ms: 3_540_000,
     };
-    let text = text(&Answer::Leases(Listed { total: 1, entries: vec![lease] }));
+    let text = text(&Answer::Leases(Listed { total: 1, entries: vec![lease] }), &Style::WIDE);
     assert!(!text.contains('\u{1b}') && text.lines().count() == 2, "{text:?}");
     assert!(text.contains("59m 0s"));
 }
@@ -86,7 +86,7 @@ fn every_answer_with_nothing_in_it_has_a_text() {
         Answer::RuleChanged(RuleChanged::default()),
     ];
     for answer in answers {
-        assert!(text(&answer).ends_with('\n'), "{answer:?}");
+        assert!(text(&answer, &Style::WIDE).ends_with('\n'), "{answer:?}");
     }
 }
 
@@ -94,4 +94,115 @@ fn every_answer_with_nothing_in_it_has_a_text() {
 fn time_shows_its_two_largest_units() {
     let shown = [0, 59_999, 60_000, 3_599_000, 7_440_000, 90_000_000].map(time);
     assert_eq!(shown, ["0s", "59s", "1m 0s", "59m 59s", "2h 4m", "1d 1h"]);
+}
+
+fn narrow(width: usize) -> Style {
+    Style { width, ..Style::WIDE }
+}
+
+fn widest(text: &str) -> usize {
+    text.lines().map(|line| line.chars().count()).max().unwrap_or(0)
+}
+
+/// As wide as it gets.
+fn port() -> Port {
+    Port {
+        id: 1023,
+        network: "default".into(),
+        name: "webserver1".into(),
+        kind: "vhost-user".into(),
+        link: true,
+        device: "/run/tapswitch/webserver1.sock".into(),
+        netns: Some("/run/netns/webserver1".into()),
+        mtu: 65535,
+        learned: 1024,
+        rx_frames: 123_456_789_012,
+        rx_bytes: 3_400_000_000,
+        tx_frames: 123_456_789_012,
+        tx_bytes: u64::MAX,
+        flooded: 0,
+        learn_refused: 0,
+        drops: [].into(),
+    }
+}
+
+#[test]
+fn a_table_of_ports_fits_80_columns_and_says_what_it_left_out() {
+    let ports = Answer::Ports(vec![port()]);
+    let shown = text(&ports, &narrow(80));
+    assert!(widest(&shown) <= 80, "{shown}");
+    for kept in ["network", "webserver1", "vhost-user", "up", "3.4 GB", "18 EB", "--wide"] {
+        assert!(shown.contains(kept), "{kept} of {shown}");
+    }
+    assert!(shown.contains("no room for id, netns, mtu, device"), "{shown}");
+    let wide = text(&ports, &Style::WIDE);
+    assert!(wide.contains("/run/netns/webserver1") && wide.lines().count() == 2, "{wide}");
+}
+
+#[test]
+fn bytes_are_exact_for_those_who_ask() {
+    let exact = text(&Answer::Ports(vec![port()]), &Style { exact_bytes: true, ..Style::WIDE });
+    assert!(exact.contains("3400000000") && !exact.contains("GB"), "{exact}");
+}
+
+#[test]
+fn a_flow_without_room_has_a_line_for_each_direction() {
+    let tuple = |source: &str, destination: &str| flows::Tuple {
+        source: source.into(),
+        destination: destination.into(),
+        packets: 10,
+        bytes: 1234,
+    };
+    let flow = Flow {
+        protocol: "tcp".into(),
+        state: "established".into(),
+        original: tuple("192.168.122.110:50110", "203.0.113.113:50443"),
+        reply: tuple("203.0.113.113:50443", "198.51.100.200:40110"),
+        expires_in_ms: 431_999_000,
+    };
+    let flows = Answer::Flows(Listed { total: 2, entries: vec![flow] });
+    let shown = text(&flows, &narrow(80));
+    assert!(widest(&shown) <= 80, "{shown}");
+    let lines: Vec<&str> = shown.lines().collect();
+    assert!(lines[1].starts_with("tcp") && lines[1].contains("192.168.122.110:50110 → 203.0.113.113:50443"));
+    assert!(lines[2].starts_with(' ') && lines[2].contains("203.0.113.113:50443 → 198.51.100.200:40110"));
+    assert!(lines.last().is_some_and(|line| line.starts_with("1 of 2 shown")), "{shown}");
+    assert_eq!(text(&flows, &Style::WIDE).lines().count(), 3);
+}
+
+#[test]
+fn meanings_and_names_go_on_in_the_next_line() {
+    let drop = Drop {
+        network: Some("default".into()),
+        port: Some("vm1".into()),
+        reason: "no_egress_port".into(),
+        meaning:
+            "Words that are many, and of which no line of eighty characters has all, wherever it begins."
+                .into(),
+        frames: 7,
+    };
+    let lease = Lease {
+        network: "default".into(),
+        address: "192.168.122.5".into(),
+        mac: "52:54:00:12:34:56".into(),
+        host_name: Some("x".repeat(255)),
+        expires_in_ms: 1000,
+    };
+    for answer in [Answer::Drops(vec![drop]), Answer::Leases(Listed { total: 1, entries: vec![lease] })] {
+        let shown = text(&answer, &narrow(80));
+        assert!(widest(&shown) <= 80 && shown.lines().count() > 2, "{shown}");
+    }
+}
+
+#[test]
+fn nat_rules_have_numbers_and_fit_a_terminal() {
+    let numbered = Style { line_numbers: true, ..Style::WIDE };
+    let shown = text(&Answer::Nat(rules()), &numbered);
+    assert!(
+        shown.contains("\nnum   pkts bytes target") && shown.contains("\n1        0     0 DNAT"),
+        "{shown}"
+    );
+    let shown = text(&Answer::Nat(rules()), &Style { width: 80, ..numbered });
+    assert!(widest(&shown) <= 80, "{shown}");
+    assert!(shown.contains("\n      tcp dpt:8888 to:192.168.122.10:8080\n"), "{shown}");
 }

@@ -7,6 +7,7 @@
 
 mod balance;
 mod bridge;
+mod client;
 mod demo;
 mod dhcp;
 mod embedding;

@@ -1,0 +1,190 @@
+//! What people see of the client commands: errors, exit statuses, colours and widths.
+
+use std::fs;
+use std::process::{Command, Output};
+use std::time::{Duration, Instant};
+
+use rustix::process::{Pid, Signal, kill_process};
+
+use crate::nat::Lab;
+use crate::switch::{Folder, Switch, tapswitch};
+
+fn stderr(output: &Output) -> String {
+    String::from_utf8_lossy(&output.stderr).into_owned()
+}
+
+/// What `tapswitch ARGS` prints to a terminal of 80 columns.
+fn on_terminal(environment: &str, args: &str) -> String {
+    let program = env!("CARGO_BIN_EXE_tapswitch");
+    let command = format!("stty cols 80; {environment} {program} {args}");
+    let mut script = Command::new("script");
+    script
+        .args(["-qec", &command, "/dev/null"])
+        .env_remove("COLUMNS")
+        .env_remove("NO_COLOR")
+        .env("TERM", "xterm");
+    String::from_utf8_lossy(&script.output().expect("util-linux is installed").stdout).into_owned()
+}
+
+fn widest(text: &str) -> usize {
+    text.lines().map(|line| line.chars().count()).max().unwrap_or(0)
+}
+
+#[test]
+fn a_wrong_log_level_is_an_error_with_a_suggestion_and_not_silence() {
+    let folder = Folder::new();
+    fs::write(folder.config(), "[network.lan]\nmode = \"internal\"\n").expect("the folder exists");
+    let config = folder.config().display().to_string();
+    for (level, help) in
+        [("inof", "write `info`"), ("warn,tapswitch::drver=debug", "write `tapswitch::driver`")]
+    {
+        let output = tapswitch(&["run", "--config", &config, "--log", level]);
+        assert_eq!(output.status.code(), Some(2), "{}", stderr(&output));
+        assert!(
+            stderr(&output).starts_with("error: ") && stderr(&output).contains(help),
+            "{}",
+            stderr(&output)
+        );
+    }
+}
+
+#[test]
+fn a_stopped_switch_is_told_of_after_5_seconds_by_every_client_command() {
+    let switch = Switch::start("[network.lan]\nmode = \"internal\"\n");
+    let pid = Pid::from_raw(switch.pid() as i32).expect("it runs");
+    kill_process(pid, Signal::STOP).expect("it runs");
+    let commands: [&[&str]; 6] = [
+        &["show", "ports"],
+        &["reload"],
+        &["nat", "list"],
+        &["nat", "save"],
+        &["port", "del", "lan/vm1"],
+        &["nat", "add", "-A POSTROUTING -j ACCEPT"],
+    ];
+    let start = Instant::now();
+    std::thread::scope(|scope| {
+        for command in commands {
+            let switch = &switch;
+            scope.spawn(move || {
+                let output = switch.command(command);
+                let said = stderr(&output);
+                assert_eq!(output.status.code(), Some(1), "{command:?}: {said}");
+                assert!(said.starts_with("error: ") && said.contains("has not answered for 5 s"), "{said}");
+                assert!(said.contains(&switch.pid().to_string()), "{said}");
+            });
+        }
+    });
+    assert!(start.elapsed() < Duration::from_secs(9), "{:?}", start.elapsed());
+    kill_process(pid, Signal::CONT).expect("it runs");
+    assert!(switch.command(&["show", "ports"]).status.success());
+}
+
+#[test]
+fn nat_rules_are_added_and_deleted_with_quotes_and_without() {
+    let lab = Lab::with("nat", "rules = []");
+    let rule = [
+        "-A",
+        "POSTROUTING",
+        "-s",
+        "192.168.122.0/24",
+        "!",
+        "-d",
+        "10.0.0.0/8",
+        "-o",
+        "wan",
+        "-m",
+        "comment",
+    ];
+    let rule = [&rule[..], &["--comment", "to the world", "-j", "MASQUERADE"]].concat();
+    let added = lab.switch.command(&[&["nat", "add"], &rule[..]].concat());
+    assert!(added.status.success(), "{}", stderr(&added));
+    let rules = lab.switch.show("nat");
+    assert_eq!(rules[0]["comment"], "to the world");
+    assert_eq!(rules[0]["destination"], "!10.0.0.0/8");
+    let line = rules[0]["line"].as_str().expect("a text").replace("-A ", "-D ");
+    assert!(lab.switch.command(&["nat", "del", &line]).status.success());
+    assert_eq!(lab.switch.show("nat").as_array().map(Vec::len), Some(0));
+
+    for words in [
+        &["-A POSTROUTING -o wan -j MASQUERADE"][..],
+        &["POSTROUTING", "-s", "192.168.122.0/24", "-j", "ACCEPT"],
+    ] {
+        assert!(lab.switch.command(&[&["nat", "add"], words].concat()).status.success());
+    }
+    let listed = lab.switch.command(&["nat", "list", "--line-numbers"]);
+    let listed = String::from_utf8_lossy(&listed.stdout).into_owned();
+    assert!(
+        listed.contains("num   pkts bytes target") && listed.contains("\n2        0     0 ACCEPT"),
+        "{listed}"
+    );
+    let deleted = lab.switch.command(&["nat", "del", "POSTROUTING", "1"]);
+    assert!(deleted.status.success(), "{}", stderr(&deleted));
+    assert_eq!(lab.switch.show("nat")[0]["target"], "ACCEPT");
+}
+
+#[test]
+fn what_is_not_there_cannot_be_deleted_says_the_same_status_for_rules_and_ports() {
+    let lab = Lab::with("nat", "");
+    let commands: [&[&str]; 5] = [
+        &["nat", "del", "-D POSTROUTING 7"],
+        &["nat", "del", "PREROUTING", "1"],
+        &["nat", "del", "-D POSTROUTING -s 10.9.8.7 -j ACCEPT"],
+        &["port", "del", "default/nobody"],
+        &["port", "del", "nowhere/nobody"],
+    ];
+    for command in commands {
+        let output = lab.switch.command(command);
+        assert_eq!(output.status.code(), Some(1), "{command:?}: {}", stderr(&output));
+        assert!(stderr(&output).starts_with("error: "), "{command:?}: {}", stderr(&output));
+    }
+}
+
+#[test]
+fn every_error_of_a_client_begins_with_error() {
+    let lab = Lab::with("nat", "");
+    let commands: [&[&str]; 8] = [
+        &["port", "add", "default/a", "type=tap"],
+        &["port", "add", "nowhere/x", "type=tap"],
+        &["port", "add", "default/x", "type=tapp"],
+        &["port", "add", "default/x", "nonsense"],
+        &["port", "del", "default/x"],
+        &["nat", "add", "-A POSTROUTING -j NOWHERE"],
+        &["nat", "save"],
+        &["show", "port"],
+    ];
+    for command in commands {
+        let output = lab.switch.command(command);
+        assert!(!output.status.success());
+        assert!(stderr(&output).starts_with("error: "), "{command:?}: {}", stderr(&output));
+    }
+}
+
+#[test]
+fn colours_end_where_no_color_says_so() {
+    let folder = Folder::new();
+    fs::write(folder.config(), "[network.lan]\nmode = \"internat\"\n").expect("the folder exists");
+    let config = folder.config().display().to_string();
+    for args in [format!("check {config}"), format!("run --config {config}"), "show nothing".to_owned()] {
+        assert!(on_terminal("", &args).contains('\x1b'), "{args}");
+        let plain = on_terminal("NO_COLOR=1", &args);
+        assert!(plain.contains("error") && !plain.contains('\x1b'), "{plain}");
+    }
+}
+
+#[test]
+fn tables_and_help_fit_a_terminal_of_80_columns() {
+    let lab = Lab::with("nat", "publish = [\"8888:192.168.122.10:8080/tcp\"]");
+    lab.a.ping("203.0.113.1");
+    let control = lab.switch.control().display().to_string();
+    for what in ["ports", "fdb", "flows", "nat", "servers", "leases", "mappings", "drops", "stats"] {
+        let shown = on_terminal("", &format!("show {what} --control {control}"));
+        assert!(widest(&shown) <= 80, "{what}: {shown}");
+    }
+    for command in ["", "run", "show", "nat add", "nat list", "port add", "reload", "import libvirt"] {
+        let help = on_terminal("NO_COLOR=1", &format!("{command} -h"));
+        assert!(help.contains("Usage") && widest(&help) <= 80, "{command}: {help}");
+    }
+    // What is no terminal gets whole rows.
+    let shown = lab.switch.command(&["show", "ports"]);
+    assert!(String::from_utf8_lossy(&shown.stdout).contains("netns"));
+}
