@@ -16,7 +16,6 @@ pub mod report;
 mod runtime_config;
 mod worker;
 
-pub use dhcp::{DhcpReply, DhcpServer};
 pub use runtime_config::{
     BalanceConfig, CheckConfig, CheckKind, DhcpConfig, InterfaceConfig, NetworkConfig, PortConfig, Reach,
     RuntimeConfig,

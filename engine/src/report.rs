@@ -95,6 +95,68 @@ pub struct LeaseReport {
     pub expires_in: Millis,
 }
 
+/// A DHCP lease, as it is kept from one process to the next.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct LeaseRecord {
+    /// The network.
+    pub network: NetworkId,
+    /// The leased address.
+    pub address: Ipv4Addr,
+    /// Whose it is.
+    pub mac: MacAddr,
+    /// What the client is told apart by: its identifier, or hardware type and address.
+    pub client: Box<[u8]>,
+    /// What the client calls itself.
+    pub host_name: Option<Box<str>>,
+    /// Time until it ends.
+    pub expires_in: Millis,
+}
+
+/// What happened to leases since the last time.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct LeaseChanges {
+    /// What the worker is to be told when these changes are kept.
+    pub revision: u64,
+    /// Whether these are all leases that there are, whatever was known before.
+    pub is_all: bool,
+    /// Leases by network and address; `None`: there is none any more.
+    pub leases: Vec<((NetworkId, Ipv4Addr), Option<LeaseRecord>)>,
+}
+
+/// Something that happened to a lease.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct LeaseEvent {
+    /// The network.
+    pub network: NetworkId,
+    /// The address.
+    pub address: Ipv4Addr,
+    /// Whose it is or was; of an address in use without a lease, the station that uses it.
+    pub mac: MacAddr,
+    /// What the client calls itself.
+    pub host_name: Option<String>,
+    /// What happened.
+    pub kind: LeaseEventKind,
+}
+
+/// What happened to a lease.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum LeaseEventKind {
+    /// A client got the address.
+    Leased,
+    /// A client has it for longer.
+    Renewed,
+    /// The lease is over because its client got another address, or somebody else this one.
+    Moved,
+    /// The client gave the address back.
+    Released,
+    /// The client found that somebody else uses the address.
+    Declined,
+    /// A station that has no lease was seen to use the address, which is set aside.
+    InUse,
+    /// A station was seen to use an address that is leased to another.
+    Disputed,
+}
+
 /// Whether a server of a balance rule is alive.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum ServerState {

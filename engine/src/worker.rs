@@ -10,8 +10,8 @@ use switch_core::{Bridge, BridgePort, Fdb, PortState};
 
 use crate::gateway::{Gateway, Outgoing};
 use crate::report::{
-    Chain, FdbReport, FlowReport, LeaseReport, NeighbourReport, PortReport, RuleReport, ServerChange,
-    ServerReport, StatsReport,
+    Chain, FdbReport, FlowReport, LeaseChanges, LeaseEvent, LeaseRecord, LeaseReport, NeighbourReport,
+    PortReport, RuleReport, ServerChange, ServerReport, StatsReport,
 };
 use crate::runtime_config::{NetworkConfig, RuntimeConfig};
 
@@ -256,6 +256,37 @@ impl Worker {
     /// The DHCP leases of all networks.
     pub fn leases(&self, now: Millis) -> impl Iterator<Item = LeaseReport> + '_ {
         self.gateway.leases(now)
+    }
+
+    /// Whether leases are kept elsewhere: then [`take_lease_changes`](Self::take_lease_changes) has what is to be kept, and
+    /// a client is told of a lease when [`leases_kept`](Self::leases_kept) was called, or two seconds later.
+    pub fn keep_leases(&mut self, kept: bool) {
+        self.gateway.keep_leases(kept);
+    }
+
+    /// Takes back a lease, after the configuration and before the first frame. Whether the configuration allows it.
+    pub fn restore_lease(&mut self, record: LeaseRecord, now: Millis) -> bool {
+        self.gateway.restore_lease(record, now)
+    }
+
+    /// From when on leases have changed that are to be kept; `None`: nothing has changed.
+    pub fn leases_changed(&self) -> Option<Millis> {
+        self.gateway.leases_changed()
+    }
+
+    /// The changes of leases since the last call.
+    pub fn take_lease_changes(&mut self, now: Millis) -> LeaseChanges {
+        self.gateway.take_lease_changes(now)
+    }
+
+    /// The changes up to this revision are kept, or can't be: [`on_timeout`](Self::on_timeout) now tells the clients.
+    pub fn leases_kept(&mut self, revision: u64) {
+        self.gateway.leases_kept(revision);
+    }
+
+    /// Something that happened to a lease since the last call; `None`: there is no more.
+    pub fn next_lease_event(&mut self) -> Option<LeaseEvent> {
+        self.gateway.next_lease_event()
     }
 
     /// Ports of uplinks that guests opened for themselves.

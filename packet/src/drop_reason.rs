@@ -108,6 +108,10 @@ drop_reasons! {
     BadDhcp = "bad_dhcp",
     /// A DHCP message of a kind that a server does not answer, or meant for another server.
     DhcpNotForUs = "dhcp_not_for_us",
+    /// A DHCP message that a relay agent passed on for another subnet than the network's.
+    DhcpForeignRelay = "dhcp_foreign_relay",
+    /// A DHCP message about an unknown address, while as many are being probed as may be at once.
+    DhcpBusy = "dhcp_busy",
     /// A message to the port mapping server that is no request.
     BadPcp = "bad_pcp",
     /// Every address of the DHCP range is taken.

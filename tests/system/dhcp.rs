@@ -157,8 +157,11 @@ fn when_every_address_is_taken_the_next_client_gets_none() {
 #[test]
 fn a_client_renews_its_lease_and_gives_it_back() {
     let lab = Lab::new(100);
-    let (script, told) = lab
-        .script(&lab.a, "[ $1 = bound ] && ip address replace $ip/$mask dev $interface; echo $1 $ip >>$TOLD");
+    let (script, told) = lab.script(
+        &lab.a,
+        "case $1 in bound) ip address replace $ip/$mask dev $interface;; \
+         deconfig) ip address flush dev $interface;; esac; echo $1 $ip >>$TOLD",
+    );
     let was_told = |what: &str| {
         let told = fs::read_to_string(&told).unwrap_or_default();
         told.lines().any(|line| line == what)

@@ -25,26 +25,53 @@ pub(super) struct Binding {
     pub client: ClientKey,
     pub mac: MacAddr,
     pub host_name: Option<Box<str>>,
+    /// The relay agent that speaks for the client, as a station of the network. It may answer ARP for its clients.
+    pub relay: Option<MacAddr>,
     pub state: BindingState,
     /// When it ends.
     pub until: Millis,
+    /// Of an address that is offered, when nobody answered for it; of one that is probed, when that began.
+    pub probed: Millis,
+    /// Whether somebody else was seen to use the leased address.
+    pub disputed: bool,
 }
 
-/// What a binding stands for while it lasts.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+/// What a binding stands for while it lasts. The first two are promises that may be broken, in this order.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
 pub(super) enum BindingState {
     /// Held for a client that has not asked for it yet.
     Offered,
+    /// To be the client's if nobody answers for it.
+    Probing,
     /// The client's.
     Leased,
-    /// Somebody else was found to use the address; nobody gets it.
+    /// The station with the binding's MAC was seen to use it; only that one gets it.
+    InUse,
+    /// Somebody unknown was found to use the address; nobody gets it.
     Declined,
+}
+
+impl BindingState {
+    /// Whether the address is nobody's yet.
+    pub fn is_untaken(self) -> bool {
+        matches!(self, Self::Offered | Self::Probing)
+    }
+
+    /// Whether the binding is about the client that it names.
+    pub fn is_a_clients(self) -> bool {
+        self.is_untaken() || self == Self::Leased
+    }
 }
 
 impl Binding {
     /// Whether it has not ended.
     pub fn is_live(&self, now: Millis) -> bool {
         now < self.until
+    }
+
+    /// Whether it is a lease that has not ended.
+    pub fn is_lease(&self, now: Millis) -> bool {
+        self.state == BindingState::Leased && self.is_live(now)
     }
 }
 
@@ -54,6 +81,8 @@ pub(super) struct Leases {
     by_address: BTreeMap<Ipv4Addr, Binding>,
     by_client: BTreeMap<ClientKey, Ipv4Addr>,
     by_end: BTreeSet<(Millis, Ipv4Addr)>,
+    /// Addresses that are nobody's yet: those offered before those that are being probed, the oldest first.
+    untaken: BTreeSet<(BindingState, Millis, Ipv4Addr)>,
 }
 
 impl Leases {
@@ -67,17 +96,23 @@ impl Leases {
         self.by_client.get(client).copied()
     }
 
-    /// Binds `address`. What was bound to it, and what its client had before, is forgotten.
-    pub fn bind(&mut self, address: Ipv4Addr, binding: Binding) {
+    /// Binds `address`. What was bound to it, and what its client had before, is forgotten; that address is returned if it
+    /// was leased.
+    pub fn bind(&mut self, address: Ipv4Addr, binding: Binding) -> Option<Ipv4Addr> {
         self.forget(address);
-        if binding.state != BindingState::Declined {
-            if let Some(before) = self.address_of(&binding.client) {
-                self.forget(before);
-            }
+        let mut before = None;
+        if binding.state.is_a_clients() {
+            before = self.address_of(&binding.client);
+            let forgotten = before.and_then(|before| self.forget(before));
+            before = before.filter(|_| forgotten.is_some_and(|held| held.state == BindingState::Leased));
             self.by_client.insert(binding.client.clone(), address);
+        }
+        if binding.state.is_untaken() {
+            self.untaken.insert((binding.state, binding.until, address));
         }
         self.by_end.insert((binding.until, address));
         self.by_address.insert(address, binding);
+        before
     }
 
     /// Changes when the binding of `address` ends.
@@ -85,13 +120,28 @@ impl Leases {
         if let Some(binding) = self.by_address.get_mut(&address) {
             self.by_end.remove(&(binding.until, address));
             self.by_end.insert((until, address));
+            if self.untaken.remove(&(binding.state, binding.until, address)) {
+                self.untaken.insert((binding.state, until, address));
+            }
             binding.until = until;
         }
+    }
+
+    /// Somebody else was seen to use the leased address. Whether that is news.
+    pub fn dispute(&mut self, address: Ipv4Addr) -> bool {
+        self.by_address
+            .get_mut(&address)
+            .is_some_and(|binding| !std::mem::replace(&mut binding.disputed, true))
     }
 
     /// The addresses whose bindings ended, longest ago first.
     pub fn ended(&self, now: Millis) -> impl Iterator<Item = Ipv4Addr> + '_ {
         self.by_end.iter().take_while(move |(until, _)| *until <= now).map(|&(_, address)| address)
+    }
+
+    /// The addresses that are nobody's yet, those that are best taken from their clients first.
+    pub fn untaken(&self) -> impl Iterator<Item = Ipv4Addr> + '_ {
+        self.untaken.iter().map(|&(_, _, address)| address)
     }
 
     /// All bindings, in the order of their addresses.
@@ -104,12 +154,13 @@ impl Leases {
         self.by_address.into_iter()
     }
 
-    fn forget(&mut self, address: Ipv4Addr) {
-        if let Some(binding) = self.by_address.remove(&address) {
-            self.by_end.remove(&(binding.until, address));
-            if self.address_of(&binding.client) == Some(address) {
-                self.by_client.remove(&binding.client);
-            }
+    fn forget(&mut self, address: Ipv4Addr) -> Option<Binding> {
+        let binding = self.by_address.remove(&address)?;
+        self.by_end.remove(&(binding.until, address));
+        self.untaken.remove(&(binding.state, binding.until, address));
+        if self.address_of(&binding.client) == Some(address) {
+            self.by_client.remove(&binding.client);
         }
+        Some(binding)
     }
 }

@@ -25,6 +25,7 @@ pub(super) mod code {
     pub const RENEWAL_TIME: u8 = 58;
     pub const REBINDING_TIME: u8 = 59;
     pub const CLIENT_IDENTIFIER: u8 = 61;
+    pub const RELAY_AGENT_INFORMATION: u8 = 82;
     pub const PAD: u8 = 0;
     pub const END: u8 = 255;
 }
@@ -32,12 +33,18 @@ pub(super) mod code {
 /// What the server reads from a client's message.
 #[derive(Clone, Debug)]
 pub(super) struct Request<'a> {
+    /// The whole message.
+    pub message: &'a [u8],
     pub kind: DhcpMessageType,
     pub transaction: u32,
     pub broadcast: bool,
     /// The address that the client already uses; `ciaddr`.
     pub in_use: Option<Ipv4Addr>,
     pub mac: MacAddr,
+    /// The relay agent that passed the message on; `giaddr`.
+    pub relay: Option<Ipv4Addr>,
+    /// What a relay agent wants to have back in the answer. RFC 3046.
+    pub relay_information: &'a [u8],
     pub identifier: Option<&'a [u8]>,
     pub requested: Option<Ipv4Addr>,
     pub server: Option<Ipv4Addr>,
@@ -50,21 +57,27 @@ impl<'a> Request<'a> {
     /// Reads the payload of a UDP datagram.
     pub fn parse(message: &'a [u8]) -> Result<Self, DropReason> {
         let packet = DhcpPacket::new_checked(message).map_err(|_| DropReason::BadDhcp)?;
+        if message.len() > LONGEST {
+            return Err(DropReason::BadDhcp);
+        }
         let mac = MacAddr::new(packet.client_hardware_address().0);
         let ethernet = packet.hardware_type() == ArpHardware::Ethernet && packet.hardware_len() == 6;
         if packet.magic_number() != MAGIC || !ethernet || !mac.is_station() {
             return Err(DropReason::BadDhcp);
         }
-        if packet.opcode() != DhcpOpCode::Request || !packet.relay_agent_ip().is_unspecified() {
+        if packet.opcode() != DhcpOpCode::Request {
             return Err(DropReason::DhcpNotForUs);
         }
         let mut request = Self {
+            message,
             // BOOTP, if no option says otherwise.
             kind: DhcpMessageType::Unknown(0),
             transaction: packet.transaction_id(),
             broadcast: packet.flags().contains(DhcpFlags::BROADCAST),
             in_use: Some(packet.client_ip()).filter(|ip| !ip.is_unspecified()),
             mac,
+            relay: Some(packet.relay_agent_ip()).filter(|ip| !ip.is_unspecified()),
+            relay_information: &[],
             identifier: None,
             requested: None,
             server: None,
@@ -105,6 +118,7 @@ impl<'a> Request<'a> {
             }
             code::CLIENT_IDENTIFIER if data.is_empty() => return Err(DropReason::BadDhcp),
             code::CLIENT_IDENTIFIER => self.identifier = Some(data),
+            code::RELAY_AGENT_INFORMATION => self.relay_information = data,
             code::HOST_NAME => self.host_name = host_name(data),
             _ => {}
         }
@@ -125,28 +139,38 @@ fn host_name(data: &[u8]) -> Option<&str> {
 
 /// An answer under construction. Options that don't fit into what the client takes are left out, so the important
 /// ones come first.
-pub(super) struct ReplyWriter {
+pub(super) struct ReplyWriter<'a> {
     bytes: Vec<u8>,
     room: usize,
+    /// The last option. RFC 3046, 2.1: whatever else has to be left out, it goes back whole.
+    relay_information: &'a [u8],
 }
 
-impl ReplyWriter {
+impl<'a> ReplyWriter<'a> {
     /// The fixed fields of the answer to `request`, with `your_ip` for the client, and the message type.
-    pub fn new(request: &Request<'_>, kind: DhcpMessageType, your_ip: Ipv4Addr) -> Self {
+    pub fn new(request: &Request<'a>, kind: DhcpMessageType, your_ip: Ipv4Addr) -> Self {
         let mut bytes = vec![0; HEADER_LEN];
         let mut packet = DhcpPacket::new_unchecked(&mut bytes);
         packet.set_opcode(DhcpOpCode::Reply);
         packet.set_hardware_type(ArpHardware::Ethernet);
         packet.set_hardware_len(6);
         packet.set_transaction_id(request.transaction);
-        packet.set_flags(if request.broadcast { DhcpFlags::BROADCAST } else { DhcpFlags::empty() });
+        // Of a NAK the relay agent has to know that its client can't be sent to. RFC 2131, 4.3.2.
+        let broadcast = request.broadcast || (kind == DhcpMessageType::Nak && request.relay.is_some());
+        packet.set_flags(if broadcast { DhcpFlags::BROADCAST } else { DhcpFlags::empty() });
+        packet.set_relay_agent_ip(request.relay.unwrap_or(Ipv4Address::UNSPECIFIED));
         if kind == DhcpMessageType::Ack {
             packet.set_client_ip(request.in_use.unwrap_or(Ipv4Address::UNSPECIFIED));
         }
         packet.set_your_ip(your_ip);
         packet.set_client_hardware_address(EthernetAddress(request.mac.octets()));
         packet.set_magic_number(MAGIC);
-        let mut writer = Self { bytes, room: request.room };
+        let reserved = match request.relay_information {
+            [] => 0,
+            information => 2 + information.len(),
+        };
+        let room = request.room - reserved;
+        let mut writer = Self { bytes, room, relay_information: request.relay_information };
         writer.option(code::MESSAGE_TYPE, &[kind.into()]);
         writer
     }
@@ -164,6 +188,8 @@ impl ReplyWriter {
 
     /// The message, at least as long as a BOOTP message is.
     pub fn finish(mut self) -> Vec<u8> {
+        self.room = usize::MAX;
+        self.option(code::RELAY_AGENT_INFORMATION, self.relay_information);
         self.bytes.push(code::END);
         self.bytes.resize(self.bytes.len().max(BOOTP_LEN), code::PAD);
         self.bytes
@@ -180,5 +206,7 @@ const BOOTP_LEN: usize = 300;
 const IP_AND_UDP: usize = 28;
 /// What every client must take. RFC 2131, section 2.
 const MIN_ROOM: usize = 576 - IP_AND_UDP;
+/// What a client's message has at most: nobody sends one that takes more than a frame, and some are kept.
+const LONGEST: usize = 1500;
 /// What every link carries.
 const MAX_ROOM: usize = 1500 - IP_AND_UDP;

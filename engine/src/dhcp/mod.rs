@@ -1,22 +1,27 @@
-//! A DHCPv4 server for one network, without I/O. RFC 2131, RFC 2132.
+//! A DHCPv4 server for one network, without I/O. RFC 2131, RFC 2132, RFC 3046.
 //!
 //! ```text
-//! DISCOVER ─▶ OFFER      the address is held for a minute
-//! REQUEST  ─▶ ACK        selecting, init-reboot, renewing and rebinding: any address that is the client's or free
-//!          └▶ NAK        ours to give, but not to this client: it starts over
-//! DECLINE  ─▶            somebody else uses the address: set aside for a while
-//! RELEASE  ─▶            ended, but remembered for this client
-//! INFORM   ─▶ ACK        settings only
+//! DISCOVER ─▶ probe ─▶ OFFER   the address is held for a moment
+//! REQUEST  ─▶ ACK              selecting, init-reboot, renewing and rebinding: any address that is the client's or free;
+//!          │                   after a probe, if nothing is known of it
+//!          └▶ NAK              ours to give, but not to this client: it starts over
+//! DECLINE  ─▶                  somebody else uses the address: set aside for a while
+//! RELEASE  ─▶                  ended, but remembered for this client
+//! INFORM   ─▶ ACK              settings only
 //! ```
 //!
-//! The server is the authority of its network: after a restart it knows no lease, yet confirms an address to the
-//! client that says it had it, and refuses those that can't be right.
+//! The server is the authority of its network: of a lease that it doesn't know it confirms the address to the client
+//! that says it had it, and refuses those that can't be right. An address that somebody else uses is nobody's: it has been
+//! seen in the ARP table, or answers a probe ([`probe`]).
 //!
-//! Nothing here needs a timer: a binding is compared with the clock when it is looked at. Memory is bounded by the
-//! number of addresses, reserved ones included.
+//! A binding is compared with the clock when it is looked at; only probes have a timer. Memory is bounded by the number of
+//! addresses, reserved ones included.
 
+mod answer;
+mod choice;
 mod leases;
 mod message;
+mod probe;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::Ipv4Addr;
@@ -25,14 +30,17 @@ use std::ops::RangeInclusive;
 use packet::{DropReason, Ipv4Cidr, MacAddr, Millis, NetworkId};
 use smoltcp::wire::DhcpMessageType;
 
+pub(crate) use self::answer::{DhcpReceiver, DhcpReply, Grant};
+use self::choice::{Claim, IN_USE};
 use self::leases::{Binding, BindingState, ClientKey, Leases};
-use self::message::{ReplyWriter, Request, code};
+use self::message::Request;
+use self::probe::Probes;
 use crate::DhcpConfig;
-use crate::report::LeaseReport;
+use crate::report::{LeaseEventKind, LeaseRecord, LeaseReport};
 
 /// The server of one network.
 #[derive(Debug)]
-pub struct DhcpServer {
+pub(crate) struct DhcpServer {
     config: DhcpConfig,
     interface: Ipv4Cidr,
     mtu: u16,
@@ -41,27 +49,58 @@ pub struct DhcpServer {
     leases: Leases,
     /// The addresses of the range that were perhaps never used.
     fresh: RangeInclusive<u32>,
+    probes: Probes,
+    /// What happened to leases since the last call of [`DhcpServer::take_changes`].
+    changes: Vec<Change>,
 }
 
-/// A message for a client: from port 67 of the interface's address to port 68.
+/// What is to be done about a message.
 #[derive(Clone, PartialEq, Eq, Debug)]
-pub struct DhcpReply {
-    /// The UDP payload.
-    pub payload: Vec<u8>,
-    /// The frame's destination. The client may not answer ARP yet.
-    pub destination_mac: MacAddr,
-    /// The packet's destination.
-    pub destination_ip: Ipv4Addr,
+pub(crate) enum DhcpStep {
+    /// Nothing.
+    Done,
+    /// Send an answer.
+    Send(DhcpReply),
+    /// Ask who has this address; the answer has to wait.
+    Ask(Ipv4Addr),
+}
+
+/// Something that happened to a lease.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub(crate) struct Change {
+    pub address: Ipv4Addr,
+    /// Whose the address is or was.
+    pub mac: MacAddr,
+    pub host_name: Option<String>,
+    pub kind: LeaseEventKind,
+}
+
+/// What a message is judged by, besides what the server remembers.
+#[derive(Clone, Copy)]
+pub(crate) struct View<'a> {
+    pub now: Millis,
+    /// Whom the ARP table has seen at an address.
+    pub seen: &'a dyn Fn(Ipv4Addr) -> Option<Sighting>,
+}
+
+/// A station that was seen to use an address.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) struct Sighting {
+    pub mac: MacAddr,
+    /// The last time.
+    pub at: Millis,
 }
 
 impl DhcpServer {
     /// A server without leases, for the network that `interface` is the switch's own address in.
-    pub fn new(config: DhcpConfig, interface: Ipv4Cidr, mtu: u16) -> Self {
+    pub(crate) fn new(config: DhcpConfig, interface: Ipv4Cidr, mtu: u16) -> Self {
         Self {
             reserved: config.reserved.iter().copied().collect(),
             reserved_addresses: config.reserved.iter().map(|&(_, address)| address).collect(),
             leases: Leases::default(),
             fresh: config.first.to_bits()..=config.last.to_bits(),
+            probes: Probes::default(),
+            changes: Vec::new(),
             config,
             interface,
             mtu,
@@ -69,8 +108,9 @@ impl DhcpServer {
     }
 
     /// Changes the settings; leases that the new ones still allow stay.
-    pub fn reconfigure(&mut self, config: DhcpConfig, interface: Ipv4Cidr, mtu: u16) {
+    pub(crate) fn reconfigure(&mut self, config: DhcpConfig, interface: Ipv4Cidr, mtu: u16) {
         let old = std::mem::replace(self, Self::new(config, interface, mtu));
+        (self.probes, self.changes) = (old.probes, old.changes);
         for (address, binding) in old.leases.into_bindings() {
             if self.may_have(address, binding.mac) {
                 self.leases.bind(address, binding);
@@ -78,50 +118,145 @@ impl DhcpServer {
         }
     }
 
-    /// Takes the payload of a UDP datagram to port 67. `None`: understood, and there is nothing to answer.
+    /// Takes the payload of a UDP datagram to port 67 that the station `from` has sent.
     ///
     /// Costs O(log n) of the range's size, save for the first client that finds no address left that was never
     /// used, which walks the range once.
-    pub fn handle(&mut self, message: &[u8], now: Millis) -> Result<Option<DhcpReply>, DropReason> {
+    pub(crate) fn handle(
+        &mut self,
+        message: &[u8],
+        from: MacAddr,
+        view: View<'_>,
+    ) -> Result<DhcpStep, DropReason> {
         let request = Request::parse(message)?;
-        let client = Client::of(&request);
+        if request.relay.is_some_and(|relay| !self.is_host(relay)) {
+            return Err(DropReason::DhcpForeignRelay);
+        }
+        let client = Client::of(&request, from);
         match request.kind {
-            DhcpMessageType::Discover => self.discover(&request, client, now).map(Some),
-            DhcpMessageType::Request => self.request(&request, client, now).map(Some),
-            DhcpMessageType::Decline => self.decline(&request, &client, now).map(|()| None),
-            DhcpMessageType::Release => self.release(&request, &client, now).map(|()| None),
-            DhcpMessageType::Inform => self.inform(&request).map(Some),
+            DhcpMessageType::Discover => self.discover(&request, client, view),
+            DhcpMessageType::Request => self.request(&request, client, view),
+            DhcpMessageType::Decline => self.decline(&request, &client, view).map(|()| DhcpStep::Done),
+            DhcpMessageType::Release => self.release(&request, &client, view.now).map(|()| DhcpStep::Done),
+            DhcpMessageType::Inform => self.inform(&request).map(DhcpStep::Send),
             _ => Err(DropReason::DhcpNotForUs),
         }
     }
 
+    /// The station `mac` uses `address`, as its ARP says. What that means for a message that waited for a probe.
+    pub(crate) fn on_arp(
+        &mut self,
+        address: Ipv4Addr,
+        mac: MacAddr,
+        view: View<'_>,
+    ) -> Result<DhcpStep, DropReason> {
+        let others = |held: &&Binding| held.is_live(view.now) && held.mac != mac && held.relay != Some(mac);
+        match self.leases.of(address).filter(others).map(|held| held.state) {
+            Some(state) if state.is_untaken() => {
+                self.set_aside(address, mac, view.now);
+                let probe = self.probes.end(address);
+                probe.map_or(Ok(DhcpStep::Done), |probe| self.handle(&probe.message, probe.from, view))
+            }
+            Some(BindingState::Leased) => {
+                if self.leases.dispute(address) {
+                    self.changes.push(Change {
+                        address,
+                        mac,
+                        host_name: None,
+                        kind: LeaseEventKind::Disputed,
+                    });
+                }
+                Ok(DhcpStep::Done)
+            }
+            _ => Ok(DhcpStep::Done),
+        }
+    }
+
+    /// When [`on_timeout`](Self::on_timeout) has something to do.
+    pub(crate) fn next_timeout(&self) -> Option<Millis> {
+        self.probes.next_timeout()
+    }
+
+    /// One of the things that are due; `None`: there are no more.
+    pub(crate) fn on_timeout(&mut self, view: View<'_>) -> Option<Result<DhcpStep, DropReason>> {
+        let (address, silent) = self.probes.due(view.now)?;
+        let Some(probe) = silent else { return Some(Ok(DhcpStep::Ask(address))) };
+        let probed = self.leases.of(address).filter(|held| held.state == BindingState::Probing).cloned();
+        // What was asked for may have come to somebody else meanwhile: then whoever waited asks again.
+        let Some(mut binding) = probed else { return Some(Ok(DhcpStep::Done)) };
+        (binding.state, binding.probed, binding.until) =
+            (BindingState::Offered, view.now, view.now + OFFER_TIME);
+        self.bind(address, binding);
+        Some(self.handle(&probe.message, probe.from, view))
+    }
+
+    /// What happened to leases since the last call.
+    pub(crate) fn take_changes(&mut self) -> Vec<Change> {
+        std::mem::take(&mut self.changes)
+    }
+
     /// The leases that have not ended, in the order of their addresses.
-    pub fn leases(&self, network: NetworkId, now: Millis) -> impl Iterator<Item = LeaseReport> + '_ {
-        let live = move |binding: &Binding| binding.state == BindingState::Leased && binding.is_live(now);
-        self.leases.iter().filter(move |(_, binding)| live(binding)).map(move |(address, binding)| {
+    pub(crate) fn leases(&self, network: NetworkId, now: Millis) -> impl Iterator<Item = LeaseReport> + '_ {
+        self.leases.iter().filter(move |(_, held)| held.is_lease(now)).map(move |(address, held)| {
             LeaseReport {
                 network,
                 address,
-                mac: binding.mac,
-                host_name: binding.host_name.as_deref().map(str::to_owned),
-                expires_in: binding.until.since(now),
+                mac: held.mac,
+                host_name: held.host_name.as_deref().map(str::to_owned),
+                expires_in: held.until.since(now),
             }
         })
+    }
+
+    /// The addresses of all leases that have not ended.
+    pub(crate) fn leased(&self, now: Millis) -> impl Iterator<Item = Ipv4Addr> + '_ {
+        self.leases.iter().filter(move |(_, held)| held.is_lease(now)).map(|(address, _)| address)
+    }
+
+    /// The lease of `address`, to be kept elsewhere; `None`: there is none.
+    pub(crate) fn record(&self, network: NetworkId, address: Ipv4Addr, now: Millis) -> Option<LeaseRecord> {
+        let held = self.leases.of(address).filter(|held| held.is_lease(now))?;
+        Some(LeaseRecord {
+            network,
+            address,
+            mac: held.mac,
+            client: held.client.clone(),
+            host_name: held.host_name.clone(),
+            expires_in: held.until.since(now),
+        })
+    }
+
+    /// Takes back a lease that was kept elsewhere; one that has ended is remembered for its client. Whether the settings
+    /// allow it, and nobody else has the address.
+    pub(crate) fn restore(&mut self, record: LeaseRecord, now: Millis) -> bool {
+        let LeaseRecord { address, mac, client, host_name, expires_in, .. } = record;
+        if !self.may_have(address, mac) || self.leases.of(address).is_some() {
+            return false;
+        }
+        let until = now + expires_in.min(self.config.lease_time);
+        let client = Client { key: client, mac, host_name, agent: None };
+        self.leases.bind(address, client.binding(BindingState::Leased, until));
+        true
     }
 
     fn discover(
         &mut self,
         request: &Request<'_>,
         client: Client,
-        now: Millis,
-    ) -> Result<DhcpReply, DropReason> {
-        let address = self.choose(&client, request.requested, now).ok_or(DropReason::DhcpRangeFull)?;
+        view: View<'_>,
+    ) -> Result<DhcpStep, DropReason> {
+        let none = if self.probes.is_full() { DropReason::DhcpBusy } else { DropReason::DhcpRangeFull };
+        let address = self.choose(&client, request.requested, view).ok_or(none)?;
         // An offer doesn't take away what the client still has.
-        let has = |held: &Binding| held.client == client.key && held.state == BindingState::Leased;
-        if !self.leases.of(address).is_some_and(|held| has(held) && held.is_live(now)) {
-            self.leases.bind(address, client.binding(BindingState::Offered, now + OFFER_TIME));
+        if !self.has(&client, address, view.now) {
+            if !self.is_probed(address, view.now) {
+                return self.probe(address, request, client, view.now);
+            }
+            let mut binding = client.binding(BindingState::Offered, view.now + OFFER_TIME);
+            binding.probed = self.leases.of(address).map_or(Millis::ZERO, |held| held.probed);
+            self.bind(address, binding);
         }
-        Ok(self.reply(request, DhcpMessageType::Offer, address))
+        Ok(DhcpStep::Send(self.reply(request, DhcpMessageType::Offer, address)))
     }
 
     /// RFC 2131, 4.3.2. The states of the client differ in where the address stands and whether a server is named.
@@ -129,49 +264,73 @@ impl DhcpServer {
         &mut self,
         request: &Request<'_>,
         client: Client,
-        now: Millis,
-    ) -> Result<DhcpReply, DropReason> {
+        view: View<'_>,
+    ) -> Result<DhcpStep, DropReason> {
         if request.server.is_some_and(|server| server != self.interface.address()) {
-            self.take_back_offer(&client, now);
+            self.take_back_offer(&client, view.now);
             return Err(DropReason::DhcpNotForUs);
         }
         let address = request.requested.or(request.in_use).ok_or(DropReason::BadDhcp)?;
-        if !self.is_right_for(&client, address, now) {
-            return Ok(self.refuse(request));
+        let init_reboot = request.server.is_none() && request.in_use.is_none();
+        let claim = if init_reboot { Claim::Wish } else { Claim::Right };
+        if !self.is_right_for(&client, address, claim, view) {
+            return Ok(DhcpStep::Send(self.refuse(request)));
         }
-        let until = now + self.config.lease_time;
-        self.leases.bind(address, client.binding(BindingState::Leased, until));
-        Ok(self.reply(request, DhcpMessageType::Ack, address))
+        let has = self.has(&client, address, view.now);
+        if !has && !self.is_probed(address, view.now) {
+            return self.probe(address, request, client, view.now);
+        }
+        let mut binding = client.binding(BindingState::Leased, view.now + self.config.lease_time);
+        let held = self.leases.of(address).filter(|_| has);
+        let is_new = held.is_none_or(|held| (held.mac, &held.host_name) != (binding.mac, &binding.host_name));
+        binding.disputed = held.is_some_and(|held| held.disputed);
+        self.bind(address, binding);
+        self.note(address, if is_new { LeaseEventKind::Leased } else { LeaseEventKind::Renewed });
+        let reply = self.reply(request, DhcpMessageType::Ack, address);
+        Ok(DhcpStep::Send(DhcpReply { grants: Some(Grant { address, is_new }), ..reply }))
     }
 
-    fn decline(&mut self, request: &Request<'_>, client: &Client, now: Millis) -> Result<(), DropReason> {
+    /// The message waits until it is known whether somebody uses the address.
+    fn probe(
+        &mut self,
+        address: Ipv4Addr,
+        request: &Request<'_>,
+        client: Client,
+        now: Millis,
+    ) -> Result<DhcpStep, DropReason> {
+        if self.probes.is_full() && !self.probes.contains(address) {
+            return Err(DropReason::DhcpBusy);
+        }
+        let from = client.agent.map_or(client.mac, |(_, mac)| mac);
+        let binding = client.binding(BindingState::Probing, now + OFFER_TIME);
+        self.bind(address, Binding { probed: now, ..binding });
+        let begins = self.probes.wait(address, request.message, from, now);
+        Ok(if begins { DhcpStep::Ask(address) } else { DhcpStep::Done })
+    }
+
+    fn decline(&mut self, request: &Request<'_>, client: &Client, view: View<'_>) -> Result<(), DropReason> {
         let address = request.requested.ok_or(DropReason::BadDhcp)?;
         let mut binding = self.held(request, client, address)?.clone();
-        binding.state = BindingState::Declined;
-        binding.until = now + DECLINE_TIME;
-        self.leases.bind(address, binding);
+        self.note(address, LeaseEventKind::Declined);
+        match self.user_of(address, client, view) {
+            Some(user) => self.set_aside(address, user, view.now),
+            None => {
+                (binding.state, binding.until) = (BindingState::Declined, view.now + IN_USE);
+                self.bind(address, binding);
+            }
+        }
         Ok(())
     }
 
     fn release(&mut self, request: &Request<'_>, client: &Client, now: Millis) -> Result<(), DropReason> {
         let address = request.in_use.ok_or(DropReason::BadDhcp)?;
-        let until = self.held(request, client, address)?.until.min(now);
+        let held = self.held(request, client, address)?;
+        let (until, is_lease) = (held.until.min(now), held.is_lease(now));
         self.leases.end_at(address, until);
-        Ok(())
-    }
-
-    fn inform(&self, request: &Request<'_>) -> Result<DhcpReply, DropReason> {
-        let address = request.in_use.ok_or(DropReason::BadDhcp)?;
-        if !self.is_host(address) {
-            return Err(DropReason::DhcpNotForUs);
+        if is_lease {
+            self.note(address, LeaseEventKind::Released);
         }
-        let mut writer = ReplyWriter::new(request, DhcpMessageType::Ack, Ipv4Addr::UNSPECIFIED);
-        writer.option(code::SERVER_IDENTIFIER, &self.interface.address().octets());
-        Ok(DhcpReply {
-            payload: self.with_settings(writer, request),
-            destination_mac: request.mac,
-            destination_ip: address,
-        })
+        Ok(())
     }
 
     /// The binding of `address`, if the client holds it and means this server.
@@ -183,7 +342,7 @@ impl DhcpServer {
     ) -> Result<&Binding, DropReason> {
         self.leases
             .of(address)
-            .filter(|binding| binding.client == client.key && binding.state != BindingState::Declined)
+            .filter(|binding| binding.client == client.key && binding.state.is_a_clients())
             .filter(|_| request.server.is_none_or(|server| server == self.interface.address()))
             .ok_or(DropReason::DhcpNotForUs)
     }
@@ -192,48 +351,11 @@ impl DhcpServer {
     fn take_back_offer(&mut self, client: &Client, now: Millis) {
         if let Some(address) = self.leases.address_of(&client.key)
             && let Some(binding) = self.leases.of(address)
-            && binding.state == BindingState::Offered
+            && binding.state.is_untaken()
         {
             let until = binding.until.min(now);
             self.leases.end_at(address, until);
         }
-    }
-
-    /// The best address for the client. RFC 2131, 4.3.1, with reservations before all.
-    fn choose(&mut self, client: &Client, requested: Option<Ipv4Addr>, now: Millis) -> Option<Ipv4Addr> {
-        let reserved = self.reserved.get(&client.mac).copied();
-        let last = self.leases.address_of(&client.key);
-        let current = last.filter(|&a| self.leases.of(a).is_some_and(|binding| binding.is_live(now)));
-        [reserved, current, requested, last]
-            .into_iter()
-            .flatten()
-            .find(|&address| self.is_available(address, client, now))
-            .or_else(|| self.take_fresh(client.mac))
-            .or_else(|| self.leases.ended(now).find(|&address| self.may_have(address, client.mac)))
-    }
-
-    /// The first address that nobody ever had.
-    fn take_fresh(&mut self, mac: MacAddr) -> Option<Ipv4Addr> {
-        let mut fresh = self.fresh.clone();
-        let unused = |&a: &Ipv4Addr| self.leases.of(a).is_none() && self.may_have(a, mac);
-        let address = fresh.by_ref().map(Ipv4Addr::from_bits).find(unused);
-        self.fresh = fresh;
-        address
-    }
-
-    /// Whether the client is to have this address and no other: a client with a reservation has to move to it.
-    fn is_right_for(&self, client: &Client, address: Ipv4Addr, now: Millis) -> bool {
-        let reserved = self.reserved.get(&client.mac).filter(|&&a| self.is_available(a, client, now));
-        self.is_available(address, client, now) && reserved.is_none_or(|&reserved| reserved == address)
-    }
-
-    /// Whether the client may have the address, and nobody else has it.
-    fn is_available(&self, address: Ipv4Addr, client: &Client, now: Millis) -> bool {
-        let free = |binding: &Binding| {
-            let theirs = binding.client == client.key || self.reserved.get(&client.mac) == Some(&address);
-            !binding.is_live(now) || (theirs && binding.state != BindingState::Declined)
-        };
-        self.may_have(address, client.mac) && self.leases.of(address).is_none_or(free)
     }
 
     /// Whether the settings let the client have the address.
@@ -251,48 +373,24 @@ impl DhcpServer {
         net.contains(address) && !net.is_broadcast(address) && !is_network && address != net.address()
     }
 
-    /// An OFFER or ACK. RFC 2131, table 3.
-    fn reply(&self, request: &Request<'_>, kind: DhcpMessageType, address: Ipv4Addr) -> DhcpReply {
-        let mut writer = ReplyWriter::new(request, kind, address);
-        let seconds = self.config.lease_time.as_secs().min(MAX_LEASE_SECONDS);
-        writer.option(code::SERVER_IDENTIFIER, &self.interface.address().octets());
-        writer.option(code::LEASE_TIME, &(seconds as u32).to_be_bytes());
-        writer.option(code::RENEWAL_TIME, &((seconds / 2) as u32).to_be_bytes());
-        writer.option(code::REBINDING_TIME, &((seconds * 7 / 8) as u32).to_be_bytes());
-        let payload = self.with_settings(writer, request);
-        let (destination_mac, destination_ip) = match request.in_use {
-            Some(in_use) if in_use == address => (request.mac, in_use),
-            _ if request.broadcast => (MacAddr::BROADCAST, Ipv4Addr::BROADCAST),
-            _ => (request.mac, address),
-        };
-        DhcpReply { payload, destination_mac, destination_ip }
-    }
-
-    /// A NAK, which is always broadcast: the client's address is wrong. RFC 2131, 4.1.
-    fn refuse(&self, request: &Request<'_>) -> DhcpReply {
-        let mut writer = ReplyWriter::new(request, DhcpMessageType::Nak, Ipv4Addr::UNSPECIFIED);
-        writer.option(code::SERVER_IDENTIFIER, &self.interface.address().octets());
-        writer.option(code::CLIENT_IDENTIFIER, request.identifier.unwrap_or_default());
-        DhcpReply {
-            payload: writer.finish(),
-            destination_mac: MacAddr::BROADCAST,
-            destination_ip: Ipv4Addr::BROADCAST,
+    /// Binds the address. A lease that the client had of another one is over, and so is another's of this one.
+    fn bind(&mut self, address: Ipv4Addr, binding: Binding) {
+        let ousts = |held: &Binding| held.state == BindingState::Leased && held.client != binding.client;
+        if self.leases.of(address).is_some_and(ousts) {
+            self.note(address, LeaseEventKind::Moved);
+        }
+        let (mac, host_name) = (binding.mac, binding.host_name.as_deref().map(str::to_owned));
+        if let Some(before) = self.leases.bind(address, binding) {
+            self.changes.push(Change { address: before, mac, host_name, kind: LeaseEventKind::Moved });
         }
     }
 
-    fn with_settings(&self, mut writer: ReplyWriter, request: &Request<'_>) -> Vec<u8> {
-        writer.option(code::SUBNET_MASK, &self.interface.netmask().octets());
-        if let Some(router) = self.config.router {
-            writer.option(code::ROUTER, &router.octets());
+    /// Something happened to the binding of `address`.
+    fn note(&mut self, address: Ipv4Addr, kind: LeaseEventKind) {
+        if let Some(held) = self.leases.of(address) {
+            let host_name = held.host_name.as_deref().map(str::to_owned);
+            self.changes.push(Change { address, mac: held.mac, host_name, kind });
         }
-        // A client tells answers for several clients of one machine apart by it. RFC 6842.
-        writer.option(code::CLIENT_IDENTIFIER, request.identifier.unwrap_or_default());
-        let dns: Vec<u8> = self.config.dns.iter().take(MAX_DNS).flat_map(Ipv4Addr::octets).collect();
-        writer.option(code::DNS_SERVERS, &dns);
-        writer.option(code::INTERFACE_MTU, &self.mtu.to_be_bytes());
-        writer.option(code::BROADCAST_ADDRESS, &self.interface.broadcast().octets());
-        writer.option(code::DOMAIN_NAME, self.config.domain.as_deref().unwrap_or_default().as_bytes());
-        writer.finish()
     }
 }
 
@@ -302,31 +400,31 @@ struct Client {
     key: ClientKey,
     mac: MacAddr,
     host_name: Option<Box<str>>,
+    /// The relay agent that speaks for it.
+    agent: Option<(Ipv4Addr, MacAddr)>,
 }
 
 impl Client {
-    fn of(request: &Request<'_>) -> Self {
+    fn of(request: &Request<'_>, from: MacAddr) -> Self {
         let by_mac = [&[1], request.mac.octets().as_slice()].concat();
         Self {
             key: request.identifier.map_or_else(|| by_mac.into(), Box::from),
             mac: request.mac,
             host_name: request.host_name.map(Box::from),
+            agent: request.relay.map(|agent| (agent, from)),
         }
     }
 
     fn binding(self, state: BindingState, until: Millis) -> Binding {
-        Binding { client: self.key, mac: self.mac, host_name: self.host_name, state, until }
+        let Self { key: client, mac, host_name, agent } = self;
+        let relay = agent.map(|(_, mac)| mac);
+        Binding { client, mac, host_name, relay, state, until, probed: Millis::ZERO, disputed: false }
     }
 }
 
-/// How long an offer is held. RFC 2131, 4.3.1 leaves it to the server; clients decide within seconds.
-const OFFER_TIME: Millis = Millis::from_secs(60);
-/// How long a declined address is set aside: whoever uses it may go away.
-const DECLINE_TIME: Millis = Millis::from_secs(600);
-/// All ones would mean for ever. RFC 2131, 3.3.
-const MAX_LEASE_SECONDS: u64 = u32::MAX as u64 - 1;
-/// DNS servers offered at most; resolvers look at three.
-const MAX_DNS: usize = 8;
+/// How long an offer is held. RFC 2131, 4.3.1 leaves it to the server; clients decide within seconds, and one that does
+/// so later gets the address if nobody else did.
+const OFFER_TIME: Millis = Millis::from_secs(10);
 
 #[cfg(test)]
 mod tests;

@@ -15,6 +15,7 @@ mod fragment;
 mod health;
 mod held;
 mod icmp;
+mod leasing;
 mod neighbour;
 mod outgoing;
 mod port_mapping;
@@ -36,11 +37,12 @@ use self::first_packet::FirstPacket;
 use self::health::Health;
 use self::held::HeldSyns;
 use self::icmp::RateLimit;
+use self::leasing::Leasing;
 use self::neighbour::Neighbours;
 pub(crate) use self::outgoing::Outgoing;
 use self::route::{Hop, Routes};
 use crate::dhcp::DhcpServer;
-use crate::report::{LeaseReport, NeighbourReport};
+use crate::report::NeighbourReport;
 use crate::runtime_config::{InterfaceConfig, Reach, RuntimeConfig};
 
 /// The switch's own side of all networks.
@@ -59,6 +61,7 @@ pub(crate) struct Gateway {
     first_request: Option<Millis>,
     early: EarlyFragments,
     health: Health,
+    leasing: Leasing,
     /// The burst's packets that are to be routed, with their places in the burst. Kept for its allocation.
     packets: Box<[(usize, Ipv4Packet)]>,
     /// Where the flows of `packets` are to be found.
@@ -109,6 +112,7 @@ impl Gateway {
             first_request: None,
             early: EarlyFragments::default(),
             health: Health::new(seed),
+            leasing: Leasing::default(),
             packets: vec![(0, Ipv4Packet::EMPTY); BURST_FRAMES].into(),
             keys: Vec::with_capacity(BURST_FRAMES),
             prepared: Vec::with_capacity(BURST_FRAMES),
@@ -120,6 +124,7 @@ impl Gateway {
     /// Takes over a configuration that replaces `old`. Flows stay, leases of networks that keep their name, and neighbours
     /// where the switch keeps its addresses too; frames that waited for others are counted in `drops`.
     pub(crate) fn install(&mut self, old: &RuntimeConfig, config: &RuntimeConfig, drops: &mut DropCounters) {
+        let leases = self.lease_count();
         let mut previous = std::mem::take(&mut self.interfaces);
         self.interfaces = config
             .networks
@@ -150,6 +155,7 @@ impl Gateway {
             self.first_request = None;
         }
         self.follow_servers(&config.balances);
+        self.note_lost_leases(leases, old, config);
     }
 
     /// Connections and rules.
@@ -159,14 +165,6 @@ impl Gateway {
 
     pub(crate) fn nat_mut(&mut self) -> &mut Nat {
         &mut self.nat
-    }
-
-    /// DHCP leases of all networks.
-    pub(crate) fn leases(&self, now: Millis) -> impl Iterator<Item = LeaseReport> + '_ {
-        self.interfaces.iter().enumerate().flat_map(move |(index, interface)| {
-            let server = interface.as_ref().and_then(|interface| interface.dhcp.as_ref());
-            server.into_iter().flat_map(move |server| server.leases(NetworkId::new(index as u16), now))
-        })
     }
 
     /// The ARP table.
@@ -182,7 +180,8 @@ impl Gateway {
     pub(crate) fn next_timeout(&self) -> Option<Millis> {
         let (neighbours, nat) = (self.neighbours.next_timeout(), self.nat.next_timeout());
         let (held, early) = (self.held.next_timeout(), self.early.next_timeout());
-        let timeouts = [neighbours, nat, held, early, self.health.next_timeout()];
+        let (health, leasing) = (self.health.next_timeout(), self.leasing.next_timeout());
+        let timeouts = [neighbours, nat, held, early, health, leasing];
         timeouts.into_iter().flatten().min()
     }
 

@@ -184,6 +184,12 @@ impl Neighbours {
         lost
     }
 
+    /// Whom `hop` was, when it was last heard of.
+    pub(crate) fn sighting(&self, hop: Hop) -> Option<(MacAddr, Millis)> {
+        let entry = self.table.get(&(hop.network, hop.address))?;
+        Some((entry.mac?, entry.confirmed))
+    }
+
     /// The next hops with their MACs, where known.
     pub(crate) fn iter(&self) -> impl Iterator<Item = (Hop, Option<MacAddr>)> + '_ {
         self.table.iter().map(|(&(network, address), entry)| (Hop { network, address }, entry.mac))

@@ -16,7 +16,7 @@ use super::icmp::{self, IcmpError};
 use super::neighbour::{Due, Waiting};
 use super::outgoing::Outgoing;
 use super::route::Hop;
-use super::{DHCP_CLIENT_PORT, DHCP_SERVER_PORT, Gateway, Interface, fragment};
+use super::{DHCP_SERVER_PORT, Gateway, fragment};
 use crate::pcp::{Client, PCP_SERVER_PORT};
 use crate::runtime_config::Reach;
 
@@ -98,6 +98,7 @@ impl Gateway {
                 }
             }
         }
+        self.serve_dhcp_clients(now, out);
     }
 
     fn arp(
@@ -131,6 +132,7 @@ impl Gateway {
                 }
                 Err(reason) => heard = Err(reason),
             }
+            self.note_address(hop, sender_mac, now, out);
         }
         if asks_us {
             let reply = eth().src(own_mac).dst(sender_mac);
@@ -151,31 +153,12 @@ impl Gateway {
                 && self.nat.rules().stands_for_others(address, network))
     }
 
-    fn ask(&self, hop: Hop, mac: Option<MacAddr>, out: &mut Outgoing) {
+    pub(super) fn ask(&self, hop: Hop, mac: Option<MacAddr>, out: &mut Outgoing) {
         let Some(interface) = self.interface(hop.network) else { return };
         let own = (interface.mac, interface.address.address());
         let question = eth().src(interface.mac).dst(mac.unwrap_or(MacAddr::BROADCAST));
         let question = question.arp(ArpPacket::REQUEST, own, (MacAddr::ZERO, hop.address));
         out.push(hop.network, &question, Offload::NONE);
-    }
-
-    fn dhcp(
-        &mut self,
-        meta: &FrameMeta,
-        bytes: &[u8],
-        input: NetworkId,
-        now: Millis,
-        out: &mut Outgoing,
-    ) -> Result<(), DropReason> {
-        let interface = self.interface_mut(input).ok_or(DropReason::DhcpNotForUs)?;
-        let (own, own_mac) = (interface.address.address(), interface.mac);
-        let server = interface.dhcp.as_mut().ok_or(DropReason::DhcpNotForUs)?;
-        if let Some(reply) = server.handle(udp_payload(bytes, meta.offload)?, now)? {
-            let frame = eth().src(own_mac).dst(reply.destination_mac).ipv4(own, reply.destination_ip);
-            let frame = frame.udp(DHCP_SERVER_PORT, DHCP_CLIENT_PORT).payload(&reply.payload);
-            out.push(input, &frame, Offload::NONE);
-        }
-        Ok(())
     }
 
     /// A packet for one of the switch's own addresses.
@@ -366,10 +349,6 @@ impl Gateway {
 
     fn admit_icmp(&mut self, now: Millis) -> Result<(), DropReason> {
         if self.icmp_limit.admit(now) { Ok(()) } else { Err(DropReason::IcmpRateLimited) }
-    }
-
-    fn interface_mut(&mut self, network: NetworkId) -> Option<&mut Interface> {
-        self.interfaces.get_mut(network.index())?.as_mut()
     }
 }
 
