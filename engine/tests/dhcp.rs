@@ -229,3 +229,20 @@ fn arp_of_strangers_changes_no_lease() {
     let told: Vec<_> = events.iter().map(|event| (event.kind, event.mac)).collect();
     assert_eq!(told, [(LeaseEventKind::Disputed, MacAddr::local(0x99))]);
 }
+
+#[test]
+fn packets_for_an_address_go_to_the_client_that_it_is_leased_to_now() {
+    let mut bench = Bench::nat();
+    let (before, after) = (MacAddr::local(0x77), MacAddr::local(0x78));
+    for client in [before, after] {
+        bench.send(3, &[request(client, guest_ip(9))]);
+        assert_eq!(answers(&bench.wait(PROBE), 3), [(ACK, guest_ip(9))]);
+        bench.send(3, &[arp_request(client, guest_ip(9), LAN_IP)]);
+        let known: Vec<_> = bench.worker.neighbours().filter(|known| known.address == guest_ip(9)).collect();
+        assert_eq!(known[0].mac, Some(client));
+        let mut release = message(client, RELEASE, None);
+        release[12..16].copy_from_slice(&guest_ip(9).octets());
+        let frame = eth().src(client).dst(LAN_MAC).ipv4(guest_ip(9), LAN_IP);
+        bench.send(3, &[frame.udp(68, 67).payload(&release)]);
+    }
+}

@@ -35,6 +35,8 @@ pub(crate) struct Grant {
     pub address: Ipv4Addr,
     /// Whether the client didn't have it before.
     pub is_new: bool,
+    /// The client, if it is a station of the network.
+    pub station: Option<MacAddr>,
 }
 
 impl DhcpServer {

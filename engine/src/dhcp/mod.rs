@@ -287,7 +287,8 @@ impl DhcpServer {
         self.bind(address, binding);
         self.note(address, if is_new { LeaseEventKind::Leased } else { LeaseEventKind::Renewed });
         let reply = self.reply(request, DhcpMessageType::Ack, address);
-        Ok(DhcpStep::Send(DhcpReply { grants: Some(Grant { address, is_new }), ..reply }))
+        let station = Some(request.mac).filter(|_| request.relay.is_none());
+        Ok(DhcpStep::Send(DhcpReply { grants: Some(Grant { address, is_new, station }), ..reply }))
     }
 
     /// The message waits until it is known whether somebody uses the address.

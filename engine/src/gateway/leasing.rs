@@ -89,7 +89,7 @@ impl Leasing {
 
     /// Whether the ACK has to wait; then it is kept.
     fn hold(&mut self, network: NetworkId, reply: &DhcpReply, now: Millis) -> bool {
-        let Some(Grant { address, is_new }) = reply.grants.filter(|_| self.kept) else { return false };
+        let Some(Grant { address, is_new, .. }) = reply.grants.filter(|_| self.kept) else { return false };
         let (key, is_full) = ((network, address), self.waiting.len() >= WAITING);
         match self.waiting.get_mut(&key) {
             // It was asked for once more: one answer is enough.
@@ -252,6 +252,11 @@ impl Gateway {
         now: Millis,
         out: &mut Outgoing,
     ) -> Result<(), DropReason> {
+        if let DhcpStep::Send(DhcpReply { grants: Some(Grant { address, is_new: true, station }), .. }) = step
+            && let Some(mac) = station
+        {
+            self.neighbours.hand_over(Hop { network, address }, mac, now);
+        }
         match step {
             DhcpStep::Done => Ok(()),
             DhcpStep::Ask(address) => {

@@ -184,6 +184,15 @@ impl Neighbours {
         lost
     }
 
+    /// The address of `hop` is `mac`'s from now on, as the DHCP server says: nobody is asked whether another had it before.
+    pub(crate) fn hand_over(&mut self, hop: Hop, mac: MacAddr, now: Millis) {
+        let Some(entry) = self.table.get_mut(&(hop.network, hop.address)) else { return };
+        if entry.mac.is_some_and(|known| known != mac) {
+            (entry.mac, entry.claim, entry.confirmed, entry.asked) = (Some(mac), None, now, None);
+            self.asking.retain(|&asking| asking != hop);
+        }
+    }
+
     /// Whom `hop` was, when it was last heard of.
     pub(crate) fn sighting(&self, hop: Hop) -> Option<(MacAddr, Millis)> {
         let entry = self.table.get(&(hop.network, hop.address))?;
