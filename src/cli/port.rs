@@ -47,7 +47,7 @@ fn toml_line(key: &str) -> Result<String, Failure> {
     };
     let quoted = |text: &str| toml::Value::from(text).to_string();
     let value = match key {
-        "mtu" | "learn-limit" | "offload" | "host-stack" => value.to_owned(),
+        "mtu" | "learn-limit" | "offload" | "host-stack" | "take-over" => value.to_owned(),
         "static-macs" => format!("[{}]", value.split(',').map(quoted).collect::<Vec<_>>().join(", ")),
         _ => quoted(value),
     };

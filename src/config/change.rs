@@ -150,7 +150,7 @@ impl Plan {
         let mtu = mtu.map(|mtu| format!("mtu = {mtu}")).unwrap_or_default();
         let (network, port) = (quoted(&network.name), quoted(name));
         let text = format!("[network.{network}.port.{port}]\n{keys}\n[network.{network}]\n{mode}\n{mtu}\n");
-        let config = Config::parse("port", &text, &[]).map_err(ChangeError::Wrong)?;
+        let config = Config::parse_here("port", &text, &[]).map_err(ChangeError::Wrong)?;
         let ports = config.networks.into_iter().flat_map(|network| network.ports);
         ports.into_iter().find(|port| port.name == name).ok_or(ChangeError::Exists)
     }

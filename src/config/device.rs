@@ -33,6 +33,7 @@ pub(super) struct PacketTable {
     pub(super) device: Maybe<String>,
     pub(super) netns: Maybe<Netns>,
     pub(super) host_stack: Maybe<bool>,
+    pub(super) take_over: Maybe<bool>,
 }
 
 /// `type = "stream"`
@@ -71,6 +72,7 @@ impl DeviceTable {
                 device: table.optional("device", text(value::device)),
                 netns: table.optional("netns", value::netns),
                 host_stack: table.optional("host-stack", boolean),
+                take_over: table.optional("take-over", boolean),
             }),
             Kind::Stream => Self::Stream(StreamTable {
                 path: table.required("path", SOCKET, text(value::socket)),

@@ -32,7 +32,7 @@ use engine::report::Chain;
 use engine::{CheckConfig, InterfaceConfig};
 use nat_engine::{NatSettings, Timeouts};
 use packet::{MacAddr, Millis, Protocol};
-use tapio::PortSpec;
+use tapio::{HostUse, Netns, PortSpec};
 
 use crate::rules::Rule;
 
@@ -62,14 +62,30 @@ impl Config {
     /// Reads and checks the file at `path`. The name servers to offer where the file names none are the host's.
     pub fn load(path: &Path) -> Result<Self, ConfigError> {
         let text = read_text(path)?;
-        Ok(Self::parse(&path.display().to_string(), &text, &host::name_servers())?)
+        Ok(Self::parse_here(&path.display().to_string(), &text, &host::name_servers())?)
     }
 
     /// Checks `text`. Messages call it `name`. `name_servers` are offered by DHCP on networks that name none.
     pub fn parse(name: &str, text: &str, name_servers: &[Ipv4Addr]) -> Result<Self, Mistakes> {
+        Self::parse_on(name, text, name_servers, &|_, _| None)
+    }
+
+    /// As [`parse`](Self::parse), and it must fit to what the host has on its devices.
+    fn parse_here(name: &str, text: &str, name_servers: &[Ipv4Addr]) -> Result<Self, Mistakes> {
+        // What can't be looked at is said when it is to be opened.
+        let look = |device: &str, netns: Option<&Netns>| HostUse::of(device, netns).ok().flatten();
+        Self::parse_on(name, text, name_servers, &look)
+    }
+
+    fn parse_on(
+        name: &str,
+        text: &str,
+        name_servers: &[Ipv4Addr],
+        devices: check::Devices<'_>,
+    ) -> Result<Self, Mistakes> {
         let wrong = |mistakes| Mistakes::new(name, text, mistakes);
         let file = file::read(text).map_err(wrong)?;
-        check::check(&file, text, name_servers).map_err(wrong)
+        check::check(&file, text, name_servers, devices).map_err(wrong)
     }
 
     /// The port `name` of `network`.

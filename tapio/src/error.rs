@@ -32,6 +32,9 @@ pub(crate) enum Operation {
     Listen,
     FindDevice,
     SilenceHost,
+    /// The host has this on the device.
+    TakeOver(String),
+    ShareAddress,
     OpenPacketSocket,
 }
 
@@ -95,6 +98,11 @@ impl PortError {
             (Operation::SilenceHost, _) if denied => {
                 "the process needs CAP_BPF and CAP_NET_ADMIN; with host-stack = true the host goes on using the device"
             }
+            (Operation::TakeOver(_), _) => {
+                "with host-stack = true the host goes on using the device, with take-over = true it is cut off"
+            }
+            (Operation::ShareAddress, Some(Errno::INVAL)) => "this needs Linux 6.6",
+            (Operation::ShareAddress, _) if denied => "the process needs CAP_BPF and CAP_NET_ADMIN",
             (Operation::OpenPacketSocket, _) if denied => "the process needs CAP_NET_RAW and CAP_NET_ADMIN",
             (Operation::Move, _) => "close the port and open it again",
             (_, Some(Errno::BADFD | Errno::NODEV)) => "the device is gone",
@@ -120,6 +128,8 @@ impl fmt::Display for PortError {
             Operation::SetAddress => write!(f, "cannot change the address of {device}")?,
             Operation::FindDevice => write!(f, "cannot find {device}")?,
             Operation::SilenceHost => write!(f, "cannot keep the host's own stack off {device}")?,
+            Operation::TakeOver(what) => write!(f, "cannot take {device}: the host has {what} there")?,
+            Operation::ShareAddress => write!(f, "cannot share the host's address on {device}")?,
             Operation::OpenPacketSocket => write!(f, "cannot open a packet socket on {device}")?,
             Operation::Listen => write!(f, "cannot make the socket {device}")?,
             Operation::Watch => write!(f, "cannot watch {device} for frames")?,

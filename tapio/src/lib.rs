@@ -15,10 +15,12 @@
 #![deny(unsafe_op_in_unsafe_fn)]
 #![deny(clippy::undocumented_unsafe_blocks, clippy::multiple_unsafe_ops_per_block)]
 
+mod bpf;
 mod dgram;
 mod error;
 mod framing;
 pub mod host;
+mod host_use;
 mod huge_pages;
 mod link;
 mod link_monitor;
@@ -31,6 +33,7 @@ mod packet_send;
 mod packet_socket;
 mod port;
 mod process;
+mod shared;
 mod signals;
 mod silence;
 mod software_offload;
@@ -45,14 +48,16 @@ mod watch;
 
 pub use dgram::{DgramConfig, DgramPort};
 pub use error::PortError;
+pub use host_use::{DefaultRoute, HostUse};
 pub use huge_pages::HugePages;
 pub use link::{Link, LinkChange, LinkIndex, Links};
 pub use link_monitor::{LinkEvent, LinkMonitor};
 pub use memory::{MemoryPort, memory_pair};
 pub use netns::{Netns, NetnsHandle};
-pub use packet_socket::{PacketConfig, PacketPort};
+pub use packet_socket::{HostStack, PacketConfig, PacketPort};
 pub use port::{LinkLoss, Port, Rx};
 pub use process::{Clock, end_with_this_thread, random_bytes, thread_nanos};
+pub use shared::SharedAddress;
 pub use signals::{Signal, Signals};
 pub use spec::PortSpec;
 pub use stream::{Role, StreamConfig, StreamPort};

@@ -63,6 +63,11 @@ impl Socket {
     /// Sends `request` and returns the message that answers it, from its family header on; empty if there is only an
     /// acknowledgement.
     pub(crate) fn call(&self, request: Request) -> io::Result<Vec<u8>> {
+        Ok(self.dump(request)?.pop().unwrap_or_default())
+    }
+
+    /// Sends `request` and returns all messages that answer it, each from its family header on.
+    pub(crate) fn dump(&self, request: Request) -> io::Result<Vec<Vec<u8>>> {
         let Request(mut message) = request;
         let sequence = self.sequence.get().wrapping_add(1);
         self.sequence.set(sequence);
@@ -80,13 +85,13 @@ impl Socket {
             for message in messages(&buffer[..received]) {
                 match message {
                     Message { sequence: other, .. } if other != sequence => {}
-                    Message { kind: libc::NLMSG_ERROR, body, .. } => {
+                    Message { kind: libc::NLMSG_ERROR | libc::NLMSG_DONE, body, .. } => {
                         return match number(body) {
                             0 => Ok(answer),
                             errno => Err(io::Error::from_raw_os_error(-errno.cast_signed())),
                         };
                     }
-                    Message { body, .. } => answer = body.to_vec(),
+                    Message { body, .. } => answer.push(body.to_vec()),
                 }
             }
         }

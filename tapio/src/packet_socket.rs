@@ -17,18 +17,19 @@ use std::io;
 use std::os::fd::OwnedFd;
 
 use mio::{Registry, Token};
-use packet::{Burst, DropReason, HEADROOM, MAX_FRAME, Offload, PortCounters, VNET_HDR_LEN};
+use packet::{Burst, DropReason, HEADROOM, MAX_FRAME, Offload, PortCounters, Protocol, VNET_HDR_LEN};
 use rustix::io::Errno;
 use rustix::net::{AddressFamily, SocketFlags, SocketType, socket_with};
 
 use crate::error::Operation;
 use crate::packet_options::{self as options, HEADER_LEN, Received};
 use crate::packet_ring::FrameRing;
-use crate::packet_send::Sender;
+use crate::packet_send::send;
 use crate::port::{LinkLoss, Rx, count_tx};
+use crate::shared::{Fence, Share, SharedAddress};
 use crate::silence::Silence;
 use crate::watch::Watch;
-use crate::{Link, LinkChange, Links, Netns, NetnsHandle, PortError};
+use crate::{HostUse, Link, LinkChange, Links, Netns, NetnsHandle, PortError};
 
 /// What a packet port is to be.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -39,8 +40,22 @@ pub struct PacketConfig {
     pub netns: Option<Netns>,
     /// The largest layer-3 packet, in bytes. The device's is raised to it where it is smaller.
     pub mtu: u16,
-    /// Whether the host's own stack goes on using the device.
-    pub host_stack: bool,
+    /// What the host's own stack has of the device.
+    pub host: HostStack,
+}
+
+/// What the host's own stack has of a device that the switch is on.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum HostStack {
+    /// Nothing: the device is the switch's alone.
+    Silent {
+        /// Also if the host has addresses or a default route on it.
+        take_over: bool,
+    },
+    /// Everything, beside the switch.
+    Beside,
+    /// Everything but the switch's ports of an address that both have.
+    Shared(SharedAddress),
 }
 
 /// The switch's socket on a network device.
@@ -48,6 +63,8 @@ pub struct PacketConfig {
 pub struct PacketPort {
     config: PacketConfig,
     netns: Option<NetnsHandle>,
+    /// The switch's part of the host's address, if it has one.
+    share: Option<Share>,
     /// `None` while there is none of this name.
     device: Option<Device>,
     watch: Option<Watch>,
@@ -67,12 +84,20 @@ impl PacketPort {
             ),
             None => None,
         };
-        let mut port = Self { config: config.clone(), netns, device: None, watch: None };
+        let share = match &config.host {
+            HostStack::Shared(shared) => {
+                let share = Share::new().map_err(PortError::when(Operation::ShareAddress, &config.device))?;
+                share.set(shared);
+                Some(share)
+            }
+            HostStack::Silent { .. } | HostStack::Beside => None,
+        };
+        let mut port = Self { config: config.clone(), netns, share, device: None, watch: None };
         port.attach()?;
         Ok(port)
     }
 
-    /// Changes the MTU of the live device.
+    /// Changes the MTU of the live device, and what the switch has of the host's address.
     ///
     /// # Errors
     /// The device can't have it.
@@ -80,13 +105,25 @@ impl PacketPort {
         if let Some(device) = &mut self.device {
             device.configure(config)?;
         }
+        if let (Some(share), HostStack::Shared(shared)) = (&self.share, &config.host) {
+            share.set(shared);
+        }
         self.config = config.clone();
         Ok(())
     }
 
+    /// A port of the address that the switch shares with the host is in use for a guest, or no longer is.
+    pub fn lease(&self, protocol: Protocol, port: u16, is_leased: bool) {
+        if let Some(share) = &self.share {
+            share.lease(protocol, port, is_leased);
+        }
+    }
+
     /// Takes the device if it is there now.
     fn attach(&mut self) -> Result<(), PortError> {
-        let device = in_namespace(&self.config, self.netns.as_ref(), || Device::open(&self.config))??;
+        let Self { config, share, .. } = self;
+        let share = share.as_ref();
+        let device = in_namespace(config, self.netns.as_ref(), || Device::open(config, share))??;
         if let (Some(device), Some(watch)) = (&device, &self.watch) {
             watch.readable(&device.socket).map_err(PortError::when(Operation::Watch, &self.config.device))?;
         }
@@ -118,8 +155,8 @@ impl PacketPort {
     pub(crate) fn tx_burst(&mut self, burst: &mut Burst, frames: &[u8], counters: &mut PortCounters) {
         for index in frames.iter().map(|&index| usize::from(index)) {
             let len = burst.bytes(index).len();
-            let outcome = match &mut self.device {
-                Some(device) => device.sender.send(&device.socket, burst, index),
+            let outcome = match &self.device {
+                Some(device) => send(&device.socket, burst, index),
                 None => Err(DropReason::TxLinkDown),
             };
             count_tx(counters, len, outcome);
@@ -151,31 +188,49 @@ impl PacketPort {
 struct Device {
     socket: OwnedFd,
     ring: FrameRing,
-    sender: Sender,
     links: Links,
     /// As it was found.
     before: Link,
-    _silence: Option<Silence>,
+    _host: Option<HostProgram>,
+}
+
+/// What keeps the host's stack off the device, or off a part of it.
+#[derive(Debug)]
+enum HostProgram {
+    Silence { _silence: Silence },
+    Fence { _fence: Fence },
 }
 
 impl Device {
     /// Takes the device of the calling thread's namespace; `None` if there is none.
-    fn open(config: &PacketConfig) -> Result<Option<Self>, PortError> {
+    fn open(config: &PacketConfig, share: Option<&Share>) -> Result<Option<Self>, PortError> {
         let name = &config.device;
         let links = Links::open().map_err(PortError::when(Operation::OpenNetlink, name))?;
         let before = match links.find(name) {
             Err(error) if Errno::from_io_error(&error) == Some(Errno::NODEV) => return Ok(None),
             found => found.map_err(PortError::when(Operation::FindDevice, name))?,
         };
-        let silence = if config.host_stack {
-            None
-        } else {
-            let silence = Silence::on(before.index);
-            Some(silence.map_err(PortError::when(Operation::SilenceHost, name))?)
+        if config.host == (HostStack::Silent { take_over: false }) {
+            refuse_what_the_host_uses(name)?;
+        }
+        let (socket, ring) = open_socket().map_err(PortError::when(Operation::OpenPacketSocket, name))?;
+        let host = match (&config.host, share) {
+            (HostStack::Silent { .. }, _) => {
+                let silence = Silence::on(before.index, &socket);
+                let silence = silence.map_err(PortError::when(Operation::SilenceHost, name))?;
+                Some(HostProgram::Silence { _silence: silence })
+            }
+            (HostStack::Shared(_), Some(share)) => {
+                let fence = share.filter(&socket).and_then(|()| share.fence(before.index));
+                let fence = fence.map_err(PortError::when(Operation::ShareAddress, name))?;
+                Some(HostProgram::Fence { _fence: fence })
+            }
+            (HostStack::Shared(_) | HostStack::Beside, _) => None,
         };
-        let (socket, ring) =
-            open_socket(&before).map_err(PortError::when(Operation::OpenPacketSocket, name))?;
-        let mut device = Self { socket, ring, sender: Sender::new(), links, before, _silence: silence };
+        let is_shared = share.is_some();
+        bind_socket(&socket, &before, is_shared)
+            .map_err(PortError::when(Operation::OpenPacketSocket, name))?;
+        let mut device = Self { socket, ring, links, before, _host: host };
         device.configure(config)?;
         Ok(Some(device))
     }
@@ -256,8 +311,17 @@ impl Drop for Device {
     }
 }
 
-/// A socket on the device, which nothing has come to yet, and its ring.
-fn open_socket(link: &Link) -> io::Result<(OwnedFd, FrameRing)> {
+/// The host would be cut off without warning.
+fn refuse_what_the_host_uses(device: &str) -> Result<(), PortError> {
+    let found = HostUse::here(device).map_err(PortError::when(Operation::FindDevice, device))?;
+    match found.and_then(|found| found.what()) {
+        Some(what) => Err(PortError::when(Operation::TakeOver(what), device)(Errno::BUSY)),
+        None => Ok(()),
+    }
+}
+
+/// A socket, which nothing comes to yet, and its ring.
+fn open_socket() -> io::Result<(OwnedFd, FrameRing)> {
     let flags = SocketFlags::NONBLOCK | SocketFlags::CLOEXEC;
     // Protocol 0: nothing is received before it is bound to the device.
     let socket = socket_with(AddressFamily::PACKET, SocketType::RAW, flags, None)?;
@@ -266,9 +330,15 @@ fn open_socket(link: &Link) -> io::Result<(OwnedFd, FrameRing)> {
     }
     options::set_queues(&socket, QUEUE_BYTES)?;
     let ring = FrameRing::new(&socket)?;
-    options::be_promiscuous(&socket, link.index)?;
-    options::bind(&socket, link.index, libc::ETH_P_ALL as u16)?;
     Ok((socket, ring))
+}
+
+/// Where the address is the host's too, nothing comes for any other.
+fn bind_socket(socket: &OwnedFd, link: &Link, is_shared: bool) -> io::Result<()> {
+    if !is_shared {
+        options::be_promiscuous(socket, link.index)?;
+    }
+    options::bind(socket, link.index, libc::ETH_P_ALL as u16)
 }
 
 /// Runs `f` where the device is.
@@ -285,8 +355,8 @@ fn in_namespace<R: Send>(
     }
 }
 
-const OPTIONS: [libc::c_int; 4] =
-    [libc::PACKET_VNET_HDR, libc::PACKET_IGNORE_OUTGOING, libc::PACKET_AUXDATA, libc::PACKET_QDISC_BYPASS];
+/// Not `PACKET_QDISC_BYPASS`: what goes past the queueing discipline goes past tcpdump, too.
+const OPTIONS: [libc::c_int; 3] = [libc::PACKET_VNET_HDR, libc::PACKET_IGNORE_OUTGOING, libc::PACKET_AUXDATA];
 
 /// Destination and source address.
 const MACS: usize = 12;

@@ -3,7 +3,7 @@
 use std::borrow::Cow;
 use std::path::Path;
 
-use crate::{DgramConfig, Netns, PacketConfig, Role, StreamConfig, TapConfig, VhostUserConfig};
+use crate::{DgramConfig, HostStack, Netns, PacketConfig, Role, StreamConfig, TapConfig, VhostUserConfig};
 
 /// What a port is to be.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -82,7 +82,11 @@ impl PortSpec {
     pub fn same_device(&self, other: &Self) -> bool {
         match (self, other) {
             (Self::Tap(a), Self::Tap(b)) => a.device == b.device && a.netns == b.netns,
-            (Self::Packet(a), Self::Packet(b)) => PacketConfig { mtu: a.mtu, ..b.clone() } == *a,
+            (Self::Packet(a), Self::Packet(b)) => {
+                let both_share = matches!((&a.host, &b.host), (HostStack::Shared(_), HostStack::Shared(_)));
+                let host = if both_share { a.host.clone() } else { b.host.clone() };
+                PacketConfig { mtu: a.mtu, host, ..b.clone() } == *a
+            }
             // All that there is to them.
             (Self::Stream(_) | Self::Dgram(_) | Self::VhostUser(_), _) => self == other,
             (Self::Tap(_) | Self::Packet(_), _) => false,

@@ -20,6 +20,7 @@ mod guest;
 mod guest_life;
 mod guests;
 mod host;
+mod host_device;
 mod junk;
 mod log;
 mod mtu_offload;

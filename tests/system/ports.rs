@@ -65,8 +65,11 @@ fn a_veth_end_and_a_tap_are_on_one_network_and_the_host_between_them_is_silent()
     let (host, a, b) = (Host::new(), Host::new(), Host::new());
     veth(&host, "v0", &a);
     host.run("ip address add 10.0.0.99/24 dev v0");
-    let config =
-        format!("[network.lan]\nmode = \"internal\"\n{}{}", packet("lan", "a", "v0"), tap("lan", "b", &b));
+    let config = format!(
+        "[network.lan]\nmode = \"internal\"\n{}take-over = true\n{}",
+        packet("lan", "a", "v0"),
+        tap("lan", "b", &b)
+    );
     let mut switch = Switch::start_on(&host, &config);
     a.address("10.0.0.1/24");
     b.address("10.0.0.2/24");

@@ -168,6 +168,13 @@ pub fn tapswitch(args: &[&str]) -> Output {
     command.output().expect("timeout runs")
 }
 
+/// As [`tapswitch`], in the namespace of `host`.
+pub fn tapswitch_on(host: &Host, args: &[&str]) -> Output {
+    let mut command = host.command("timeout");
+    command.args(["--kill-after=1", "60", TAPSWITCH]).args(args).stdin(Stdio::null());
+    command.output().expect("nsenter runs")
+}
+
 /// Waits until `condition` holds; fails the test if it takes too long.
 #[track_caller]
 pub fn wait_until(what: &str, mut condition: impl FnMut() -> bool) {

@@ -3,10 +3,12 @@
 use std::collections::{HashMap, HashSet};
 use std::path::Path;
 
-use tapio::{DgramConfig, Netns, PacketConfig, PortSpec, Role, StreamConfig, TapConfig, VhostUserConfig};
+use tapio::{
+    DgramConfig, HostStack, Netns, PacketConfig, PortSpec, Role, StreamConfig, TapConfig, VhostUserConfig,
+};
 use toml::Spanned;
 
-use super::super::device::{DeviceTable, DgramTable};
+use super::super::device::{DeviceTable, DgramTable, PacketTable};
 use super::super::file::Maybe;
 use super::super::value;
 use super::Check;
@@ -31,7 +33,7 @@ impl Check<'_> {
                 device: self.device_name(name, &packet.device)?,
                 netns: given(&packet.netns),
                 mtu,
-                host_stack: given(&packet.host_stack).unwrap_or(false),
+                host: host_stack(packet),
             }),
             DeviceTable::Stream(stream) => PortSpec::Stream(StreamConfig {
                 path: given(&stream.path)?,
@@ -122,6 +124,14 @@ impl<'a> Claim<'a> {
 
 fn given<T: Clone>(value: &Maybe<T>) -> Option<T> {
     value.as_ref().map(|value| value.get_ref().clone())
+}
+
+fn host_stack(packet: &PacketTable) -> HostStack {
+    if given(&packet.host_stack).unwrap_or(false) {
+        HostStack::Beside
+    } else {
+        HostStack::Silent { take_over: given(&packet.take_over).unwrap_or(false) }
+    }
 }
 
 fn help_with_device(is_named: bool) -> &'static str {

@@ -2,6 +2,7 @@
 
 mod balance;
 mod device;
+mod host;
 mod interface;
 mod rules;
 mod shared;
@@ -13,24 +14,28 @@ use engine::InterfaceConfig;
 use packet::{Ipv4Cidr, MacAddr, Millis};
 use toml::Spanned;
 
+pub(super) use self::host::Devices;
 use super::file::{FileConfig, Maybe, ModeName, NetworkTable, PortTable, UplinkTable};
 use super::mistake::Mistake;
 use super::table::suggestion;
 use super::{Config, Mode, Network, Port, Uplink};
 use crate::rules::Interfaces;
 
-/// Checks what concerns more than one value of `text`, which `file` was read from. `name_servers` are offered where a network names none.
+/// Checks what concerns more than one value of `text`, which `file` was read from. `name_servers` are offered where a
+/// network names none, and `devices` tells what the host has on its own.
 pub(super) fn check(
     file: &FileConfig,
     text: &str,
     name_servers: &[Ipv4Addr],
+    devices: Devices<'_>,
 ) -> Result<Config, Vec<Mistake>> {
-    let mut check =
-        Check { file, text, interfaces: rules::interfaces(file), name_servers, mistakes: Vec::new() };
+    let interfaces = rules::interfaces(file);
+    let mut check = Check { file, text, interfaces, name_servers, devices, mistakes: Vec::new() };
     check.numbers()?;
     let networks = file.networks.iter().filter_map(|table| check.network(table)).collect();
     let uplinks = file.uplinks.iter().filter_map(|table| check.uplink(table)).collect();
     check.shared();
+    check.host_devices();
     check.number_of_rules();
     check.balances();
     let Check { mistakes, .. } = check;
@@ -53,6 +58,7 @@ struct Check<'a> {
     /// What rules may name.
     interfaces: Interfaces,
     name_servers: &'a [Ipv4Addr],
+    devices: Devices<'a>,
     mistakes: Vec<Mistake>,
 }
 

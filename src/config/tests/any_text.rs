@@ -107,6 +107,7 @@ const LINES: &[&str] = &[
     "peer = '/run/a'",
     "role = 'client'",
     "host-stack = true",
+    "take-over = true",
     "mode = 'internal'",
     "mode = 'host-only'",
     "mode = 'nat'",

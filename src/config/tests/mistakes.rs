@@ -146,6 +146,8 @@ const VALUES: &[Case] = &[
     ("port.vm1]\ntype = 'tap'", "port.vm1]\ntype = 'stream'\npath = '/run/a'\nrole = 'serve'", &["10:8: `serve` is not one of the choices; write `server`"]),
     ("port.vm1]\ntype = 'tap'", "port.vm1]\ntype = 'stream'\npath = '/run/a'\ndevice = 'a'", &["10:1: unknown key `device`; write one of: type, path, role, mtu, learn-limit, static-macs"]),
     ("port.vm1]\ntype = 'tap'", "port.vm1]\ntype = 'dgram'\npath = '/run/a'", &[r#"7:23: `peer` is missing; write peer = "…", the path of the other side's socket"#]),
+    ("port.vm1]\ntype = 'tap'", "port.vm1]\ntype = 'packet'\nhost-stack = true\ntake-over = true", &["10:13: `take-over` takes what `host-stack` leaves; remove one of the two: with `host-stack` the host keeps the device"]),
+    ("port.vm1]\ntype = 'tap'", "port.vm1]\ntype = 'packet'\ndevice = 'lo'", &["9:10: `lo` is the host's own loopback; write another device"]),
     ("port.vm1]\ntype = 'tap'", "port.vm1]\ntype = 'packet'\nhost-stack = 1", &["9:14: this is a number, not true or false; write true or false"]),
     ("port.vm1]", "port.'v m']", &[r#"7:23: "v m" can't be a name; write 1 to 64 letters, digits, hyphens, underscores or dots"#]),
     ("port.vm1]\ntype = 'tap'", "port.vm1]\ntype = 'tap'\ndevice = '0123456789abcdef'", &[r#"9:10: `0123456789abcdef` is too long for a device's name: 16 bytes; write 1 to 15 letters, digits, hyphens, underscores or dots, for example "tap1""#]),

@@ -5,7 +5,9 @@ use std::net::Ipv4Addr;
 use engine::Reach;
 use nat_engine::{Behaviour, Condition, Exhausted, Match, NatSettings, PortList, Target};
 use packet::{Millis, NetworkId, PortId};
-use tapio::{DgramConfig, Netns, PacketConfig, PortSpec, Role, StreamConfig, TapConfig, VhostUserConfig};
+use tapio::{
+    DgramConfig, HostStack, Netns, PacketConfig, PortSpec, Role, StreamConfig, TapConfig, VhostUserConfig,
+};
 
 use super::super::{Action, Config, Plan};
 use super::mistakes::BASE;
@@ -261,7 +263,12 @@ host-stack = true
         PortSpec::Stream(StreamConfig { path: "/run/b".into(), role: Role::Client }),
         PortSpec::Dgram(DgramConfig { path: "/run/c".into(), peer: "/run/c-peer".into() }),
         PortSpec::VhostUser(VhostUserConfig { path: "/run/d".into(), role: Role::Server, offload: true }),
-        PortSpec::Packet(PacketConfig { device: "eth0".into(), netns: None, mtu: 1500, host_stack: true }),
+        PortSpec::Packet(PacketConfig {
+            device: "eth0".into(),
+            netns: None,
+            mtu: 1500,
+            host: HostStack::Beside,
+        }),
     ];
     let found: Vec<&PortSpec> = plan.devices.iter().map(|(_, spec)| spec).collect();
     assert_eq!(found, expected.iter().collect::<Vec<_>>());

@@ -3,5 +3,6 @@
 
 mod lab;
 mod packet_port;
+mod shared_address;
 mod tap;
 mod tap_traffic;

@@ -1,12 +1,14 @@
 //! The switch on the kernel's side of a device.
 
+use std::num::NonZeroU32;
 use std::time::Duration;
 
 use mio::{Events, Poll, Token};
 use packet::builder::eth;
 use packet::wire::TcpHeader;
 use packet::{DropReason, Gso, MacAddr, Offload, PortCounters, Verdict, parse};
-use tapio::{LinkEvent, LinkLoss, LinkMonitor, PacketConfig, Port, PortError, PortSpec, Rx};
+use rustix::net::{AddressFamily, Protocol, RecvFlags, SocketFlags, SocketType, recv, socket_with};
+use tapio::{HostStack, LinkEvent, LinkLoss, LinkMonitor, PacketConfig, Port, PortError, PortSpec, Rx};
 
 use crate::lab::{Cable, Host, drain, empty_burst, open, send, transfer};
 
@@ -14,16 +16,21 @@ const A: MacAddr = MacAddr::local(1);
 const B: MacAddr = MacAddr::local(2);
 
 fn config(host: &Host, device: &str) -> PacketConfig {
-    PacketConfig { device: device.into(), netns: Some(host.0.netns()), mtu: 1500, host_stack: false }
+    PacketConfig {
+        device: device.into(),
+        netns: Some(host.0.netns()),
+        mtu: 1500,
+        host: HostStack::Silent { take_over: false },
+    }
 }
 
 fn open_packet(config: PacketConfig) -> Result<Port, PortError> {
     // In a user namespace nobody may load the programs that keep the host silent.
-    let host_stack = config.host_stack || in_user_namespace();
-    Port::open(&PortSpec::Packet(PacketConfig { host_stack, ..config }))
+    let host = if in_user_namespace() { HostStack::Beside } else { config.host.clone() };
+    Port::open(&PortSpec::Packet(PacketConfig { host, ..config }))
 }
 
-fn in_user_namespace() -> bool {
+pub fn in_user_namespace() -> bool {
     let map = std::fs::read_to_string("/proc/self/uid_map").unwrap();
     map.split_whitespace().nth(2) != Some("4294967295")
 }
@@ -135,13 +142,30 @@ fn a_super_frame_to_a_device_that_takes_none_goes_in_segments_and_whole_when_it_
         assert!(received.iter().all(|(_, offload)| *offload == Offload::NONE));
     }
     guest.reconfigure(&PortSpec::Tap(host.tap())).unwrap();
-    for _ in 0..300 {
-        assert_eq!(send(&mut port, &frame, offload).tx_frames, 1);
-        if receive(&mut guest) == [(frame.clone(), offload)] {
-            return;
-        }
-    }
-    panic!("still in segments");
+    assert_eq!(send(&mut port, &frame, offload).tx_frames, 1);
+    assert_eq!(receive(&mut guest), [(frame, offload)]);
+}
+
+#[test]
+fn who_watches_the_device_sees_both_directions_and_the_port_not_its_own_frames() {
+    let host = Host::new();
+    let (mut guest, mut port) = tap_and_packet(&host);
+    // As tcpdump does it.
+    let protocol = NonZeroU32::new(0x0003_u16.to_be().into()).map(Protocol::from_raw);
+    let watch = || socket_with(AddressFamily::PACKET, SocketType::RAW, SocketFlags::NONBLOCK, protocol);
+    let watcher = host.0.enter(watch).unwrap().unwrap();
+    let [to, from] = [(A, B), (B, A)].map(|(src, dst)| eth().src(src).dst(dst).payload(&[9; 60]));
+    drain(&mut port).unwrap();
+    send(&mut port, &to, Offload::NONE);
+    send(&mut guest, &from, Offload::NONE);
+    let mut seen = || {
+        let mut buffer = [0; 2048];
+        let (len, _) = recv(&watcher, &mut buffer[..], RecvFlags::empty()).ok()?;
+        Some(buffer[..len].to_vec())
+    };
+    let seen: Vec<_> = std::iter::from_fn(&mut seen).filter(|frame| [&to, &from].contains(&frame)).collect();
+    assert_eq!(seen, [to, from.clone()]);
+    assert_eq!(receive(&mut port), [(from, Offload::NONE)]);
 }
 
 #[test]
@@ -180,10 +204,11 @@ fn frames_that_come_too_fast_are_counted_long_ones_and_short_ones() {
 
 #[test]
 fn the_host_is_silent_on_the_device_unless_asked_to_share_it() {
-    for (host_stack, answers) in [(false, in_user_namespace()), (true, true)] {
+    let silent = HostStack::Silent { take_over: false };
+    for (stack, answers) in [(silent, in_user_namespace()), (HostStack::Beside, true)] {
         let host = Host::new();
         let (mut guest, _) = tap_and_packet(&host);
-        let _port = open_packet(PacketConfig { host_stack, ..config(&host, "t0") }).unwrap();
+        let _port = open_packet(PacketConfig { host: stack.clone(), ..config(&host, "t0") }).unwrap();
         host.run("ip addr add 10.9.0.9/24 dev t0").unwrap();
         drain(&mut guest).unwrap();
         let mut request = eth().src(A).dst(MacAddr::BROADCAST).payload(&[0; 28]);
@@ -195,7 +220,7 @@ fn the_host_is_silent_on_the_device_unless_asked_to_share_it() {
         send(&mut guest, &request, Offload::NONE);
         // What it would ask by itself, too.
         let _ = host.run("ping -c 1 -W 1 10.9.0.77");
-        assert_eq!(!drain(&mut guest).unwrap().is_empty(), answers, "host-stack = {host_stack}");
+        assert_eq!(!drain(&mut guest).unwrap().is_empty(), answers, "{stack:?}");
     }
 }
 
