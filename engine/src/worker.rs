@@ -128,6 +128,7 @@ impl Worker {
             let bridge = before.and_then(|index| old.get_mut(index)?.take());
             let mut bridge = bridge.unwrap_or_else(|| new_bridge(network, self.seed));
             bridge.fdb_mut().set_ageing(network.ageing);
+            bridge.fdb_mut().set_capacity(network.fdb_capacity);
             bridge.set_local(network.interface.as_ref().map(|interface| interface.mac));
             bridge.set_isolated(network.isolated);
             self.bridges.push(bridge);

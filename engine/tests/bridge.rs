@@ -205,6 +205,21 @@ fn a_reload_keeps_what_was_learned_and_counted() {
     assert_eq!(bench.worker.ports(bench.now)[0].counters.rx_frames, 1);
 }
 
+#[test]
+fn a_reload_with_another_fdb_capacity_keeps_what_was_learned() {
+    let mut bench = Bench::new(internal());
+    for n in 0..200 {
+        bench.send(0, &[frame(n, MacAddr::BROADCAST)]);
+    }
+    for (capacity, known) in [(4096, 200..=200), (64, 48..=64), (4096, 48..=64)] {
+        let mut config = internal();
+        config.networks[0].fdb_capacity = capacity;
+        bench.worker.install(config);
+        let learned = bench.worker.ports(bench.now)[0].learned;
+        assert!(known.contains(&learned), "{learned} of capacity {capacity}");
+    }
+}
+
 /// A bridge as one would write it first: a map from address to port and time.
 #[derive(Default)]
 struct NaiveBridge {

@@ -52,7 +52,8 @@ pub struct PortCounters {
     pub tx_bytes: u64,
     /// Received frames whose destination was unknown or a group, and that were flooded.
     pub flooded: u64,
-    /// Source addresses not learned because the table or the port's share of it was full. The frame passed.
+    /// Source addresses not learned because the table or the port's share of it was full, or because they move to and fro
+    /// too fast. The frame passed.
     pub learn_refused: u64,
     /// Frames dropped: received ones by any stage, sent ones by the port.
     pub drops: DropCounters,

@@ -188,7 +188,7 @@ impl<'a> Builder<'a> {
             reach: Reach::Uplink(uplink.gateway),
             interface: Some(interface.clone()),
             ageing: UPLINK_AGEING,
-            fdb_capacity: uplink.port.learn_limit.max(MIN_FDB_CAPACITY),
+            fdb_capacity: uplink.port.learn_limit.clamp(MIN_FDB_CAPACITY, UPLINK_FDB_CAPACITY),
             isolated: false,
         });
         self.port(&uplink.port.name, &uplink.port);
@@ -355,3 +355,5 @@ fn host(address: Ipv4Addr) -> Option<Ipv4Cidr> {
 
 const UPLINK_AGEING: Millis = Millis::from_secs(300);
 const MIN_FDB_CAPACITY: u32 = 16;
+/// All of its stations are behind the one port; what isn't in the table goes there too.
+const UPLINK_FDB_CAPACITY: u32 = 8192;

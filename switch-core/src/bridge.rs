@@ -127,7 +127,7 @@ impl Bridge {
             }
             last = Some(station);
             let learned = self.fdb.learn(meta.src, meta.vid, sighting, port.learn_limit);
-            counters.learn_refused += u64::from(learned == Learned::Refused);
+            counters.learn_refused += u64::from(matches!(learned, Learned::Refused | Learned::Flapping));
         }
     }
 

@@ -7,12 +7,22 @@
 //!
 //! The capacity is fixed. An entry is gone when it is older than the ageing time, or when its port's generation has
 //! moved on (the port was flushed); its slot is taken by the next newcomer. Nothing walks the table on the way of a
-//! frame. Words are written only when they change, so that workers may share the table: a reader that meets a slot
-//! in the middle of a change sees no entry, or the old one.
+//! frame, but for a count once a second at most while there is no room. Words are written only when they change.
+//!
+//! **Shares.** When neither bucket has room, the port with the most entries gives way to a port with fewer, unless it has
+//! no more than its share of the table: the capacity divided by the ports that have entries. So a port that sends from
+//! ever new addresses fills what is free, and takes nothing from others.
+//!
+//! **Moves.** A station that moves to and fro stays where it was before (`moves.rs`).
 
-use std::sync::atomic::{AtomicU16, AtomicU32, AtomicU64, Ordering::Relaxed};
+mod moves;
+
+use std::cell::Cell;
+use std::cmp::Reverse;
 
 use packet::{MacAddr, Millis, PortId, Vid};
+
+use self::moves::Moves;
 
 /// Where each station of one network is.
 #[derive(Debug)]
@@ -23,6 +33,11 @@ pub struct Fdb {
     ageing: u32,
     /// The hash's secret.
     secret: [u64; 3],
+    /// Ports that have learned entries.
+    sharers: Cell<u32>,
+    /// The second of the last count.
+    counted: Cell<u32>,
+    moves: Moves,
 }
 
 /// What [`Fdb::learn`] did.
@@ -32,8 +47,10 @@ pub enum Learned {
     Known,
     /// The station is new, or has moved to that port.
     New,
-    /// Neither bucket had room, the port has learned as many as it may, or a static entry says otherwise.
+    /// There was no room that the port may have, it has learned as many as it may, or a static entry says otherwise.
     Refused,
+    /// The station moves to and fro between ports too fast, and stays where it was.
+    Flapping,
 }
 
 /// An entry, for people.
@@ -52,34 +69,54 @@ pub struct FdbEntry {
 #[derive(Debug, Default)]
 #[repr(align(64))]
 struct Bucket {
-    keys: [AtomicU64; SLOTS],
-    values: [AtomicU64; SLOTS],
+    keys: [Cell<u64>; SLOTS],
+    values: [Cell<u64>; SLOTS],
 }
 
 #[derive(Debug, Default)]
 struct PortUse {
-    generation: AtomicU16,
-    /// Entries learned, as far as known: entries that aged are still in it until the next recount.
-    learned: AtomicU32,
-    /// The second of the last recount.
-    recounted: AtomicU32,
+    generation: Cell<u16>,
+    /// Entries learned; those that aged are in it until their slots are taken, or counted.
+    learned: Cell<u32>,
 }
 
 impl Fdb {
     /// A table for at least `capacity` stations (rounded up to a power of two, 64 to 2^20: 17 bits of bucket). `seed` must be random.
     pub fn new(capacity: u32, ageing: Millis, seed: [u64; 2]) -> Self {
-        let slots = capacity.clamp(64, 1 << 20).next_power_of_two() as usize;
         Self {
-            buckets: (0..slots / SLOTS).map(|_| Bucket::default()).collect(),
+            buckets: (0..buckets_for(capacity)).map(|_| Bucket::default()).collect(),
             ports: (0..PortId::LIMIT).map(|_| PortUse::default()).collect(),
             ageing: seconds(ageing).max(1),
             secret: [splitmix(seed[0]), splitmix(seed[1]), splitmix(seed[0] ^ seed[1].rotate_left(32))],
+            sharers: Cell::new(0),
+            counted: Cell::new(u32::MAX),
+            moves: Moves::new(),
         }
     }
 
     /// How many stations fit at most.
     pub fn capacity(&self) -> usize {
         self.buckets.len() * SLOTS
+    }
+
+    /// Makes room for at least `capacity` stations, as [`new`](Self::new) does. Entries stay as far as they fit, static
+    /// ones and those seen last first.
+    pub fn set_capacity(&mut self, capacity: u32) {
+        let buckets = buckets_for(capacity);
+        if buckets == self.buckets.len() {
+            return;
+        }
+        let old = std::mem::replace(&mut self.buckets, (0..buckets).map(|_| Bucket::default()).collect());
+        let all = old.iter().flat_map(Bucket::slots).filter(|slot| slot.key().0 != 0);
+        let mut entries: Vec<(Key, Value)> = all.map(|slot| (slot.key(), slot.value())).collect();
+        entries.retain(|&(_, value)| value.is_static() || self.is_current(value));
+        entries.sort_unstable_by_key(|&(_, value)| Reverse((value.is_static(), value.seen())));
+        self.restart_count();
+        for (key, value) in entries {
+            if let Some(slot) = self.free_slot(key, value.seen()) {
+                self.put(&slot, key, value);
+            }
+        }
     }
 
     /// Changes the ageing time.
@@ -106,21 +143,22 @@ impl Fdb {
         let (key, Sighting(fresh)) = (Key::new(mac, vid), sighting);
         match self.find(key) {
             Some((_, old)) if old == fresh => Learned::Known,
-            Some((slot, old)) => self.refresh(&slot, old, fresh, limit),
+            Some((slot, old)) => self.refresh(&slot, key, old, fresh, limit),
             None => self.insert(key, fresh, limit),
         }
     }
 
-    /// Says that `mac` is always behind `port`. `false` if both buckets are full of other entries.
+    /// Says that `mac` is always behind `port`. `false` if both buckets are full of other static entries.
     pub fn add_static(&self, mac: MacAddr, vid: Vid, port: PortId) -> bool {
         let key = Key::new(mac, vid);
         if let Some((slot, _)) = self.find(key) {
-            slot.key_word().store(0, Relaxed);
+            self.clear(&slot);
         }
-        self.free_slot(key, 0).is_some_and(|slot| {
-            slot.set(key, Value(self.value(port, 0).0 | STATIC));
-            true
-        })
+        let slot = self.free_slot(key, 0).or_else(|| self.heaviest(key));
+        if let Some(slot) = &slot {
+            self.put(slot, key, Value(self.value(port, 0).0 | STATIC));
+        }
+        slot.is_some()
     }
 
     /// Says that `mac` may be anywhere from now on, if it has a static entry.
@@ -128,15 +166,17 @@ impl Fdb {
         if let Some((slot, value)) = self.find(Key::new(mac, vid))
             && value.is_static()
         {
-            slot.key_word().store(0, Relaxed);
+            self.clear(&slot);
         }
     }
 
     /// Forgets what was learned on `port`; its static entries stay. One write, whatever the table's size.
     pub fn flush_port(&self, port: PortId) {
         let port = &self.ports[port.index()];
-        port.generation.fetch_add(1, Relaxed);
-        port.learned.store(0, Relaxed);
+        port.generation.set(port.generation.get().wrapping_add(1));
+        if port.learned.replace(0) > 0 {
+            self.sharers.set(self.sharers.get() - 1);
+        }
     }
 
     /// All entries, in no particular order.
@@ -187,23 +227,28 @@ impl Fdb {
 
     /// The station is in the table, but not with this value: seen again later, moved, flushed or aged.
     #[cold]
-    fn refresh(&self, slot: &Slot<'_>, old: Value, fresh: Value, limit: u32) -> Learned {
+    fn refresh(&self, slot: &Slot<'_>, key: Key, old: Value, fresh: Value, limit: u32) -> Learned {
+        let now = fresh.seen();
         if old.is_static() {
             return if old.port() == fresh.port() { Learned::Known } else { Learned::Refused };
         }
-        let was_counted = self.is_current(old);
-        let same_port = old.port() == fresh.port() && was_counted;
-        if !same_port {
-            if !self.may_learn(fresh, limit) {
-                return Learned::Refused;
-            }
-            if was_counted {
-                self.uncount(old.port());
-            }
-            self.ports[fresh.port().index()].learned.fetch_add(1, Relaxed);
+        let is_there = self.is_fresh(old, now);
+        if old.port() == fresh.port() && self.is_current(old) {
+            slot.value_word().set(fresh.0);
+            return if is_there { Learned::Known } else { Learned::New };
         }
-        slot.value_word().store(fresh.0, Relaxed);
-        if same_port && self.is_young(old, fresh.seen()) { Learned::Known } else { Learned::New }
+        if is_there && let Some(home) = self.moves.flaps(key.0, self.hash(key), old.0, now).map(Value) {
+            // Unless it has lost its link since: then the station isn't there any more.
+            if self.is_current(home) {
+                self.put(slot, key, home.seen_at(now));
+                return Learned::Flapping;
+            }
+        }
+        if !self.may_learn(fresh, limit) {
+            return Learned::Refused;
+        }
+        self.put(slot, key, fresh);
+        Learned::New
     }
 
     #[cold]
@@ -211,50 +256,108 @@ impl Fdb {
         if !self.may_learn(fresh, limit) {
             return Learned::Refused;
         }
-        let Some(slot) = self.free_slot(key, fresh.seen()) else { return Learned::Refused };
-        let previous = slot.value();
-        if slot.key().0 != 0 && self.is_current(previous) {
-            self.uncount(previous.port());
+        match self.free_slot(key, fresh.seen()).or_else(|| self.excess(key, fresh)) {
+            Some(slot) => {
+                self.put(&slot, key, fresh);
+                Learned::New
+            }
+            None => Learned::Refused,
         }
-        slot.set(key, fresh);
-        self.ports[fresh.port().index()].learned.fetch_add(1, Relaxed);
-        Learned::New
     }
 
     /// A free slot in the first bucket, else in the second. At 50 % load one bucket to choose from would turn away up
     /// to 0.7 % of random addresses, two turn away none.
     fn free_slot(&self, key: Key, now: u32) -> Option<Slot<'_>> {
         let is_free = |slot: &Slot<'_>| slot.key().0 == 0 || !self.is_fresh(slot.value(), now);
+        self.candidates(key).find(is_free)
+    }
+
+    /// The slots that an entry may be in.
+    fn candidates(&self, key: Key) -> impl Iterator<Item = Slot<'_>> {
         let hash = self.hash(key);
-        let buckets = [self.first_bucket(hash), self.second_bucket(hash)];
-        buckets.into_iter().flat_map(Bucket::slots).find(is_free)
+        [self.first_bucket(hash), self.second_bucket(hash)].into_iter().flat_map(Bucket::slots)
     }
 
-    /// Whether the port of `fresh` may learn one more. At the limit, the port's entries that are still fresh are
-    /// counted anew, once a second at most.
+    /// The slot that gives way to a new entry: of the port that has most, the one unseen for longest; `None` if that port
+    /// has no more than its share, or than the newcomer's port.
+    fn excess(&self, key: Key, fresh: Value) -> Option<Slot<'_>> {
+        self.count(fresh.seen());
+        let slot = self.heaviest(key)?;
+        let learned = |value: Value| self.ports[value.port().index()].learned.get();
+        let (most, own) = (learned(slot.value()), learned(fresh));
+        let sharers = self.sharers.get() + u32::from(own == 0);
+        (most > own + 1 && most as usize > self.capacity() / sharers as usize).then_some(slot)
+    }
+
+    /// Of the learned entries in the buckets of `key`, one of the port that has most: the one unseen for longest.
+    fn heaviest(&self, key: Key) -> Option<Slot<'_>> {
+        let weight = |slot: &Slot<'_>| {
+            let value = slot.value();
+            (self.ports[value.port().index()].learned.get(), Reverse(value.seen()))
+        };
+        self.candidates(key).filter(|slot| !slot.value().is_static()).max_by_key(weight)
+    }
+
+    /// Whether the port of `fresh` may learn one more. At the limit, entries are counted anew.
     fn may_learn(&self, fresh: Value, limit: u32) -> bool {
-        let port = &self.ports[fresh.port().index()];
-        let now = fresh.seen();
-        if port.learned.load(Relaxed) >= limit && port.recounted.swap(now, Relaxed) != now {
-            let is_of_port = |slot: &Slot<'_>| {
-                let value = slot.value();
-                slot.key().0 != 0
-                    && !value.is_static()
-                    && value.port() == fresh.port()
-                    && self.is_fresh(value, now)
-            };
-            port.learned.store(self.slots().filter(is_of_port).count() as u32, Relaxed);
+        let learned = &self.ports[fresh.port().index()].learned;
+        if learned.get() >= limit {
+            self.count(fresh.seen());
         }
-        port.learned.load(Relaxed) < limit
+        learned.get() < limit
     }
 
-    fn uncount(&self, port: PortId) {
+    /// Clears away what has aged, and counts the rest, once a second at most.
+    fn count(&self, now: u32) {
+        if self.counted.replace(now) == now {
+            return;
+        }
+        self.restart_count();
+        for slot in self.slots().filter(|slot| slot.key().0 != 0 && !slot.value().is_static()) {
+            if self.is_fresh(slot.value(), now) {
+                self.add(slot.value().port());
+            } else {
+                slot.key_word().set(0);
+            }
+        }
+    }
+
+    fn restart_count(&self) {
+        self.sharers.set(0);
+        self.ports.iter().for_each(|port| port.learned.set(0));
+    }
+
+    /// Puts an entry into a slot, whatever was in it.
+    fn put(&self, slot: &Slot<'_>, key: Key, value: Value) {
+        self.clear(slot);
+        slot.key_word().set(key.0);
+        slot.value_word().set(value.0);
+        if !value.is_static() {
+            self.add(value.port());
+        }
+    }
+
+    fn clear(&self, slot: &Slot<'_>) {
+        let value = slot.value();
+        if slot.key_word().replace(0) == 0 || value.is_static() || !self.is_current(value) {
+            return;
+        }
+        let learned = &self.ports[value.port().index()].learned;
+        if learned.get() == 1 {
+            self.sharers.set(self.sharers.get() - 1);
+        }
+        learned.set(learned.get().saturating_sub(1));
+    }
+
+    fn add(&self, port: PortId) {
         let learned = &self.ports[port.index()].learned;
-        learned.store(learned.load(Relaxed).saturating_sub(1), Relaxed);
+        if learned.replace(learned.get() + 1) == 0 {
+            self.sharers.set(self.sharers.get() + 1);
+        }
     }
 
     fn value(&self, port: PortId, now: u32) -> Value {
-        let generation = self.ports[port.index()].generation.load(Relaxed);
+        let generation = self.ports[port.index()].generation.get();
         Value(u64::from(port.get()) << 48 | u64::from(generation) << 32 | u64::from(now))
     }
 
@@ -263,12 +366,17 @@ impl Fdb {
     }
 
     fn is_current(&self, value: Value) -> bool {
-        self.ports[value.port().index()].generation.load(Relaxed) == value.generation()
+        self.ports[value.port().index()].generation.get() == value.generation()
     }
 
     fn is_young(&self, value: Value, now: u32) -> bool {
         now.saturating_sub(value.seen()) < self.ageing
     }
+}
+
+const fn buckets_for(capacity: u32) -> usize {
+    let capacity = if capacity < 64 { 64 } else { capacity };
+    (if capacity > 1 << 20 { 1 << 20 } else { capacity.next_power_of_two() }) as usize / SLOTS
 }
 
 /// Slots in a bucket: eight keys are one cache line.
@@ -281,7 +389,7 @@ impl Bucket {
     fn find(&self, key: Key) -> Option<Slot<'_>> {
         let mut found = SLOTS;
         for (index, word) in self.keys.iter().enumerate() {
-            found = if word.load(Relaxed) == key.0 { index } else { found };
+            found = if word.get() == key.0 { index } else { found };
         }
         (found < SLOTS).then_some(Slot { bucket: self, index: found })
     }
@@ -298,27 +406,20 @@ struct Slot<'a> {
 }
 
 impl<'a> Slot<'a> {
-    fn key_word(&self) -> &'a AtomicU64 {
+    fn key_word(&self) -> &'a Cell<u64> {
         &self.bucket.keys[self.index]
     }
 
-    fn value_word(&self) -> &'a AtomicU64 {
+    fn value_word(&self) -> &'a Cell<u64> {
         &self.bucket.values[self.index]
     }
 
     fn key(&self) -> Key {
-        Key(self.key_word().load(Relaxed))
+        Key(self.key_word().get())
     }
 
     fn value(&self) -> Value {
-        Value(self.value_word().load(Relaxed))
-    }
-
-    /// The key goes last: until then a reader finds nothing.
-    fn set(&self, key: Key, value: Value) {
-        self.key_word().store(0, Relaxed);
-        self.value_word().store(value.0, Relaxed);
-        self.key_word().store(key.0, Relaxed);
+        Value(self.value_word().get())
     }
 }
 
@@ -363,6 +464,10 @@ impl Value {
     const fn seen(self) -> u32 {
         self.0 as u32
     }
+
+    const fn seen_at(self, now: u32) -> Self {
+        Self(self.0 & !(u32::MAX as u64) | now as u64)
+    }
 }
 
 /// Spreads a seed over 64 bits. Public domain, S. Vigna.
@@ -379,135 +484,4 @@ fn seconds(time: Millis) -> u32 {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use proptest::prelude::*;
-    use std::collections::HashMap;
-
-    const NO_LIMIT: u32 = u32::MAX;
-
-    fn fdb(capacity: u32) -> Fdb {
-        Fdb::new(capacity, Millis::from_secs(300), [1, 2])
-    }
-
-    fn port(id: u16) -> PortId {
-        PortId::new(id).unwrap()
-    }
-
-    fn mac(n: u64) -> MacAddr {
-        MacAddr::local(n + 1)
-    }
-
-    #[test]
-    fn a_station_is_found_where_it_was_last_seen() {
-        let fdb = fdb(64);
-        let t = Millis::from_secs(10);
-        assert_eq!(fdb.lookup(mac(1), Vid::DEFAULT, t), None);
-        assert_eq!(fdb.learn(mac(1), Vid::DEFAULT, fdb.sighting(port(3), t), NO_LIMIT), Learned::New);
-        assert_eq!(fdb.learn(mac(1), Vid::DEFAULT, fdb.sighting(port(3), t), NO_LIMIT), Learned::Known);
-        assert_eq!(fdb.learn(mac(1), Vid::DEFAULT, fdb.sighting(port(4), t), NO_LIMIT), Learned::New);
-        assert_eq!(fdb.lookup(mac(1), Vid::DEFAULT, t), Some(port(4)));
-        assert_eq!(fdb.lookup(mac(1), Vid::new(2).unwrap(), t), None);
-    }
-
-    #[test]
-    fn a_silent_station_is_forgotten_after_the_ageing_time() {
-        let fdb = fdb(64);
-        fdb.learn(mac(1), Vid::DEFAULT, fdb.sighting(port(0), Millis::from_secs(10)), NO_LIMIT);
-        assert_eq!(fdb.lookup(mac(1), Vid::DEFAULT, Millis::from_secs(309)), Some(port(0)));
-        assert_eq!(fdb.lookup(mac(1), Vid::DEFAULT, Millis::from_secs(310)), None);
-        assert_eq!(fdb.entries(Millis::from_secs(310)).count(), 0);
-    }
-
-    #[test]
-    fn a_flushed_port_is_empty_at_once_and_learns_again() {
-        let fdb = fdb(64);
-        let t = Millis::from_secs(1);
-        fdb.learn(mac(1), Vid::DEFAULT, fdb.sighting(port(0), t), NO_LIMIT);
-        fdb.learn(mac(2), Vid::DEFAULT, fdb.sighting(port(1), t), NO_LIMIT);
-        fdb.flush_port(port(0));
-        assert_eq!(fdb.lookup(mac(1), Vid::DEFAULT, t), None);
-        assert_eq!(fdb.lookup(mac(2), Vid::DEFAULT, t), Some(port(1)));
-        assert_eq!(fdb.learn(mac(1), Vid::DEFAULT, fdb.sighting(port(0), t), NO_LIMIT), Learned::New);
-        assert_eq!(fdb.lookup(mac(1), Vid::DEFAULT, t), Some(port(0)));
-    }
-
-    #[test]
-    fn a_static_entry_neither_ages_nor_moves() {
-        let fdb = fdb(64);
-        assert!(fdb.add_static(mac(1), Vid::DEFAULT, port(0)));
-        let late = Millis::from_secs(100_000);
-        assert_eq!(fdb.learn(mac(1), Vid::DEFAULT, fdb.sighting(port(1), late), NO_LIMIT), Learned::Refused);
-        fdb.flush_port(port(0));
-        assert_eq!(fdb.lookup(mac(1), Vid::DEFAULT, late), Some(port(0)));
-        fdb.remove_static(mac(1), Vid::DEFAULT);
-        assert_eq!(fdb.lookup(mac(1), Vid::DEFAULT, late), None);
-    }
-
-    #[test]
-    fn a_port_learns_no_more_than_its_limit_until_entries_age() {
-        let fdb = fdb(1024);
-        let t = Millis::from_secs(1);
-        for n in 0..10 {
-            assert_eq!(fdb.learn(mac(n), Vid::DEFAULT, fdb.sighting(port(0), t), 10), Learned::New);
-        }
-        assert_eq!(fdb.learn(mac(10), Vid::DEFAULT, fdb.sighting(port(0), t), 10), Learned::Refused);
-        assert_eq!(fdb.learn(mac(10), Vid::DEFAULT, fdb.sighting(port(1), t), 10), Learned::New);
-        let later = Millis::from_secs(400);
-        assert_eq!(fdb.learn(mac(11), Vid::DEFAULT, fdb.sighting(port(0), later), 10), Learned::New);
-    }
-
-    #[test]
-    fn a_full_table_refuses_and_keeps_what_it_has() {
-        let fdb = fdb(64);
-        let t = Millis::from_secs(1);
-        let known: Vec<u64> = (0..1000)
-            .filter(|&n| fdb.learn(mac(n), Vid::DEFAULT, fdb.sighting(port(0), t), NO_LIMIT) == Learned::New)
-            .collect();
-        assert!(known.len() <= fdb.capacity() && known.len() > fdb.capacity() / 2, "{}", known.len());
-        assert!(known.iter().all(|&n| fdb.lookup(mac(n), Vid::DEFAULT, t) == Some(port(0))));
-    }
-
-    #[test]
-    fn at_half_load_no_random_address_is_turned_away() {
-        let fdb = fdb(8192);
-        for n in 0..4096_u64 {
-            let random = MacAddr::local(n.wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 8);
-            assert_ne!(
-                fdb.learn(random, Vid::DEFAULT, fdb.sighting(port(0), Millis::ZERO), NO_LIMIT),
-                Learned::Refused
-            );
-        }
-    }
-
-    proptest! {
-        #[test]
-        fn agrees_with_a_map(
-            steps in proptest::collection::vec((0_u64..20, 0_u16..4, 0_u64..200, 0_u8..10), 0..200),
-        ) {
-            let fdb = fdb(256);
-            let mut model: HashMap<u64, (u16, u64)> = HashMap::new();
-            let mut now = 0;
-            for (n, p, wait, action) in steps {
-                now += wait;
-                let time = Millis::from_secs(now);
-                match action {
-                    0 => {
-                        fdb.flush_port(port(p));
-                        model.retain(|_, entry| entry.0 != p);
-                    }
-                    1..5 => {
-                        prop_assert_ne!(fdb.learn(mac(n), Vid::DEFAULT, fdb.sighting(port(p), time), NO_LIMIT), Learned::Refused);
-                        model.insert(n, (p, now));
-                    }
-                    _ => {
-                        let expected = model.get(&n).filter(|entry| now - entry.1 < 300).map(|entry| port(entry.0));
-                        prop_assert_eq!(fdb.lookup(mac(n), Vid::DEFAULT, time), expected);
-                    }
-                }
-                let alive = model.values().filter(|entry| now - entry.1 < 300).count();
-                prop_assert_eq!(fdb.entries(time).count(), alive);
-            }
-        }
-    }
-}
+mod tests;

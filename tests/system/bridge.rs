@@ -144,6 +144,44 @@ fn tagged_frames_pass_whole() {
 }
 
 #[test]
+fn four_thousand_stations_behind_one_port_are_learned_and_a_reload_makes_room_for_more() {
+    let (a, b) = (Host::new(), Host::new());
+    let config = |capacity| {
+        let ports = [tap("lan", "p1", &a), tap("lan", "p2", &b)].concat();
+        format!("[network.lan]\nmode = \"internal\"\nfdb-capacity = {capacity}\n{ports}")
+    };
+    let switch = Switch::start(&config(8192));
+    let learned = || {
+        let ports = switch.show("ports");
+        let port = ports.as_array().and_then(|ports| ports.iter().find(|port| port["name"] == "p1"));
+        port.and_then(|port| port["learned"].as_u64()).expect("the port is shown")
+    };
+    let socket = a.enter(|| PacketSocket::open(DEVICE)).expect("the device is up");
+    let show = |count: u64| {
+        for n in 0..count {
+            let frame =
+                eth().src(MacAddr::local(0x7000_0000 + n)).dst(MacAddr::local(0x77)).payload(&[0; 46]);
+            while socket.send(&frame).is_err() {
+                std::thread::yield_now();
+            }
+        }
+    };
+    // The tap's queue may lose some: they are shown again.
+    wait_until("4000 stations are learned", || {
+        show(4000);
+        learned() >= 3960
+    });
+    assert!(switch.reload(&config(65536)).status.success());
+    assert!(learned() >= 3960, "they stay");
+    wait_until("there is room for 30 000", || {
+        show(30_000);
+        learned() >= 29_700
+    });
+    assert!(switch.reload(&config(256)).status.success());
+    assert!((128..=256).contains(&learned()), "{}", learned());
+}
+
+#[test]
 fn a_network_of_mode_bridge_is_one_segment_with_its_uplink() {
     let (a, b, outside) = (Host::new(), Host::new(), Host::new());
     let _switch = Switch::start(&format!(

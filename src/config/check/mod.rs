@@ -257,7 +257,7 @@ fn own_mac(name: &str, address: Ipv4Cidr) -> MacAddr {
 const DEFAULT_AGEING: u32 = 300;
 /// A guest has one address or a few; a thousand guests fit.
 const DEFAULT_FDB_CAPACITY: u32 = 8192;
-/// Room for nested switches and containers, while no single port can fill the table.
-const DEFAULT_LEARN_LIMIT: u32 = 1024;
+/// None: a LAN may be behind the port, and whoever has most gives way to others when the table is full.
+const DEFAULT_LEARN_LIMIT: u32 = u32::MAX;
 /// Ethernet's.
 const DEFAULT_MTU: u16 = 1500;

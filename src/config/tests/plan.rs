@@ -230,6 +230,7 @@ netns = '/proc/1/ns/net'
     assert_eq!(spec(&plan, 3).netns(), Some(&Netns::Path("/proc/1/ns/net".into())));
     let port = &plan.runtime.ports[1];
     assert_eq!((port.mtu, port.learn_limit, port.static_macs.len()), (1400, 3, 1));
+    assert_eq!(plan.runtime.ports[0].learn_limit, u32::MAX, "a LAN may be behind it");
 }
 
 #[test]
