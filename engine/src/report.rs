@@ -157,6 +157,17 @@ pub enum LeaseEventKind {
     Disputed,
 }
 
+/// The range of a DHCP server.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct PoolReport {
+    /// The network.
+    pub network: NetworkId,
+    /// Addresses of the range that anybody may get now.
+    pub free: u32,
+    /// Addresses that are leased, in the range or not.
+    pub leased: u32,
+}
+
 /// Whether a server of a balance rule is alive.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum ServerState {

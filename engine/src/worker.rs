@@ -2,6 +2,8 @@
 
 use std::collections::BTreeSet;
 
+use std::ops::Range;
+
 use nat_engine::{ExplicitMapping, Imported, StateError};
 use packet::{
     Burst, DropReason, MacAddr, Millis, NetworkId, PortCounters, PortId, TxLists, Verdict, Vid, parse,
@@ -11,7 +13,7 @@ use switch_core::{Bridge, BridgePort, Fdb, PortState};
 use crate::gateway::{Gateway, Outgoing};
 use crate::report::{
     Chain, FdbReport, FlowReport, LeaseChanges, LeaseEvent, LeaseRecord, LeaseReport, NeighbourReport,
-    PortReport, RuleReport, ServerChange, ServerReport, StatsReport,
+    PoolReport, PortReport, RuleReport, ServerChange, ServerReport, StatsReport,
 };
 use crate::runtime_config::{NetworkConfig, RuntimeConfig};
 
@@ -210,18 +212,7 @@ impl Worker {
 
     /// The first `limit` flows, in no particular order.
     pub fn flows(&self, limit: usize, now: Millis) -> Vec<FlowReport> {
-        let report = |flow: nat_engine::FlowView| FlowReport {
-            protocol: flow.original.protocol(),
-            original_source: flow.original.source(),
-            original_destination: flow.original.destination(),
-            reply_source: flow.reply.source(),
-            reply_destination: flow.reply.destination(),
-            state: flow.state,
-            expires_in: flow.expires_in,
-            packets: flow.packets,
-            bytes: flow.bytes,
-        };
-        self.gateway.nat().flows(now).take(limit).map(report).collect()
+        self.gateway.nat().flows(now).take(limit).map(|flow| flow_report(&flow)).collect()
     }
 
     /// All flows as bytes, for [`import_flows`](Self::import_flows) into the worker of another process.
@@ -303,6 +294,42 @@ impl Worker {
     /// A server that has died or come back since the last call; `None`: there are no more.
     pub fn next_server_change(&mut self) -> Option<ServerChange> {
         self.gateway.next_server_change()
+    }
+
+    /// How full the ranges of the DHCP servers are.
+    pub fn pools(&self, now: Millis) -> impl Iterator<Item = PoolReport> + '_ {
+        self.gateway.pools(now)
+    }
+
+    /// Forgets the learned addresses that `which` chooses, and returns how many. Static ones stay.
+    pub fn flush_fdb(&mut self, which: impl Fn(&FdbReport) -> bool, now: Millis) -> u64 {
+        let chosen: Vec<FdbReport> = self.fdb(now).filter(which).collect();
+        let forget = |entry: &&FdbReport| {
+            let bridge = self.bridges.get(entry.network.index());
+            bridge.is_some_and(|bridge| bridge.fdb().forget(entry.mac, entry.vid, now))
+        };
+        chosen.iter().filter(forget).count() as u64
+    }
+
+    /// Forgets the flows that `which` chooses among those in `places`, as [`Nat::flush`](nat_engine::Nat::flush) has it, and
+    /// returns how many.
+    pub fn flush_flows(
+        &mut self,
+        places: Range<usize>,
+        which: impl Fn(&FlowReport) -> bool,
+        now: Millis,
+    ) -> u64 {
+        self.gateway.nat_mut().flush(places, |flow| which(&flow_report(flow)), now) as u64
+    }
+
+    /// Places of the table that flows are in, or were.
+    pub fn flow_places(&self) -> usize {
+        self.gateway.nat().flow_places()
+    }
+
+    /// Forgets the known neighbours that `which` chooses, and returns how many.
+    pub fn flush_neighbours(&mut self, which: impl Fn(&NeighbourReport) -> bool) -> u64 {
+        self.gateway.flush_neighbours(which)
     }
 
     /// The ARP table.
@@ -395,6 +422,20 @@ fn static_stations(config: &RuntimeConfig) -> BTreeSet<(&str, MacAddr, PortId)> 
         port.static_macs.clone().into_iter().map(move |mac| (network, mac, id))
     };
     config.ports.iter().flat_map(of_port).collect()
+}
+
+fn flow_report(flow: &nat_engine::FlowView) -> FlowReport {
+    FlowReport {
+        protocol: flow.original.protocol(),
+        original_source: flow.original.source(),
+        original_destination: flow.original.destination(),
+        reply_source: flow.reply.source(),
+        reply_destination: flow.reply.destination(),
+        state: flow.state,
+        expires_in: flow.expires_in,
+        packets: flow.packets,
+        bytes: flow.bytes,
+    }
 }
 
 /// The port that a burst came from, and its network's bridge.

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 use std::net::Ipv4Addr;
+use std::ops::Range;
 
 use packet::{DropReason, Ipv4Packet, L4, Millis, NetworkId, Protocol};
 
@@ -223,14 +224,33 @@ impl Nat {
 
     /// All flows. Walks the whole table.
     pub fn flows(&self, now: Millis) -> impl Iterator<Item = FlowView> + '_ {
-        self.flows.iter().map(move |flow| FlowView {
+        self.flows.iter().map(move |flow| self.view(flow, now))
+    }
+
+    fn view(&self, flow: &Flow, now: Millis) -> FlowView {
+        FlowView {
             original: flow.tuple(Direction::Original),
             reply: flow.tuple(Direction::Reply),
             state: flow.state_name(),
             expires_in: deadline(flow, &self.config.timeouts).since(now),
             packets: flow.packet_counts(),
             bytes: flow.bytes,
-        })
+        }
+    }
+
+    /// Forgets the flows that `which` chooses among those in `places` of the table, and returns how many. Their ports rest as
+    /// after a timeout. All flows are in the places below [`flow_places`](Self::flow_places): whoever has no time for a
+    /// million at once takes a part at a time.
+    pub fn flush(&mut self, places: Range<usize>, which: impl Fn(&FlowView) -> bool, now: Millis) -> usize {
+        let is_chosen = |id: &Id| which(&self.view(self.flows.get(*id), now));
+        let ids: Vec<Id> = self.flows.ids_in(places).filter(is_chosen).collect();
+        ids.iter().for_each(|&id| self.expire(id, now));
+        ids.len()
+    }
+
+    /// Places of the table that flows are in, or were.
+    pub const fn flow_places(&self) -> usize {
+        self.flows.places()
     }
 
     /// The settings.
@@ -258,7 +278,7 @@ impl Nat {
         self.admitted
     }
 
-    /// Flows that timed out, whose server died, or that a new configuration has no place for.
+    /// Flows that timed out, were flushed, whose server died, or that a new configuration has no place for.
     pub const fn expired(&self) -> u64 {
         self.expired
     }

@@ -179,6 +179,16 @@ impl Fdb {
         }
     }
 
+    /// Forgets a learned station. Whether there was one.
+    pub fn forget(&self, mac: MacAddr, vid: Vid, now: Millis) -> bool {
+        let Some((slot, value)) = self.find(Key::new(mac, vid)) else { return false };
+        if value.is_static() || !self.is_fresh(value, seconds(now)) {
+            return false;
+        }
+        self.clear(&slot);
+        true
+    }
+
     /// All entries, in no particular order.
     pub fn entries(&self, now: Millis) -> impl Iterator<Item = FdbEntry> + '_ {
         let now = seconds(now);

@@ -36,7 +36,7 @@ use self::leases::{Binding, BindingState, ClientKey, Leases};
 use self::message::Request;
 use self::probe::Probes;
 use crate::DhcpConfig;
-use crate::report::{LeaseEventKind, LeaseRecord, LeaseReport};
+use crate::report::{LeaseEventKind, LeaseRecord, LeaseReport, PoolReport};
 
 /// The server of one network.
 #[derive(Debug)]
@@ -206,6 +206,23 @@ impl DhcpServer {
                 expires_in: held.until.since(now),
             }
         })
+    }
+
+    /// How full the range is.
+    pub(crate) fn pool(&self, network: NetworkId, now: Millis) -> PoolReport {
+        let (first, last) = (self.config.first, self.config.last);
+        let in_range = |address: &Ipv4Addr| (first..=last).contains(address);
+        let held = self.leases.iter().filter(|(_, held)| held.is_live(now)).map(|(address, _)| address);
+        let own = [self.interface.network(), self.interface.broadcast(), self.interface.address()];
+        let own = own.into_iter().filter(|&address| !self.is_host(address));
+        let mut taken: BTreeSet<Ipv4Addr> = held.chain(own).filter(in_range).collect();
+        taken.extend(self.reserved_addresses.iter().filter(|address| in_range(address)));
+        let size = (last.to_bits() - first.to_bits()).saturating_add(1);
+        PoolReport {
+            network,
+            free: size.saturating_sub(taken.len() as u32),
+            leased: self.leased(now).count() as u32,
+        }
     }
 
     /// The addresses of all leases that have not ended.

@@ -18,7 +18,7 @@ use super::route::Hop;
 use super::slow_path::udp_payload;
 use super::{DHCP_CLIENT_PORT, DHCP_SERVER_PORT, Gateway};
 use crate::dhcp::{Change, DhcpReceiver, DhcpReply, DhcpServer, DhcpStep, Grant, Sighting, View};
-use crate::report::{LeaseChanges, LeaseEvent, LeaseEventKind, LeaseRecord, LeaseReport};
+use crate::report::{LeaseChanges, LeaseEvent, LeaseEventKind, LeaseRecord, LeaseReport, PoolReport};
 use crate::runtime_config::RuntimeConfig;
 
 /// What waits on its way to or from the servers.
@@ -115,6 +115,11 @@ impl Gateway {
     /// DHCP leases of all networks.
     pub(crate) fn leases(&self, now: Millis) -> impl Iterator<Item = LeaseReport> + '_ {
         self.dhcp_servers().flat_map(move |(network, server)| server.leases(network, now))
+    }
+
+    /// How full the ranges of the DHCP servers are.
+    pub(crate) fn pools(&self, now: Millis) -> impl Iterator<Item = PoolReport> + '_ {
+        self.dhcp_servers().map(move |(network, server)| server.pool(network, now))
     }
 
     pub(crate) fn keep_leases(&mut self, kept: bool) {

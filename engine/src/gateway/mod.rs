@@ -176,6 +176,13 @@ impl Gateway {
         })
     }
 
+    /// Forgets the known neighbours that `which` chooses, and returns how many.
+    pub(crate) fn flush_neighbours(&mut self, which: impl Fn(&NeighbourReport) -> bool) -> u64 {
+        self.neighbours.forget(|Hop { network, address }, mac| {
+            which(&NeighbourReport { network, address, mac: Some(mac) })
+        })
+    }
+
     /// When [`on_timeout`](Self::on_timeout) has something to do.
     pub(crate) fn next_timeout(&self) -> Option<Millis> {
         let (neighbours, nat) = (self.neighbours.next_timeout(), self.nat.next_timeout());

@@ -199,6 +199,20 @@ impl Neighbours {
         Some((entry.mac?, entry.confirmed))
     }
 
+    /// Forgets the known neighbours that `which` chooses, and returns how many: the next frame for one asks anew. Those that
+    /// are still being asked for stay, with the frames that wait for them.
+    pub(crate) fn forget(&mut self, which: impl Fn(Hop, MacAddr) -> bool) -> u64 {
+        let mut forgotten = Vec::new();
+        self.table.retain(|&(network, address), entry| {
+            let hop = Hop { network, address };
+            let goes = entry.mac.is_some_and(|mac| which(hop, mac));
+            forgotten.extend(goes.then_some(hop));
+            !goes
+        });
+        self.asking.retain(|hop| !forgotten.contains(hop));
+        forgotten.len() as u64
+    }
+
     /// The next hops with their MACs, where known.
     pub(crate) fn iter(&self) -> impl Iterator<Item = (Hop, Option<MacAddr>)> + '_ {
         self.table.iter().map(|(&(network, address), entry)| (Hop { network, address }, entry.mac))
@@ -348,5 +362,22 @@ mod tests {
         assert!(neighbours.on_timeout(at(22)).is_empty());
         assert_eq!(neighbours.mac(HOP, at(22)), Some(OTHER));
         assert_eq!(neighbours.next_timeout(), None);
+    }
+
+    #[test]
+    fn who_is_forgotten_is_asked_for_anew_and_nobody_else() {
+        let mut neighbours = Neighbours::new([1, 2]);
+        let other = Hop { address: Ipv4Addr::new(10, 0, 0, 3), ..HOP };
+        let unknown = Hop { address: Ipv4Addr::new(10, 0, 0, 4), ..HOP };
+        for hop in [HOP, other] {
+            neighbours.hear(hop, MAC, true, at(0)).unwrap();
+        }
+        neighbours.wait(unknown, frame(60), at(0)).unwrap();
+        // It is being confirmed.
+        assert_eq!(neighbours.mac(HOP, at(31)), Some(MAC));
+        assert_eq!(neighbours.forget(|hop, mac| hop == HOP && mac == MAC), 1);
+        assert_eq!((neighbours.mac(HOP, at(31)), neighbours.mac(other, at(1))), (None, Some(MAC)));
+        assert_eq!(neighbours.forget(|_, _| true), 1, "the one that is being resolved stays");
+        assert_eq!(neighbours.hear(unknown, MAC, false, at(1)).unwrap().len(), 1);
     }
 }

@@ -253,3 +253,20 @@ proptest! {
         }
     }
 }
+
+#[test]
+fn a_forgotten_station_is_learned_again_and_a_static_one_stays() {
+    let fdb = fdb(64);
+    let now = Millis::from_secs(1);
+    let learn = |n| fdb.learn(mac(n), Vid::DEFAULT, fdb.sighting(port(1), now), 2);
+    assert_eq!([learn(1), learn(2), learn(3)], [Learned::New, Learned::New, Learned::Refused]);
+    assert!(fdb.forget(mac(1), Vid::DEFAULT, now) && !fdb.forget(mac(1), Vid::DEFAULT, now));
+    assert_eq!(
+        (fdb.lookup(mac(1), Vid::DEFAULT, now), fdb.lookup(mac(2), Vid::DEFAULT, now)),
+        (None, Some(port(1)))
+    );
+    assert_eq!(learn(3), Learned::New, "its place is free");
+    fdb.add_static(mac(9), Vid::DEFAULT, port(2));
+    assert!(!fdb.forget(mac(9), Vid::DEFAULT, now));
+    assert_eq!(fdb.lookup(mac(9), Vid::DEFAULT, now), Some(port(2)));
+}
