@@ -158,6 +158,49 @@ fn isolated_ports_reach_the_switch_but_not_each_other() {
 }
 
 #[test]
+fn a_flood_that_found_nobody_to_take_it_is_no_drop() {
+    let mut bench = Bench::new(internal());
+    (1..4).for_each(|other| bench.worker.set_link(port(other), false));
+    assert!(bench.send(0, &[frame(0, MacAddr::BROADCAST), frame(0, guest_mac(1))]).is_empty());
+    assert_eq!(bench.drops(0), []);
+    let mut alone = internal();
+    alone.ports.truncate(1);
+    let mut bench = Bench::new(alone);
+    assert!(bench.send(0, &[frame(0, MacAddr::BROADCAST)]).is_empty());
+    assert_eq!(bench.drops(0), []);
+}
+
+#[test]
+fn a_flood_that_somebody_was_there_to_take_is_a_drop() {
+    let mut config = internal();
+    config.ports[2].mtu = 100;
+    let mut bench = Bench::new(config);
+    [1, 3].into_iter().for_each(|other| bench.worker.set_link(port(other), false));
+    let long = eth().src(guest_mac(0)).dst(MacAddr::BROADCAST).payload(&[0; 101]);
+    assert!(bench.send(0, &[long]).is_empty());
+    assert_eq!(bench.drops(0), [("mtu_exceeded", 1)]);
+
+    let mut config = nat_config();
+    config.networks[0].isolated = true;
+    let mut bench = Bench::new(config);
+    assert!(bench.send(0, &[frame(0, MacAddr::BROADCAST)]).is_empty());
+    assert_eq!(bench.drops(0), [("port_isolated", 1)]);
+    (1..4).for_each(|other| bench.worker.set_link(port(other), false));
+    assert!(bench.send(0, &[frame(0, MacAddr::BROADCAST)]).is_empty());
+    assert_eq!(bench.drops(0), [("port_isolated", 1)], "nobody else is there any more");
+}
+
+#[test]
+fn what_the_gateway_forwards_to_nobody_is_a_drop() {
+    let mut bench = Bench::nat();
+    bench.worker.set_link(port(common::UPLINK), false);
+    let far = std::net::Ipv4Addr::new(198, 51, 100, 9);
+    let out = eth().src(guest_mac(0)).dst(LAN_MAC).ipv4(common::guest_ip(0), far).udp(1, 2).payload(b"x");
+    assert!(bench.send(0, &[out]).is_empty());
+    assert_eq!(bench.drops(0), [("no_egress_port", 1)]);
+}
+
+#[test]
 fn a_frame_that_pretends_to_be_the_switch_is_dropped() {
     let mut bench = Bench::new(nat_config());
     assert!(bench.send(0, &[eth().src(LAN_MAC).dst(MacAddr::BROADCAST).payload(b"x")]).is_empty());

@@ -42,7 +42,7 @@ drop_reasons! {
     BadSourceMac = "bad_source_mac",
     /// The checksum or segmentation that the sender asked for lies outside the frame or makes no sense.
     BadOffload = "bad_offload",
-    /// The ingress port belongs to no network, or is not forwarding.
+    /// The ingress port belongs to no network, or the port that it came from or is for is down.
     PortNotForwarding = "port_not_forwarding",
     /// The destination is one of 01:80:C2:00:00:00 to 0F, which no bridge forwards.
     BridgeReserved = "bridge_reserved",
@@ -50,9 +50,9 @@ drop_reasons! {
     SamePort = "same_port",
     /// The source is the switch's own address: a loop, or a guest that pretends to be the gateway.
     OwnSourceMac = "own_source_mac",
-    /// Both ports are isolated from each other.
+    /// The network keeps its guests apart, and the frame was for others of them.
     PortIsolated = "port_isolated",
-    /// No other port of the network is there to take the frame.
+    /// The gateway forwarded it into a network none of whose ports is up.
     NoEgressPort = "no_egress_port",
     /// The frame is larger than the MTU of its egress port.
     MtuExceeded = "mtu_exceeded",

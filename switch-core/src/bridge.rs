@@ -202,21 +202,29 @@ impl Bridge {
         lists: &mut TxLists,
     ) {
         let origin = if meta.routed { None } else { origin };
-        let mut refused = DropReason::NoEgressPort;
+        let is_isolated = self.isolated && origin.is_some();
+        let mut refused = None;
         let mut sent = false;
-        let members = if self.isolated && origin.is_some() { &[] } else { self.members.as_slice() };
-        for &port in members.iter().filter(|&&port| Some(port) != origin) {
+        for &port in self.members.iter().filter(|&&port| Some(port) != origin) {
             match self.admits(port, packet_len) {
+                // Ports that are down take nothing, and miss nothing.
+                Err(DropReason::PortNotForwarding) => {}
+                Ok(()) if is_isolated => refused = Some(DropReason::PortIsolated),
                 Ok(()) => {
                     lists.push(port, index);
                     sent = true;
                 }
-                Err(reason) => refused = reason,
+                Err(reason) => refused = Some(reason),
             }
         }
-        // A frame that the gateway looks at has arrived, even if no port is there to take it.
-        if !sent && meta.copy.is_none() {
-            meta.drop(refused);
+        // A frame that the gateway looks at has arrived, even if no port is there to take it; and what is for all has
+        // reached all where nobody else is there.
+        let is_for_one = meta.routed && !meta.dst.is_group();
+        if !sent
+            && meta.copy.is_none()
+            && let Some(reason) = refused.or(is_for_one.then_some(DropReason::NoEgressPort))
+        {
+            meta.drop(reason);
         }
     }
 

@@ -144,6 +144,28 @@ fn tagged_frames_pass_whole() {
 }
 
 #[test]
+fn a_lone_guests_broadcasts_are_no_drops() {
+    let (a, b) = (Host::new(), Host::new());
+    let switch = Switch::start(&format!(
+        "[network.lan]\nmode = \"host-only\"\naddress = \"10.1.0.254/24\"\n{}{}",
+        tap("lan", "a", &a),
+        tap("lan", "b", &b)
+    ));
+    b.run(&format!("ip link set {DEVICE} down"));
+    a.address("10.1.0.1/24");
+    a.ping("10.1.0.254");
+    a.cannot_ping("10.1.0.2");
+    let socket = a.enter(|| PacketSocket::open(DEVICE)).expect("the device is up");
+    socket
+        .send(&eth().dst(MacAddr::BROADCAST).src(MacAddr::local(1)).payload(b"all"))
+        .expect("there is room");
+    let flooded = || switch.show("ports")[0]["flooded"].as_u64().expect("a counter");
+    wait_until("the broadcasts have come", || flooded() >= 3);
+    let drops = switch.show("drops");
+    assert_eq!(drops.as_array().map(Vec::len), Some(0), "{drops}");
+}
+
+#[test]
 fn four_thousand_stations_behind_one_port_are_learned_and_a_reload_makes_room_for_more() {
     let (a, b) = (Host::new(), Host::new());
     let config = |capacity| {
