@@ -252,6 +252,8 @@ pub struct StatsReport {
     pub flows_admitted: u64,
     /// Flows that timed out.
     pub flows_expired: u64,
+    /// Of these, those that nobody had answered and that made room for another.
+    pub flows_displaced: u64,
     /// Frames of the switch itself that were dropped, by any reason.
     pub own_drops: packet::DropCounters,
 }

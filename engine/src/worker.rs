@@ -345,6 +345,7 @@ impl Worker {
             flows: nat.flow_count() as u64,
             flows_admitted: nat.admitted(),
             flows_expired: nat.expired(),
+            flows_displaced: nat.displaced(),
             own_drops: self.out.drops.clone(),
             ..self.stats.clone()
         }

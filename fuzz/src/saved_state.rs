@@ -132,7 +132,8 @@ fn others_pass(nat: &mut Nat) {
             && let Ok(destination) = nat.destination(packet.ip, LAN)
             && nat.admit_new(&mut packet, destination, LAN, WAN, NOW).is_ok()
         {
-            assert_eq!(nat.flow_count(), before + 1);
+            // A new one, perhaps in the place of one that nobody has answered.
+            assert_eq!(nat.flow_count(), (before + 1).min(LIMIT as usize));
             assert!(checksum_right(&bytes, &ip));
         }
     }

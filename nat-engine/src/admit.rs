@@ -38,7 +38,7 @@ impl Nat {
     /// Stores a new flow and rewrites its first packet. Budget 250 ns.
     ///
     /// # Errors
-    /// `FlowTableFull`, `NatHostLimit`, `NatNoPorts`, `NatUnsolicited` (the mapping that `destination` has found is gone).
+    /// `FlowTableFull`, `NatShareUsed`, `NatHostLimit`, `NatNoPorts`, `NatUnsolicited` (the mapping that `destination` has found is gone).
     /// Nothing is stored then, and the packet is untouched.
     pub fn admit(
         &mut self,
@@ -46,11 +46,9 @@ impl Nat {
         admission: Admission,
         now: Millis,
     ) -> Result<(), DropReason> {
-        let Admission { original, destination, .. } = admission;
+        let Admission { original, destination, owner, .. } = admission;
         debug_assert_eq!(Tuple::of(packet.ip), Some(original), "another packet's admission");
-        if self.flows.len() >= self.flow_limit() {
-            return Err(DropReason::FlowTableFull);
-        }
+        let displaced = self.room_for(owner)?;
         let inward = match destination.mapped {
             true => Some(self.destination_mapping(original, destination).ok_or(DropReason::NatUnsolicited)?),
             false => None,
@@ -72,6 +70,10 @@ impl Nat {
         };
         self.count_rules(destination.rule, admission.rule, packet.ip.total_len);
         self.store(packet, &admission, source, reply, inward, now);
+        if let Some(flow) = displaced {
+            self.displaced += 1;
+            self.expire(flow, now);
+        }
         Ok(())
     }
 
@@ -120,6 +122,9 @@ impl Nat {
         if settings.limits_hosts() && !self.hosts.may_map(original.source_address(), settings, now) {
             return Err(DropReason::NatHostLimit);
         }
+        if !self.may_lease(admission, outside, wanted) {
+            return Err(DropReason::NatShareUsed);
+        }
         // Leases that turn out to be of no use are kept until a good one is found, so that none comes twice.
         let mut refused = Vec::new();
         let mut good = None;
@@ -136,6 +141,14 @@ impl Nat {
         }
         refused.into_iter().for_each(|lease| self.mappings.ports.give_back(lease));
         good.ok_or(DropReason::NatNoPorts)
+    }
+
+    /// Whether the flow's owner may have one more port of the outside address.
+    fn may_lease(&self, admission: &Admission, outside: Ipv4Addr, wanted: Wanted) -> bool {
+        let (ports, protocol) = (&self.mappings.ports, admission.original.protocol());
+        let (low, high) = wanted.range_for(protocol);
+        let used = || ports.used(outside, protocol, (low, high));
+        self.owners.may_add_port(admission.owner, usize::from(high - low) + 1, used)
     }
 
     /// The flow's reply with the source port as it is; another one only if another flow looks the same from the other
@@ -180,26 +193,37 @@ impl Nat {
     ) {
         let outward = source.map(|source| match source {
             SourceMapping::Known(id) => id,
-            SourceMapping::New(key, lease, is_found) => self.mappings.insert(key, lease, is_found),
+            SourceMapping::New(key, lease, is_found) => {
+                let mapping = self.mappings.insert(key, lease, is_found);
+                self.owners.add_mapping(mapping, admission.owner);
+                mapping
+            }
         });
         let mut flow = Flow::new(admission.original, reply.tuple);
         flow.note(Direction::Original, packet);
         let left = flow.translated(Direction::Original);
         let mappings = FlowMappings { source: outward, destination: inward };
-        self.add_flow(flow, [admission.key, reply.key], mappings, now);
+        let id = self.add_flow(flow, [admission.key, reply.key], mappings, now);
+        self.owners.add_flow(id, admission.owner);
         self.admitted += 1;
         self.rewrite(packet, admission.original, left, now);
     }
 
     /// `keys` are those of its tuples.
-    pub(crate) fn add_flow(&mut self, flow: Flow, keys: [FlowKey; 2], mappings: FlowMappings, now: Millis) {
+    pub(crate) fn add_flow(
+        &mut self,
+        flow: Flow,
+        keys: [FlowKey; 2],
+        mappings: FlowMappings,
+        now: Millis,
+    ) -> Id {
         let FlowMappings { source, destination } = mappings;
         source.into_iter().chain(destination).for_each(|mapping| self.acquire(mapping, now));
         if let Some(mapping) = source.filter(|_| self.filters_by_address()) {
             self.mappings.add_contact(mapping, contact_of(&flow));
         }
         self.servers.add(&flow);
-        self.flows.insert(flow, keys, mappings, now);
+        self.flows.insert(flow, keys, mappings, now)
     }
 
     /// One more flow uses the mapping.

@@ -156,11 +156,16 @@ impl Flow {
         self.packets.map(|packets| packets & COUNT)
     }
 
+    /// Whether nobody has answered so far.
+    pub(crate) fn is_unanswered(&self) -> bool {
+        self.packet_counts()[Direction::Reply as usize] == 0
+    }
+
     pub(crate) fn state_name(&self) -> &'static str {
         match self.protocol {
             Protocol::TCP | Protocol::DCCP => self.tcp.name(),
-            _ if self.packet_counts()[Direction::Reply as usize] > 0 => "replied",
-            _ => "unreplied",
+            _ if self.is_unanswered() => "unreplied",
+            _ => "replied",
         }
     }
 }

@@ -221,6 +221,12 @@ impl FlowTable {
         heads.map(|id| (id, deadline(&self.flows[id], timeouts))).min_by_key(|&(_, deadline)| deadline)
     }
 
+    /// The flows of a class, in the order of their last use.
+    pub(crate) fn oldest(&self, class: TimeoutClass) -> impl Iterator<Item = Id> + '_ {
+        let next = |id: &Id| self.places[id.index()].next;
+        std::iter::successors(self.lists[class as usize].head, next)
+    }
+
     /// All flows, those of a class in the order of their last use.
     pub(crate) fn iter(&self) -> impl Iterator<Item = &Flow> + '_ {
         self.ids().map(|id| &self.flows[id])
@@ -228,8 +234,7 @@ impl FlowTable {
 
     /// In the order of [`iter`](Self::iter).
     pub(crate) fn ids(&self) -> impl Iterator<Item = Id> + '_ {
-        let next = |id: &Id| self.places[id.index()].next;
-        self.lists.iter().flat_map(move |list| std::iter::successors(list.head, next))
+        TimeoutClass::ALL.into_iter().flat_map(|class| self.oldest(class))
     }
 
     /// Places that flows have had so far.

@@ -16,6 +16,7 @@ use crate::icmp;
 use crate::identification::Identifications;
 use crate::keyed::Random;
 use crate::mapping::Mappings;
+use crate::owners::Owners;
 use crate::port_pool::Published;
 use crate::rule::NatRule;
 use crate::slab::Id;
@@ -28,6 +29,7 @@ pub struct Nat {
     pub(crate) flows: FlowTable,
     pub(crate) mappings: Mappings,
     pub(crate) hosts: Hosts,
+    pub(crate) owners: Owners,
     pub(crate) explicit: Explicit,
     pub(crate) random: Random,
     pub(crate) servers: Servers,
@@ -36,6 +38,8 @@ pub struct Nat {
     pub(crate) prerouting_counters: Vec<RuleCounter>,
     pub(crate) postrouting_counters: Vec<RuleCounter>,
     pub(crate) admitted: u64,
+    /// Of `expired`, those that made room for another.
+    pub(crate) displaced: u64,
     expired: u64,
 }
 
@@ -121,12 +125,14 @@ impl Nat {
             flows: FlowTable::new(seed),
             mappings: Mappings::new(seed),
             hosts: Hosts::new(seed),
+            owners: Owners::default(),
             explicit: Explicit::default(),
             random: Random::new(seed),
             servers: Servers::default(),
             fragments: Fragments::new(seed),
             identifications: Identifications::new(seed),
             admitted: 0,
+            displaced: 0,
             expired: 0,
         };
         nat.reserve();
@@ -278,13 +284,19 @@ impl Nat {
         self.admitted
     }
 
+    /// Flows that nobody had answered and that made room for another; [`expired`](Self::expired) ones too.
+    pub const fn displaced(&self) -> u64 {
+        self.displaced
+    }
+
     /// Flows that timed out, were flushed, whose server died, or that a new configuration has no place for.
     pub const fn expired(&self) -> u64 {
         self.expired
     }
 
     fn reserve(&mut self) {
-        let limit = self.flow_limit().min(RESERVE_LIMIT);
+        // One more, as a flow that makes room for another goes when that one is there.
+        let limit = self.flow_limit().min(RESERVE_LIMIT) + 1;
         self.flows.reserve(limit);
         self.mappings.reserve(limit);
     }
@@ -315,6 +327,9 @@ impl Nat {
     pub(crate) fn release(&mut self, mapping: Id, now: Millis) {
         let key = self.mappings.key(mapping);
         let lease = self.mappings.release(mapping);
+        if lease.is_some() {
+            self.owners.remove_mapping(mapping);
+        }
         let settings = &self.config.settings;
         if settings.limits_hosts() {
             self.hosts.remove(*key.inside().ip(), lease.is_some());
@@ -385,6 +400,7 @@ impl Nat {
     pub(crate) fn expire(&mut self, id: Id, now: Millis) {
         let FlowMappings { source, destination } = self.flows.mappings(id);
         let flow = self.flows.remove(id);
+        self.owners.remove_flow(id);
         flow.iter().for_each(|flow| self.servers.remove(flow));
         if let (Some(mapping), Some(flow), true) = (source, flow, self.filters_by_address()) {
             self.mappings.remove_contact(mapping, contact_of(&flow));

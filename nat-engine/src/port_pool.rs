@@ -70,6 +70,11 @@ impl PortPools {
         Some(self.take(pool, port))
     }
 
+    /// How many of these ports of `address` are in use, resting or published.
+    pub(crate) fn used(&self, address: Ipv4Addr, protocol: Protocol, range: PortRange) -> usize {
+        self.by_address.get(&(address, protocol)).map_or(0, |&pool| self.pools[pool].used(range))
+    }
+
     /// Whether a port of `address` may be in use.
     pub(crate) fn has_pool(&self, address: Ipv4Addr, protocol: Protocol) -> bool {
         self.by_address.contains_key(&(address, protocol))
@@ -150,6 +155,13 @@ pub(crate) struct Wanted {
     pub(crate) parity: bool,
 }
 
+impl Wanted {
+    /// The ports that it may be.
+    pub(crate) fn range_for(&self, protocol: Protocol) -> PortRange {
+        self.range.filter(|_| protocol.has_ports()).unwrap_or_else(|| range_of(protocol, self.port))
+    }
+}
+
 /// The ports that DNAT rules publish.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Published<'a> {
@@ -188,9 +200,8 @@ struct PortPool {
 
 impl PortPool {
     fn choose(&self, wanted: Wanted, random: &mut Random) -> Option<u16> {
-        let Wanted { port, keep, range, parity } = wanted;
-        let (low, high) =
-            range.filter(|_| self.protocol.has_ports()).unwrap_or_else(|| range_of(self.protocol, port));
+        let Wanted { port, keep, parity, .. } = wanted;
+        let (low, high) = wanted.range_for(self.protocol);
         let kept =
             (keep && (low..=high).contains(&port)).then(|| self.first_free(port..=port, ANY)).flatten();
         kept.or_else(|| {
@@ -200,6 +211,11 @@ impl PortPool {
             let same_parity = if port % 2 == 0 { EVEN } else { ODD };
             parity.then(|| first(same_parity)).flatten().or_else(|| first(ANY))
         })
+    }
+
+    fn used(&self, (low, high): PortRange) -> usize {
+        let bits = |word: u16| (self.leased.word(word) | self.reserved.word(word)).count_ones();
+        (low / 64..=high / 64).map(|word| bits(word) as usize).sum()
     }
 
     /// Of those ports that have a bit in `set`, for each 64 alike.

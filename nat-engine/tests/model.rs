@@ -38,12 +38,13 @@ impl ModelFlow {
 }
 
 impl Model {
-    /// What becomes of a packet; `left` is what the NAT made of it.
+    /// What becomes of a packet; `left` is what the NAT made of it, and the flow of `displaced` is gone since.
     fn pass(
         &mut self,
         packet: Tuple,
         syn: bool,
         left: Option<Tuple>,
+        displaced: Option<Tuple>,
         now: Millis,
     ) -> Result<Tuple, DropReason> {
         for flow in &mut self.0 {
@@ -64,7 +65,7 @@ impl Model {
         if tcp && !syn {
             return Err(DropReason::TcpNoSyn);
         }
-        if self.0.len() == LIMIT {
+        if self.0.len() == LIMIT && displaced.is_none() {
             return Err(DropReason::FlowTableFull);
         }
         let mut client = packet.source();
@@ -75,6 +76,7 @@ impl Model {
             sender = Some((packet.source(), client.port()));
         }
         let reply = Tuple::new(packet.protocol(), server, client);
+        self.0.retain(|flow| Some(flow.original) != displaced);
         self.0.push(ModelFlow { original: packet, reply, used: now, sender, receiver });
         Ok(reply.reversed())
     }
@@ -199,6 +201,13 @@ fn small_world() -> World {
     World::with(NatConfig { timeouts, settings, flow_limit: LIMIT as u32, ..config() })
 }
 
+/// Flows by their first packets, and where they are in their lives.
+fn originals(world: &World) -> Vec<(Tuple, &'static str)> {
+    world.nat.flows(world.now).map(|flow| (flow.original, flow.state)).collect()
+}
+
+const UNANSWERED: [&str; 3] = ["unreplied", "syn-sent", "syn-received"];
+
 proptest! {
     #![proptest_config(properties())]
 
@@ -225,8 +234,15 @@ proptest! {
                 }
             };
             let input = if tuple.source_address().octets()[0] == 192 { LAN } else { WAN };
+            let before = originals(&world);
             let left = world.pass(&frame(tuple, syn), input).map(|frame| tuple_of(&frame));
-            prop_assert_eq!(left, model.pass(tuple, syn, left.ok(), world.now), "{}", tuple);
+            let after = originals(&world);
+            // Only where there is no room, and of those that nobody has answered.
+            let gone: Vec<_> = before.iter().filter(|(flow, _)| after.iter().all(|(other, _)| other != flow)).collect();
+            prop_assert!(gone.is_empty() || gone.len() == 1 && before.len() == LIMIT, "{:?}", gone);
+            prop_assert!(gone.iter().all(|(_, state)| UNANSWERED.contains(state)), "{:?}", gone);
+            let displaced = gone.first().map(|(flow, _)| *flow);
+            prop_assert_eq!(left, model.pass(tuple, syn, left.ok(), displaced, world.now), "{}", tuple);
 
             let flows: BTreeSet<_> = world.nat.flows(world.now).map(|f| format!("{} {}", f.original, f.reply)).collect();
             let expected: BTreeSet<_> = model.0.iter().map(|f| format!("{} {}", f.original, f.reply)).collect();

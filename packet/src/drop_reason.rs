@@ -134,6 +134,8 @@ drop_reasons! {
     NatNoAddress = "nat_no_address",
     /// The flow table is full; existing flows are not touched.
     FlowTableFull = "flow_table_full",
+    /// The port that it came in by holds so many connections or outside ports that others would find none.
+    NatShareUsed = "nat_share_used",
     /// The first packet of a TCP connection is not a SYN, or that of a DCCP connection no request.
     TcpNoSyn = "tcp_no_syn",
     /// A protocol that NAT does not translate.

@@ -20,6 +20,7 @@ mod ipv4;
 mod meta;
 pub mod offload;
 mod parse;
+pub mod share;
 mod time;
 mod tx_list;
 mod verdict;

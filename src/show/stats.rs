@@ -30,6 +30,8 @@ pub struct Stats {
     pub flows_admitted: u64,
     /// Flows that timed out.
     pub flows_expired: u64,
+    /// Of these, those that nobody had answered and that made room for another.
+    pub flows_displaced: u64,
 }
 
 const COLUMNS: &[Column<(&str, u64)>] =
@@ -48,6 +50,7 @@ pub(super) fn text(stats: &Stats, style: &Style) -> String {
         ("flows at most", stats.flow_limit),
         ("flows admitted", stats.flows_admitted),
         ("flows timed out", stats.flows_expired),
+        ("flows displaced", stats.flows_displaced),
     ];
     table(COLUMNS, &rows, style)
 }
@@ -66,5 +69,6 @@ pub fn answer(report: &StatsReport, plan: &Plan) -> Answer {
         flow_limit: plan.runtime.flow_limit.into(),
         flows_admitted: report.flows_admitted,
         flows_expired: report.flows_expired,
+        flows_displaced: report.flows_displaced,
     })
 }

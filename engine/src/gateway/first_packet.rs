@@ -50,6 +50,7 @@ impl Gateway {
         };
         match first.way {
             Ok((hop, Some(admission))) => {
+                let admission = self.origin.map_or(admission, |port| admission.owned_by(port));
                 let admitted = self.nat.admit(packet, admission, now);
                 admitted.map_err(|reason| self.refusal(reason, input))?;
                 return Ok(hop);
@@ -123,7 +124,10 @@ impl Gateway {
     fn refusal(&self, reason: DropReason, input: NetworkId) -> Verdict {
         match reason {
             DropReason::NatNoServer => PuntReason::NoResources(reason).into(),
-            DropReason::FlowTableFull | DropReason::NatHostLimit | DropReason::NatNoPorts
+            DropReason::FlowTableFull
+            | DropReason::NatShareUsed
+            | DropReason::NatHostLimit
+            | DropReason::NatNoPorts
                 if !self.is_outside(input) =>
             {
                 PuntReason::NoResources(reason).into()

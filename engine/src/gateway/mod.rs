@@ -29,7 +29,7 @@ use nat_engine::{EarlyFragments, FlowKey, Known, Nat, NatConfig, NatPacket};
 use packet::wire::{EthernetHeader, FromBytes, Ipv4Header};
 use packet::{
     BURST_FRAMES, Burst, DropCounters, DropReason, EtherType, Frame, Ipv4Cidr, Ipv4Packet, L4, MacAddr,
-    Millis, NetworkId, PuntReason, Verdict,
+    Millis, NetworkId, PortId, PuntReason, Verdict,
 };
 use switch_core::Bridge;
 
@@ -62,6 +62,8 @@ pub(crate) struct Gateway {
     early: EarlyFragments,
     health: Health,
     leasing: Leasing,
+    /// The port that the burst came from.
+    origin: Option<PortId>,
     /// The burst's packets that are to be routed, with their places in the burst. Kept for its allocation.
     packets: Box<[(usize, Ipv4Packet)]>,
     /// Where the flows of `packets` are to be found.
@@ -113,6 +115,7 @@ impl Gateway {
             early: EarlyFragments::default(),
             health: Health::new(seed),
             leasing: Leasing::default(),
+            origin: None,
             packets: vec![(0, Ipv4Packet::EMPTY); BURST_FRAMES].into(),
             keys: Vec::with_capacity(BURST_FRAMES),
             prepared: Vec::with_capacity(BURST_FRAMES),
@@ -194,6 +197,7 @@ impl Gateway {
 
     /// Stage 5. Frames addressed to the switch are routed; of flooded ones it notes which the slow path wants to see.
     pub(crate) fn process(&mut self, burst: &mut Burst, bridges: &[Bridge], now: Millis) {
+        self.origin = burst.origin();
         let mut packets = std::mem::take(&mut self.packets);
         let count = self.read_all(burst, &mut packets);
         self.route_all(burst, &mut packets[..count], bridges, now);

@@ -13,7 +13,7 @@ use nat_engine::{
 use packet::builder::{covered, eth};
 use packet::checksum::{Sum, of};
 use packet::wire::Ipv4Header;
-use packet::{DropReason, Fragment, Ipv4Cidr, Ipv4Packet, Millis, NetworkId, Protocol};
+use packet::{DropReason, Fragment, Ipv4Cidr, Ipv4Packet, Millis, NetworkId, PortId, Protocol};
 
 pub const LAN: NetworkId = NetworkId::new(0);
 pub const WAN: NetworkId = NetworkId::new(1);
@@ -33,6 +33,8 @@ pub struct World {
     pub nat: Nat,
     pub now: Millis,
     pub partial_checksum: bool,
+    /// The port of the switch that frames come in by, if flows are to have an owner.
+    pub port: Option<PortId>,
 }
 
 /// The LAN masqueraded towards elsewhere, and `PUBLIC:8080/tcp` published as `GUEST:80`.
@@ -84,7 +86,8 @@ impl World {
     }
 
     pub fn with(config: NatConfig) -> Self {
-        Self { nat: Nat::new(config, [11, 22]), now: Millis::from_secs(1000), partial_checksum: false }
+        let (nat, now) = (Nat::new(config, [11, 22]), Millis::from_secs(1000));
+        Self { nat, now, partial_checksum: false, port: None }
     }
 
     /// A frame from a guest; returns what leaves.
@@ -133,7 +136,9 @@ impl World {
             address if net("192.168.122.0/24").is_some_and(|net| net.value.contains(address)) => LAN,
             _ => WAN,
         };
-        self.nat.admit_new(packet, destination, input, output, self.now)
+        let admission = self.nat.prepare(packet.ip, self.nat.key(packet.ip), destination, input, output)?;
+        let admission = self.port.map_or(admission, |port| admission.owned_by(port));
+        self.nat.admit(packet, admission, self.now)
     }
 
     pub fn wait(&mut self, millis: u64) {

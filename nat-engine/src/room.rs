@@ -1,0 +1,76 @@
+//! Room for a new flow where there is none, or none for its owner: a flow that nobody has answered goes.
+//!
+//! ```text
+//! table full           ─▶ of the oldest unanswered ones, one of the owner with most flows
+//! owner has its share  ─▶ of the oldest unanswered ones, one of its own
+//! of several           ─▶ one of the host that most of them are from, or for
+//! ```
+//!
+//! Mappings stay: a flow goes only if it has none, as one to a published port, or others use its mapping too. So a flood of
+//! first packets, with whatever addresses, displaces itself: connections that were answered stay, and new ones find
+//! room.
+
+use std::net::Ipv4Addr;
+
+use packet::{DropReason, PortId};
+
+use crate::flow::Direction;
+use crate::flow_table::FlowMappings;
+use crate::nat::Nat;
+use crate::slab::Id;
+use crate::timeouts::TimeoutClass;
+
+impl Nat {
+    /// Whether there is room for a flow of `owner`, or else which flow has to make room for it.
+    ///
+    /// # Errors
+    /// `FlowTableFull`, `NatShareUsed`: there is nothing that may go.
+    pub(crate) fn room_for(&self, owner: Option<PortId>) -> Result<Option<Id>, DropReason> {
+        let (used, limit) = (self.flows.len(), self.flow_limit());
+        let is_full = used >= limit;
+        if !is_full && self.owners.may_add_flow(owner, used, limit) {
+            return Ok(None);
+        }
+        let displaced = self.unanswered(owner.filter(|_| !is_full));
+        let full = if is_full { DropReason::FlowTableFull } else { DropReason::NatShareUsed };
+        displaced.ok_or(full).map(Some)
+    }
+
+    /// The flow that is missed least, of those that nobody has answered: of `owner`, if that is given.
+    fn unanswered(&self, owner: Option<PortId>) -> Option<Id> {
+        let may_go = |&id: &Id| {
+            let flow = self.flows.get(id);
+            let is_its = owner.is_none() || self.owners.of_flow(id) == owner;
+            is_its
+                && (flow.class == TimeoutClass::TcpOpening || flow.is_unanswered())
+                && self.leaves_its_mappings(id)
+        };
+        let oldest = UNANSWERED.into_iter().flat_map(|class| self.flows.oldest(class).take(LOOKED_AT));
+        let candidates: Vec<(Id, [Ipv4Addr; 2])> =
+            oldest.filter(may_go).map(|id| (id, self.hosts_of(id))).collect();
+        let weight = |&(id, hosts): &(Id, [Ipv4Addr; 2])| {
+            let same = |nth: usize| candidates.iter().filter(|(_, other)| other[nth] == hosts[nth]).count();
+            (self.owners.flows_of(self.owners.of_flow(id)), same(0).max(same(1)))
+        };
+        // Of equals the first, which is the oldest.
+        candidates.iter().rev().max_by_key(|candidate| weight(candidate)).map(|&(id, _)| id)
+    }
+
+    /// No mapping ends with the flow: RFC 6888 REQ-11c forbids that.
+    fn leaves_its_mappings(&self, id: Id) -> bool {
+        let FlowMappings { source, destination } = self.flows.mappings(id);
+        source.into_iter().chain(destination).all(|mapping| self.mappings.users(mapping) > 1)
+    }
+
+    /// Who sent the first packet, and who was to receive it.
+    fn hosts_of(&self, id: Id) -> [Ipv4Addr; 2] {
+        let flow = self.flows.get(id);
+        [Direction::Original, Direction::Reply].map(|direction| flow.tuple(direction).source_address())
+    }
+}
+
+/// The classes whose flows may be unanswered.
+const UNANSWERED: [TimeoutClass; 3] = [TimeoutClass::TcpOpening, TimeoutClass::Udp, TimeoutClass::Icmp];
+/// Flows of each that are looked at, the oldest ones: two dozen cache lines, a microsecond or two, and only where a new
+/// flow would be refused otherwise.
+const LOOKED_AT: usize = 8;
