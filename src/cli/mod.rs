@@ -16,7 +16,7 @@ use clap::{Args, CommandFactory, Parser, Subcommand};
 use crate::config::{self, Config, ConfigError, Mistakes};
 use crate::control::{self, ClientError, ErrorKind, Request};
 use crate::guest::{Guest, GuestError};
-use crate::import::{self, Imported};
+use crate::import::{self, Imported, LibvirtOptions};
 use crate::show::{Answer, Style};
 use crate::terminal;
 
@@ -105,6 +105,9 @@ enum Import {
         /// The uplink that the network is to use
         #[arg(long, value_name = "NAME")]
         uplink: Option<String>,
+        /// Print a whole file: also the uplink and a port for a guest, with examples to edit
+        #[arg(long)]
+        complete: bool,
     },
 }
 
@@ -166,7 +169,10 @@ fn import(import: &Import) -> Result<(), Failure> {
     let name = file.display().to_string();
     let imported = match import {
         Import::Iptables { .. } => import::iptables(&name, &text),
-        Import::Libvirt { uplink, .. } => import::libvirt(&name, &text, uplink.as_deref()),
+        Import::Libvirt { uplink, complete, .. } => {
+            let options = LibvirtOptions { uplink: uplink.as_deref(), complete: *complete };
+            import::libvirt(&name, &text, options)
+        }
     };
     let Imported { toml, notes } = imported.map_err(|mistakes| wrong(&mistakes))?;
     for note in notes {

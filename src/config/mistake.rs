@@ -6,7 +6,7 @@ use std::io;
 use std::ops::Range;
 use std::path::PathBuf;
 
-use annotate_snippets::{AnnotationKind, Group, Level, Renderer, Snippet};
+use annotate_snippets::{Annotation, AnnotationKind, Group, Level, Origin, Renderer, Snippet};
 
 /// Why there is no configuration.
 #[derive(Debug)]
@@ -123,16 +123,27 @@ impl Mistakes {
         let Range { start, end } = self.within_text(&mistake.span);
         let first = self.text[..start].rfind('\n').map_or(0, |newline| newline + 1);
         let last = self.text[end..].find(['\r', '\n']).map_or(self.text.len(), |newline| end + newline);
-        let snippet = Snippet::source(&self.text[first..last])
-            .path(self.file.as_str())
-            .line_start(self.line_and_column(first).0)
-            .annotation(AnnotationKind::Primary.span(start - first..end - first));
-        let group = Level::ERROR.primary_title(mistake.message.as_str()).element(snippet);
+        let title = Level::ERROR.primary_title(mistake.message.as_str());
+        let group = if last - first > LONGEST_LINE {
+            let (line, column) = self.line_and_column(start);
+            title.element(Origin::path(self.file.as_str()).line(line).char_column(column))
+        } else {
+            title.element(self.snippet(first..last, start..end))
+        };
         if mistake.help.is_empty() {
             group
         } else {
             group.element(Level::HELP.message(mistake.help.as_str()))
         }
+    }
+
+    /// A piece of the text, with a part of it pointed at.
+    fn snippet(&self, piece: Range<usize>, part: Range<usize>) -> Snippet<'_, Annotation<'_>> {
+        let first = piece.start;
+        Snippet::source(&self.text[piece])
+            .path(self.file.as_str())
+            .line_start(self.line_and_column(first).0)
+            .annotation(AnnotationKind::Primary.span(part.start - first..part.end - first))
     }
 
     /// The parser may point behind the last byte, and the renderer slices the text.
@@ -165,6 +176,9 @@ impl fmt::Display for Mistakes {
 }
 
 impl Error for Mistakes {}
+
+/// Lines that are longer aren't shown, in bytes: the renderer looks at every character.
+const LONGEST_LINE: usize = 10_000;
 
 /// Mistakes shown at most: nobody reads on, and a file of junk has one per line.
 const SHOWN: usize = 50;

@@ -1,5 +1,5 @@
 //! Configuration out of the files of what tapswitch takes the place of. What can't be taken over is a mistake in the
-//! file, or a note where it makes no difference to the traffic; nothing is passed over in silence.
+//! file, or named in a note; nothing is passed over in silence.
 
 mod iptables;
 mod libvirt;
@@ -8,7 +8,7 @@ mod libvirt;
 mod tests;
 
 pub use iptables::iptables;
-pub use libvirt::libvirt;
+pub use libvirt::{LibvirtOptions, libvirt};
 
 /// A part of a configuration file.
 #[derive(Clone, PartialEq, Eq, Debug)]

@@ -25,21 +25,7 @@ COMMIT
 COMMIT
 ";
 
-const DEFAULT: &str = "\
-<network>
-  <name>default</name>
-  <uuid>0c5e5e0a-8d0c-4d0a-9a6e-0d9d2e3c8a11</uuid>
-  <forward mode='nat'/>
-  <bridge name='virbr0' stp='on' delay='0'/>
-  <mac address='52:54:00:0a:cd:21'/>
-  <ip address='192.168.122.1' netmask='255.255.255.0'>
-    <dhcp>
-      <range start='192.168.122.2' end='192.168.122.254'/>
-      <host mac='52:54:00:12:34:56' name='web' ip='192.168.122.10'/>
-    </dhcp>
-  </ip>
-</network>
-";
+const KEENNET: &str = include_str!("fixtures/keennet.xml");
 
 const UPLINK: &str = "[uplink.wan]\ntype = 'tap'\ndevice = 'eth0'\naddress = '10.16.104.67/24'\n";
 
@@ -110,83 +96,18 @@ fn what_has_no_equal_in_the_nat_table_is_pointed_at() {
     );
 }
 
-#[test]
-fn libvirts_default_network_becomes_a_network() {
-    let Imported { toml, notes } = libvirt("default.xml", DEFAULT, Some("wan")).unwrap();
-    let expected = "\
-[network.default]
-mode = \"nat\"
-uplink = \"wan\"
-mac = \"52:54:00:0a:cd:21\"
-address = \"192.168.122.1/24\"
-dhcp = \"192.168.122.2-192.168.122.254\"
-reserve = [\"52:54:00:12:34:56=192.168.122.10\"]
-";
-    assert_eq!(toml, expected);
-    assert_eq!(notes, ["the bridge virbr0 is left out: there is no kernel bridge"]);
-    assert_eq!(plan(&toml).runtime.rules.postrouting.len(), 3);
-    assert!(libvirt("t", DEFAULT, None).unwrap().toml.contains("uplink = \"wan\"  # "));
-}
-
-#[test]
-fn each_kind_of_libvirt_network_has_its_mode() {
-    let mode = |forward: &str, keep_address: bool| {
-        let mut xml = DEFAULT.replace("<forward mode='nat'/>", forward);
-        if !keep_address {
-            xml.replace_range(xml.find("<ip").unwrap()..xml.find("</network").unwrap(), "");
-        }
-        libvirt("t", &xml, Some("wan")).unwrap().toml.lines().nth(1).unwrap().to_owned()
-    };
-    assert_eq!(mode("<forward dev='eth0'/>", true), "mode = \"nat\"");
-    assert_eq!(mode("<forward mode='route'/>", true), "mode = \"route\"");
-    assert_eq!(mode("", true), "mode = \"host-only\"");
-    assert_eq!(mode("<forward mode='none'/>", true), "mode = \"host-only\"");
-    assert_eq!(mode("", false), "mode = \"internal\"");
-}
-
-#[test]
-fn what_has_no_equal_in_a_libvirt_network_is_pointed_at() {
-    let check = |from: &str, to: &str, expected: &str| {
-        assert!(DEFAULT.contains(from));
-        let mistakes = libvirt("t", &DEFAULT.replacen(from, to, 1), None).unwrap_err();
-        assert_eq!(mistakes.to_string(), expected);
-    };
-    check(
-        "mode='nat'",
-        "mode='bridge'",
-        "t:4:3: networks of mode bridge have no equal here; write a network of mode bridge, and an uplink whose device is that of this network",
-    );
-    check(
-        "192.168.122.1'",
-        "192.168.122'",
-        "t:7:16: `192.168.122` is not an IPv4 address; write an IPv4 address",
-    );
-    check("255.255.255.0'", "255.0.255.0'", "t:7:3: there is no such prefix length; write one of 1 to 31");
-    check("<host mac='52:54:00:12:34:56' ", "<host ", "t:10:7: <host> has no `mac`; write a MAC address");
-    check("<name>default</name>", "", "t:1:1: the network has no name; write <name>…</name> in it");
-    check(
-        "<forward mode='nat'/>",
-        "<forward><nat/></forward>",
-        "t:4:12: <nat> has no equal here; remove it; write `rules` in the network for addresses and ports of its NAT",
-    );
-    check(
-        "<network>",
-        "<domain>",
-        "t:13:1: this is no XML: expected 'domain' tag, not 'network' at 13:1; write what `virsh net-dumpxml` prints",
-    );
-}
-
 proptest! {
     #[test]
-    fn any_file_is_imported_or_explained(text in any::<String>(), place in 0..DEFAULT.len(), len in 0..30usize, scrap in "[<>/'\"= a-z0-9&;!\\[\\-]{0,6}") {
+    fn any_file_is_imported_or_explained(text in any::<String>(), place in 0..2000usize, len in 0..30usize, scrap in "[<>/'\"= a-z0-9&;!\\[\\-]{0,6}") {
         let _ = iptables("t", &text).map_err(|mistakes| mistakes.render(false));
-        let _ = libvirt("t", &text, None).map_err(|mistakes| mistakes.render(false));
-        for good in [DEFAULT, SAVED] {
+        let _ = libvirt("t", &text, LibvirtOptions::default()).map_err(|mistakes| mistakes.render(false));
+        for good in [KEENNET, SAVED] {
+            let place = place.min(good.len());
             let end = (place + len).min(good.len());
             let mut damaged = good.to_owned();
-            damaged.replace_range(place.min(end)..end, &scrap);
+            damaged.replace_range(place..end, &scrap);
             let _ = iptables("t", &damaged).map_err(|mistakes| mistakes.render(false));
-            let _ = libvirt("t", &damaged, None).map_err(|mistakes| mistakes.render(false));
+            let _ = libvirt("t", &damaged, LibvirtOptions::default()).map_err(|mistakes| mistakes.render(false));
         }
     }
 }

@@ -21,6 +21,7 @@ mod guest_life;
 mod guests;
 mod host;
 mod host_device;
+mod import;
 mod junk;
 mod log;
 mod mtu_offload;
