@@ -63,7 +63,7 @@ impl Exit {
             Known::Translated => Ok(()),
             Known::Drop(reason) => {
                 if reason == DropReason::FragmentWithoutFirst {
-                    self.early.keep(packet.ip, from, packet.bytes, now)?;
+                    self.early.keep(packet.ip, from, None, packet.bytes, now)?;
                 }
                 Err(reason)
             }

@@ -74,7 +74,7 @@ fn pass(nat: &mut Nat, early: &mut EarlyFragments, mut bytes: Vec<u8>, flags: u8
         Known::Translated => false,
         Known::Drop(reason) => {
             if reason == DropReason::FragmentWithoutFirst {
-                let _ = early.keep(packet.ip, input, packet.bytes, now);
+                let _ = early.keep(packet.ip, input, None, packet.bytes, now);
             }
             true
         }

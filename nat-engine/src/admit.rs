@@ -46,9 +46,9 @@ impl Nat {
         admission: Admission,
         now: Millis,
     ) -> Result<(), DropReason> {
-        let Admission { original, destination, owner, .. } = admission;
+        let Admission { original, destination, .. } = admission;
         debug_assert_eq!(Tuple::of(packet.ip), Some(original), "another packet's admission");
-        let displaced = self.room_for(owner)?;
+        let displaced = self.room_for(self.owner)?;
         let inward = match destination.mapped {
             true => Some(self.destination_mapping(original, destination).ok_or(DropReason::NatUnsolicited)?),
             false => None,
@@ -148,7 +148,7 @@ impl Nat {
         let (ports, protocol) = (&self.mappings.ports, admission.original.protocol());
         let (low, high) = wanted.range_for(protocol);
         let used = || ports.used(outside, protocol, (low, high));
-        self.owners.may_add_port(admission.owner, usize::from(high - low) + 1, used)
+        self.owners.may_add_port(self.owner, usize::from(high - low) + 1, used)
     }
 
     /// The flow's reply with the source port as it is; another one only if another flow looks the same from the other
@@ -195,7 +195,7 @@ impl Nat {
             SourceMapping::Known(id) => id,
             SourceMapping::New(key, lease, is_found) => {
                 let mapping = self.mappings.insert(key, lease, is_found);
-                self.owners.add_mapping(mapping, admission.owner);
+                self.owners.add_mapping(mapping, self.owner);
                 mapping
             }
         });
@@ -204,7 +204,7 @@ impl Nat {
         let left = flow.translated(Direction::Original);
         let mappings = FlowMappings { source: outward, destination: inward };
         let id = self.add_flow(flow, [admission.key, reply.key], mappings, now);
-        self.owners.add_flow(id, admission.owner);
+        self.owners.add_flow(id, self.owner);
         self.admitted += 1;
         self.rewrite(packet, admission.original, left, now);
     }

@@ -3,7 +3,7 @@
 //! ```text
 //! FragmentWithoutFirst ─▶ keep ─▶ [oldest … newest] ── first one came ──▶ next_ready ─▶ translated as if it came now
 //!                                   │         └ too many, or 2 s old: given up
-//!                                   └ an eighth of the room for each source at most
+//!                                   └ an eighth of the room for each source at most, and a share for each port
 //! ```
 //!
 //! They are apart from everything else, so that a flood of them costs nothing but other early fragments their room
@@ -12,7 +12,7 @@
 use std::collections::VecDeque;
 use std::net::Ipv4Addr;
 
-use packet::{DropReason, Ipv4Packet, Millis, NetworkId};
+use packet::{DropReason, Ipv4Packet, Millis, NetworkId, PortId, share};
 
 use crate::fragment::key_of;
 use crate::{Nat, Tuple};
@@ -37,6 +37,8 @@ pub struct EarlyFragments {
 pub struct EarlyFragment {
     datagram: Tuple,
     due: Millis,
+    /// The port that it counts for.
+    pub owner: Option<PortId>,
     /// Where it came from.
     pub from: NetworkId,
     /// What was kept of it.
@@ -45,21 +47,23 @@ pub struct EarlyFragment {
 
 impl EarlyFragments {
     /// Keeps a fragment that [`Nat::translate_known`] refused with `FragmentWithoutFirst`. `bytes` is what the caller wants
-    /// to get back, such as the whole frame. The oldest one has to go if there is no room.
+    /// to get back, such as the whole frame. The oldest one has to go if there is no room. It counts for the port `owner`, if
+    /// that is given.
     ///
     /// # Errors
-    /// `FragmentQueueFull`: more of that sender's fragments are waiting than may.
+    /// `FragmentQueueFull`: more of that sender's or port's fragments are waiting than may.
     pub fn keep(
         &mut self,
         ip: &Ipv4Packet,
         from: NetworkId,
+        owner: Option<PortId>,
         bytes: &[u8],
         now: Millis,
     ) -> Result<(), DropReason> {
         let of_sender = self.waiting.iter().filter(|fragment| fragment.source() == ip.src);
         let (frames, len) = of_sender
             .fold((1, bytes.len()), |(frames, len), fragment| (frames + 1, len + fragment.bytes.len()));
-        if frames > FRAMES / SHARE || len > BYTES / SHARE {
+        if frames > FRAMES / SHARE || len > BYTES / SHARE || !self.has_share(owner) {
             return Err(DropReason::FragmentQueueFull);
         }
         while self.waiting.len() >= FRAMES || self.bytes + bytes.len() > BYTES {
@@ -68,9 +72,18 @@ impl EarlyFragments {
         }
         self.bytes += bytes.len();
         let fragment =
-            EarlyFragment { datagram: key_of(ip), due: now + PATIENCE, from, bytes: bytes.to_vec() };
+            EarlyFragment { datagram: key_of(ip), due: now + PATIENCE, owner, from, bytes: bytes.to_vec() };
         self.waiting.push_back(fragment);
         Ok(())
+    }
+
+    /// Whether one more may wait of those of `owner`.
+    fn has_share(&self, owner: Option<PortId>) -> bool {
+        let of_owner = self.waiting.iter().filter(|fragment| fragment.owner == owner);
+        let (frames, len) =
+            of_owner.fold((0, 0), |(frames, len), fragment| (frames + 1, len + fragment.bytes.len()));
+        owner.is_none()
+            || share::may_take(frames, self.waiting.len(), FRAMES) && share::may_take(len, self.bytes, BYTES)
     }
 
     /// A fragment whose first one has come since: to be translated now. To be asked until there is none, after packets

@@ -6,12 +6,13 @@
 //! ```
 //!
 //! The table has a fixed size; in a set of four, a new datagram takes the place of the oldest. So a flood of first
-//! fragments costs only datagrams whose fragments are far apart (RFC 4787 REQ-14a).
+//! fragments costs only datagrams whose fragments are far apart (RFC 4787 REQ-14a), and mostly those of its own port of the
+//! switch: who has two places of a full set takes the older of them.
 
 use std::net::{Ipv4Addr, SocketAddrV4};
 
 use packet::wire::{FromBytes, Ipv4Header};
-use packet::{DropReason, Fragment, Ipv4Packet, L4, Millis, Protocol};
+use packet::{DropReason, Fragment, Ipv4Packet, L4, Millis, PortId, Protocol};
 
 use crate::keyed::{KeyedHash, Purpose};
 use crate::{Known, Nat, NatPacket, Tuple};
@@ -35,6 +36,7 @@ pub(crate) struct Fragments {
 struct Datagram {
     key: Tuple,
     way: Way,
+    owner: Option<PortId>,
     expires: Millis,
 }
 
@@ -54,7 +56,7 @@ impl Nat {
     /// to follow it: they are misses then, too.
     pub fn pass_untranslated(&mut self, ip: &Ipv4Packet, now: Millis) {
         if ip.fragment == Fragment::First {
-            self.fragments.record(key_of(ip), Way::Untranslated, now);
+            self.fragments.record(key_of(ip), Way::Untranslated, self.owner, now);
         }
     }
 
@@ -79,7 +81,8 @@ impl Nat {
             _ => self.identifications.next(packet, left),
         };
         if is_first {
-            self.fragments.record(key, Way::Translated { flow: arrived, src, dst, id }, now);
+            let way = Way::Translated { flow: arrived, src, dst, id };
+            self.fragments.record(key, way, self.owner, now);
         }
         packet.rewrite_id(id);
         packet.rewrite(arrived, left);
@@ -123,12 +126,19 @@ impl Fragments {
         }
     }
 
-    fn record(&mut self, key: Tuple, way: Way, now: Millis) {
+    fn record(&mut self, key: Tuple, way: Way, owner: Option<PortId>, now: Millis) {
         let set = &mut self.sets[set_of(&self.hash, key)];
-        let same = set.iter().position(|place| place.is_some_and(|datagram| datagram.key == key));
+        let is = |place: usize, what: &dyn Fn(Datagram) -> bool| set[place].is_some_and(what);
+        let same = (0..WAYS).find(|&place| is(place, &|datagram| datagram.key == key));
+        let free = || (0..WAYS).find(|&place| !is(place, &|datagram| now < datagram.expires));
         let age = |&place: &usize| set[place].map_or(Millis::ZERO, |datagram| datagram.expires);
-        let place = same.or_else(|| (0..WAYS).min_by_key(age)).unwrap_or_default();
-        set[place] = Some(Datagram { key, way, expires: now + LIFETIME });
+        let own = || (0..WAYS).filter(|&place| is(place, &|datagram| datagram.owner == owner));
+        let oldest = || match own().count() {
+            0 | 1 => (0..WAYS).min_by_key(age),
+            _ => own().min_by_key(age),
+        };
+        let place = same.or_else(free).or_else(oldest).unwrap_or_default();
+        set[place] = Some(Datagram { key, way, owner, expires: now + LIFETIME });
         self.recorded += 1;
     }
 

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::net::Ipv4Addr;
 use std::ops::Range;
 
-use packet::{DropReason, Ipv4Packet, L4, Millis, NetworkId, Protocol};
+use packet::{DropReason, Ipv4Packet, L4, Millis, NetworkId, PortId, Protocol};
 
 use crate::balance::Servers;
 use crate::explicit::Explicit;
@@ -30,6 +30,8 @@ pub struct Nat {
     pub(crate) mappings: Mappings,
     pub(crate) hosts: Hosts,
     pub(crate) owners: Owners,
+    /// Whose the packets at hand are.
+    pub(crate) owner: Option<PortId>,
     pub(crate) explicit: Explicit,
     pub(crate) random: Random,
     pub(crate) servers: Servers,
@@ -126,6 +128,7 @@ impl Nat {
             mappings: Mappings::new(seed),
             hosts: Hosts::new(seed),
             owners: Owners::default(),
+            owner: None,
             explicit: Explicit::default(),
             random: Random::new(seed),
             servers: Servers::default(),
@@ -158,6 +161,13 @@ impl Nat {
             self.recount_hosts();
         }
         self.forget_addresses(old.addresses);
+    }
+
+    /// From now on, packets are of this port of the switch, which gets no more than its share of flows, outside ports and
+    /// places for fragments. `None`, as at first: the tables are the only limit.
+    #[inline]
+    pub const fn set_owner(&mut self, owner: Option<PortId>) {
+        self.owner = owner;
     }
 
     /// Where the flow of this packet is to be found, for [`look_ahead`](Self::look_ahead) and

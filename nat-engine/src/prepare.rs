@@ -9,7 +9,7 @@
 
 use std::net::{Ipv4Addr, SocketAddrV4};
 
-use packet::{DropReason, Ipv4Packet, L4, NetworkId, PortId, Protocol};
+use packet::{DropReason, Ipv4Packet, L4, NetworkId, Protocol};
 
 use crate::flow_table::FlowKey;
 use crate::mapping::{HashedKey, MappingKey};
@@ -47,15 +47,6 @@ pub struct Admission {
     pub(crate) reply: Reply,
     /// The deciding POSTROUTING rule's place in the chain.
     pub(crate) rule: Option<usize>,
-    pub(crate) owner: Option<PortId>,
-}
-
-impl Admission {
-    /// The packet came in by this port of the switch, which gets no more than its share of flows and outside ports.
-    pub const fn owned_by(mut self, port: PortId) -> Self {
-        self.owner = Some(port);
-        self
-    }
 }
 
 /// What a rule makes of the source.
@@ -219,7 +210,7 @@ impl Nat {
         };
         let reply = reply(original, server, client);
         let reply = Reply { tuple: reply, key: self.flows.key(reply) };
-        Ok(Admission { original, key, destination, server, source, reply, rule, owner: None })
+        Ok(Admission { original, key, destination, server, source, reply, rule })
     }
 
     /// The outside source of a packet that comes in again: as if it had been to the uplink and back. Without a rule for

@@ -5,9 +5,10 @@ mod world;
 
 use std::net::Ipv4Addr;
 
-use nat_engine::{NatConfig, Target};
+use nat_engine::{EarlyFragments, NatConfig, Target};
 use packet::builder::eth;
-use packet::{DropReason, PortId};
+use packet::wire::Ipv4Header;
+use packet::{DropReason, Ipv4Packet, Millis, PortId, Protocol};
 use world::*;
 
 fn world(flow_limit: u32) -> World {
@@ -15,9 +16,8 @@ fn world(flow_limit: u32) -> World {
 }
 
 /// From now on frames come in by this port of the switch.
-fn by(world: &mut World, port: u16) -> &mut World {
-    world.port = PortId::new(port);
-    world
+fn by(world: &mut World, port: u16) {
+    world.nat.set_owner(PortId::new(port));
 }
 
 /// The `n`-th of an endless number of hosts outside.
@@ -114,6 +114,40 @@ fn one_port_cannot_take_all_outside_ports_whatever_addresses_it_claims() {
     for from in 1..100 {
         asks(&mut world, GUEST2, 60_000 + from, REMOTE2).unwrap();
     }
+}
+
+#[test]
+fn a_flood_of_first_fragments_leaves_other_ports_their_datagrams() {
+    let mut world = world(1000);
+    let fragment = |guest, id, flags, chunk: &[u8]| raw(guest, REMOTE, Protocol::UDP, id, flags, chunk);
+    let first = eth().ipv4(GUEST, REMOTE).udp(5000, 53).payload(&[0; 16]);
+    let first = |guest, id| fragment(guest, id, Ipv4Header::MF, &first[34..]);
+    by(&mut world, 1);
+    for id in 0..50 {
+        world.guest_sends(&first(GUEST, id)).unwrap();
+    }
+    by(&mut world, 2);
+    for id in 0..20_000 {
+        world.guest_sends(&first(GUEST2, id)).unwrap();
+    }
+    by(&mut world, 1);
+    let passes = |id: &u16| world.guest_sends(&fragment(GUEST, *id, 3, &[0; 8])).is_ok();
+    assert_eq!((0..50).filter(passes).count(), 50);
+}
+
+#[test]
+fn early_fragments_of_one_port_leave_room_for_those_of_another() {
+    let mut early = EarlyFragments::default();
+    let keep = |early: &mut EarlyFragments, n: u32, port| {
+        let frame = raw(stranger(n), REMOTE, Protocol::UDP, 1, 3, &[0; 8]);
+        let ip = Ipv4Packet::parse_header(&frame[14..]).unwrap();
+        early.keep(&ip, LAN, PortId::new(port), &frame, Millis::from_secs(1))
+    };
+    let kept = (0..5000).filter(|&n| keep(&mut early, n, 1).is_ok()).count();
+    assert!((800..840).contains(&kept), "{kept} of 1024");
+    assert_eq!(keep(&mut early, 6000, 1), Err(DropReason::FragmentQueueFull));
+    assert_eq!(keep(&mut early, 6000, 2), Ok(()));
+    assert_eq!(early.on_timeout(Millis::from_secs(2)), 0, "nobody had to give up");
 }
 
 #[test]

@@ -19,12 +19,7 @@ fn views(world: &World) -> Vec<String> {
 
 /// Another process with this configuration, whose clock says something else.
 fn successor(config: NatConfig) -> World {
-    World {
-        nat: Nat::new(config, [77, 88]),
-        now: Millis::from_secs(50_000),
-        partial_checksum: false,
-        port: None,
-    }
+    World { nat: Nat::new(config, [77, 88]), now: Millis::from_secs(50_000), partial_checksum: false }
 }
 
 fn take_over(after: &mut World, before: &World, age: u64) -> Imported {

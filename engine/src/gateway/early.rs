@@ -25,7 +25,7 @@ impl Gateway {
             return Err(DropReason::BadOffload);
         }
         offload::complete_checksum(bytes, &mut offload);
-        self.early.keep(&ip, input, bytes, now)
+        self.early.keep(&ip, input, self.origin, bytes, now)
     }
 
     /// Sends on the fragments whose first one has come by now, as many as have room in `out`.
@@ -45,7 +45,8 @@ impl Gateway {
         now: Millis,
         out: &mut Outgoing,
     ) -> Result<(), DropReason> {
-        let EarlyFragment { from, mut bytes, .. } = fragment;
+        let EarlyFragment { from, owner, mut bytes, .. } = fragment;
+        self.speak_for(owner);
         let (ethernet, _) = EthernetHeader::ref_from_prefix(&bytes).map_err(|_| DropReason::FrameTooShort)?;
         let mut meta = FrameMeta::new(from, Offload::NONE);
         meta.src = MacAddr::new(ethernet.src);

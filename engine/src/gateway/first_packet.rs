@@ -50,7 +50,6 @@ impl Gateway {
         };
         match first.way {
             Ok((hop, Some(admission))) => {
-                let admission = self.origin.map_or(admission, |port| admission.owned_by(port));
                 let admitted = self.nat.admit(packet, admission, now);
                 admitted.map_err(|reason| self.refusal(reason, input))?;
                 return Ok(hop);

@@ -3,13 +3,15 @@
 
 use std::collections::VecDeque;
 
-use packet::{Millis, NetworkId};
+use packet::{Millis, NetworkId, PortId, share};
 
 /// A frame that waits for its answer.
 #[derive(Debug)]
 pub(crate) struct HeldSyn {
     pub network: NetworkId,
     pub bytes: Vec<u8>,
+    /// The port that it came in by.
+    pub origin: Option<PortId>,
     due: Millis,
 }
 
@@ -18,10 +20,11 @@ pub(crate) struct HeldSyn {
 pub(crate) struct HeldSyns(VecDeque<HeldSyn>);
 
 impl HeldSyns {
-    /// Keeps a frame; when there are too many, it gets no answer at all.
-    pub(crate) fn hold(&mut self, bytes: &[u8], network: NetworkId, now: Millis) {
-        if self.0.len() < LIMIT && bytes.len() <= LONGEST {
-            self.0.push_back(HeldSyn { network, bytes: bytes.to_vec(), due: now + HOLD });
+    /// Keeps a frame; when there are too many, also of its port alone, it gets no answer at all.
+    pub(crate) fn hold(&mut self, bytes: &[u8], network: NetworkId, origin: Option<PortId>, now: Millis) {
+        let of_port = self.0.iter().filter(|held| held.origin == origin).count();
+        if share::may_take(of_port, self.0.len(), LIMIT) && bytes.len() <= LONGEST {
+            self.0.push_back(HeldSyn { network, bytes: bytes.to_vec(), origin, due: now + HOLD });
         }
     }
 

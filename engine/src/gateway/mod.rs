@@ -36,7 +36,7 @@ use switch_core::Bridge;
 use self::first_packet::FirstPacket;
 use self::health::Health;
 use self::held::HeldSyns;
-use self::icmp::RateLimit;
+use self::icmp::RateLimits;
 use self::leasing::Leasing;
 use self::neighbour::Neighbours;
 pub(crate) use self::outgoing::Outgoing;
@@ -55,7 +55,7 @@ pub(crate) struct Gateway {
     nat: Nat,
     /// Whether there is any rule at all.
     translates: bool,
-    icmp_limit: RateLimit,
+    icmp_limits: RateLimits,
     held: HeldSyns,
     /// When the port mapping server was first asked.
     first_request: Option<Millis>,
@@ -109,7 +109,7 @@ impl Gateway {
             neighbours: Neighbours::new(seed),
             nat: Nat::new(NatConfig::default(), seed),
             translates: false,
-            icmp_limit: RateLimit::new(),
+            icmp_limits: RateLimits::default(),
             held: HeldSyns::default(),
             first_request: None,
             early: EarlyFragments::default(),
@@ -197,11 +197,17 @@ impl Gateway {
 
     /// Stage 5. Frames addressed to the switch are routed; of flooded ones it notes which the slow path wants to see.
     pub(crate) fn process(&mut self, burst: &mut Burst, bridges: &[Bridge], now: Millis) {
-        self.origin = burst.origin();
+        self.speak_for(burst.origin());
         let mut packets = std::mem::take(&mut self.packets);
         let count = self.read_all(burst, &mut packets);
         self.route_all(burst, &mut packets[..count], bridges, now);
         self.packets = packets;
+    }
+
+    /// What follows is done because of frames from this port, and counts for it.
+    fn speak_for(&mut self, origin: Option<PortId>) {
+        self.origin = origin;
+        self.nat.set_owner(origin);
     }
 
     /// Reads the packets that are to be routed, and says how many that are. All of them come first, so that their flows

@@ -74,11 +74,13 @@ impl Gateway {
     /// Does what is due: asks servers and for next hops, gives up on silent ones and on fragments, forgets idle
     /// flows.
     pub(crate) fn on_timeout(&mut self, now: Millis, out: &mut Outgoing) {
+        self.speak_for(None);
         self.nat.on_timeout(now);
         self.release_fragments(now, out);
         out.drops.count_many(DropReason::FragmentWithoutFirst, self.early.on_timeout(now));
         self.check_servers(now, out);
         while let Some(syn) = self.held.due(now) {
+            self.speak_for(syn.origin);
             if let Err(reason) = self.refuse(&syn, now, out) {
                 out.drops.count(reason);
             }
@@ -195,7 +197,7 @@ impl Gateway {
             }
             L4::IcmpError => Err(DropReason::IcmpErrorUnmatched),
             L4::Tcp if from_outside && is_syn(ip.tcp_flags) => {
-                self.held.hold(bytes, input, now);
+                self.held.hold(bytes, input, self.origin, now);
                 Err(DropReason::NatUnsolicited)
             }
             // An answer to a stranger would tell that there is something to attack.
@@ -348,7 +350,7 @@ impl Gateway {
     }
 
     fn admit_icmp(&mut self, now: Millis) -> Result<(), DropReason> {
-        if self.icmp_limit.admit(now) { Ok(()) } else { Err(DropReason::IcmpRateLimited) }
+        if self.icmp_limits.admit(self.origin, now) { Ok(()) } else { Err(DropReason::IcmpRateLimited) }
     }
 }
 

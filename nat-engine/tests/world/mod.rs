@@ -13,7 +13,7 @@ use nat_engine::{
 use packet::builder::{covered, eth};
 use packet::checksum::{Sum, of};
 use packet::wire::Ipv4Header;
-use packet::{DropReason, Fragment, Ipv4Cidr, Ipv4Packet, Millis, NetworkId, PortId, Protocol};
+use packet::{DropReason, Fragment, Ipv4Cidr, Ipv4Packet, Millis, NetworkId, Protocol};
 
 pub const LAN: NetworkId = NetworkId::new(0);
 pub const WAN: NetworkId = NetworkId::new(1);
@@ -33,8 +33,6 @@ pub struct World {
     pub nat: Nat,
     pub now: Millis,
     pub partial_checksum: bool,
-    /// The port of the switch that frames come in by, if flows are to have an owner.
-    pub port: Option<PortId>,
 }
 
 /// The LAN masqueraded towards elsewhere, and `PUBLIC:8080/tcp` published as `GUEST:80`.
@@ -87,7 +85,7 @@ impl World {
 
     pub fn with(config: NatConfig) -> Self {
         let (nat, now) = (Nat::new(config, [11, 22]), Millis::from_secs(1000));
-        Self { nat, now, partial_checksum: false, port: None }
+        Self { nat, now, partial_checksum: false }
     }
 
     /// A frame from a guest; returns what leaves.
@@ -136,9 +134,7 @@ impl World {
             address if net("192.168.122.0/24").is_some_and(|net| net.value.contains(address)) => LAN,
             _ => WAN,
         };
-        let admission = self.nat.prepare(packet.ip, self.nat.key(packet.ip), destination, input, output)?;
-        let admission = self.port.map_or(admission, |port| admission.owned_by(port));
-        self.nat.admit(packet, admission, self.now)
+        self.nat.admit_new(packet, destination, input, output, self.now)
     }
 
     pub fn wait(&mut self, millis: u64) {
