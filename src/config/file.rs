@@ -16,7 +16,7 @@ use super::nat_settings;
 use super::slip;
 use super::table::{Read, Table, Wrong, boolean, choice, number, text};
 use super::value::{self, AddressRange};
-use super::{PollMode, Publish};
+use super::{LeaseFile, PollMode, Publish};
 
 /// A value and its place, if the key is there.
 pub(super) type Maybe<T> = Option<Spanned<T>>;
@@ -84,6 +84,7 @@ pub(super) struct UplinkTable {
 pub(super) struct EngineTable {
     pub(super) flow_limit: u32,
     pub(super) state: Option<PathBuf>,
+    pub(super) leases: LeaseFile,
     pub(super) poll: PollMode,
     pub(super) timeouts: Timeouts,
 }
@@ -177,6 +178,7 @@ fn engine_table(engine: Option<(Range<usize>, &DeTable<'_>)>, mistakes: &mut Vec
     let mut settings = EngineTable {
         flow_limit: DEFAULT_FLOWS,
         state: None,
+        leases: LeaseFile::default(),
         poll: PollMode::default(),
         timeouts: Timeouts::default(),
     };
@@ -190,6 +192,10 @@ fn engine_table(engine: Option<(Range<usize>, &DeTable<'_>)>, mistakes: &mut Vec
         settings.flow_limit = flows.into_inner();
     }
     settings.state = table.optional("state", text(value::file)).map(Spanned::into_inner);
+    let state = settings.state.clone();
+    if let Some(leases) = table.optional("leases", text(|text| value::lease_file(text, state.as_deref()))) {
+        settings.leases = leases.into_inner();
+    }
     let timeouts = table.table("timeouts");
     table.finish();
     if let Some((header, entries)) = timeouts {

@@ -12,6 +12,7 @@ mod check;
 mod device;
 mod file;
 mod host;
+mod lease_file;
 mod mistake;
 mod nat_settings;
 mod place;
@@ -37,6 +38,7 @@ use tapio::{HostUse, Netns, PortSpec};
 use crate::rules::Rule;
 
 pub use change::ChangeError;
+pub use lease_file::LeaseFile;
 pub use mistake::{ConfigError, Mistake, Mistakes};
 pub use plan::{Action, Plan};
 pub use poll::PollMode;
@@ -54,6 +56,7 @@ pub struct Config {
     timeouts: Timeouts,
     flow_limit: u32,
     state: Option<PathBuf>,
+    leases: LeaseFile,
     nat: NatSettings,
     poll: PollMode,
 }

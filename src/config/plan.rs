@@ -9,7 +9,7 @@ use nat_engine::{Balance, Condition, Match, NatRule, PortList, Target};
 use packet::{Ipv4Cidr, Millis, NetworkId, PortId, Protocol};
 use tapio::PortSpec;
 
-use super::{Balanced, Config, Mode, Network, PollMode, Port, Publish, Uplink};
+use super::{Balanced, Config, LeaseFile, Mode, Network, PollMode, Port, Publish, Uplink};
 use crate::rules::{self, Interfaces};
 
 /// A configuration with numbers for names.
@@ -23,6 +23,8 @@ pub struct Plan {
     pub poll: PollMode,
     /// Where connections are kept from one process to the next.
     pub state: Option<PathBuf>,
+    /// Where leases are.
+    pub leases: LeaseFile,
 }
 
 /// What has to be done with a port's device on the way from one plan to another.
@@ -144,6 +146,7 @@ impl<'a> Builder<'a> {
         plan.runtime.nat = config.nat;
         plan.poll = config.poll;
         plan.state = config.state.clone();
+        plan.leases = config.leases.clone();
         Self {
             config,
             network_ids: number(segments.iter().map(|(name, _)| *name), old_networks),

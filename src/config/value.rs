@@ -1,14 +1,14 @@
 //! The texts that values are written in.
 
 use std::net::Ipv4Addr;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use packet::{Ipv4Cidr, MacAddr, Protocol};
 use tapio::Netns;
 use toml::de::DeValue;
 
-use super::Publish;
 use super::table::{Read, Wrong, kind};
+use super::{LeaseFile, Publish};
 
 /// The first and the last address of a range, in order: `192.168.122.2-192.168.122.254`.
 #[derive(Clone, Copy)]
@@ -197,6 +197,19 @@ pub(super) fn socket(text: &str) -> Read<PathBuf> {
 pub(super) fn file(text: &str) -> Read<PathBuf> {
     let help = "write an absolute path, for example \"/var/lib/tapswitch/state\"";
     absolute(text).ok_or_else(|| Wrong::new(format!("{text:?} can't be the path of a file"), help))
+}
+
+/// Where leases are kept: not where connections are.
+pub(super) fn lease_file(text: &str, state: Option<&Path>) -> Read<LeaseFile> {
+    let help = "write an absolute path, for example \"/var/lib/tapswitch/leases\", or \"none\"";
+    match absolute(text) {
+        _ if text == "none" => Ok(LeaseFile::None),
+        Some(path) if state == Some(&path) => {
+            Err(Wrong::new(format!("{text:?} is the file of `state` already"), help))
+        }
+        Some(path) => Ok(LeaseFile::At(path)),
+        None => Err(Wrong::new(format!("{text:?} can't be the path of a file"), help)),
+    }
 }
 
 /// Absolute, because the switch may run in another folder than whoever writes the file.

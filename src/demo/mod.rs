@@ -257,4 +257,7 @@ type       = "tap"
 device     = "eth0"
 netns      = "CAROL"
 address    = "203.0.113.1/24"
+
+[engine]
+leases     = "none"
 "#;

@@ -46,6 +46,7 @@ impl Driver {
         let plan = Plan::new(&config, Some(&self.plan));
         let actions = Plan::diff(&self.plan, &plan);
         self.apply(plan).map_err(|error| RequestError::Failed(Box::new(error)))?;
+        self.follow_lease_file();
         info!(changes = actions.len(), "configuration reloaded");
         Ok(actions)
     }

@@ -11,6 +11,7 @@
 //! there anyway.
 
 mod control;
+mod leases;
 mod links;
 mod ports;
 mod send;
@@ -34,6 +35,7 @@ use packet::{BURST_FRAMES, Burst, Millis, PortId};
 use tapio::{Clock, LinkLoss, PortError, Rx, Signal, Signals, random_bytes};
 use tracing::{error, info, warn};
 
+use self::leases::{LeaseLog, Leases};
 use self::links::{LINKS, LinkMonitors};
 use self::ports::Ports;
 use self::send::Sender;
@@ -53,9 +55,9 @@ pub fn run(config: &Path, plan: Plan, control: &Path, signals: Signals, log: &Lo
     let mut driver = Driver::new(config, signals)?;
     driver.apply(plan)?;
     driver.load_connections();
+    driver.follow_lease_file();
     let (sender, commands) = channel();
-    let waker = Arc::new(Waker::new(driver.poll.registry(), CONTROL)?);
-    let _server = Server::listen(control, sender, waker)
+    let _server = Server::listen(control, sender, Arc::clone(&driver.waker))
         .map_err(|error| RunError::Control { path: control.to_path_buf(), error })?;
     // For whoever started the switch and waits: it doesn't depend on the log level.
     let (up, all) = (driver.links_up(), driver.ports.len());
@@ -63,6 +65,7 @@ pub fn run(config: &Path, plan: Plan, control: &Path, signals: Signals, log: &Lo
     log.say(&format!("tapswitch: ready, {up} of {} {verb} up", count(all as u64, "port")));
     driver.run(&commands)?;
     driver.save_connections();
+    driver.finish_leases();
     Ok(())
 }
 
@@ -112,6 +115,8 @@ struct Driver {
     config: PathBuf,
     plan: Plan,
     poll: Poll,
+    /// For threads that have something to say: a request, or that leases are kept.
+    waker: Arc<Waker>,
     clock: Clock,
     signals: Signals,
     worker: Worker,
@@ -126,6 +131,8 @@ struct Driver {
     slept: u64,
     burst: Burst,
     saving: Saving,
+    leases: Leases,
+    lease_log: LeaseLog,
     /// When ports that are down are looked at again; `None`: none is down.
     recheck: Option<Millis>,
 }
@@ -140,6 +147,7 @@ impl Driver {
         Ok(Self {
             config: config.to_path_buf(),
             plan: Plan::default(),
+            waker: Arc::new(Waker::new(poll.registry(), CONTROL)?),
             poll,
             clock: Clock::start(),
             signals,
@@ -153,6 +161,8 @@ impl Driver {
             slept: 0,
             burst: Burst::new(),
             saving: Saving::default(),
+            leases: Leases::default(),
+            lease_log: LeaseLog::default(),
             recheck: None,
         })
     }
@@ -214,6 +224,7 @@ impl Driver {
         let now = Clock::at(self.mark);
         self.shares.give(self.mark, std::mem::take(&mut self.slept));
         self.shares.wake(&mut self.ready);
+        self.tend_leases(now);
         self.on_timeout(now);
         for _ in 0..self.ready.len().min(ROUND) {
             self.serve_next(now);
@@ -231,7 +242,9 @@ impl Driver {
             return Some(Duration::ZERO);
         }
         let credit = self.shares.is_anyone_resting().then(|| self.clock.now() + Millis::new(1));
-        let next = [self.worker.next_timeout(), self.recheck, credit].into_iter().flatten().min()?;
+        let leases = [self.leases.next_timeout(self.worker.leases_changed()), self.lease_log.next_timeout()];
+        let next = [self.worker.next_timeout(), self.recheck, credit].into_iter().chain(leases);
+        let next = next.flatten().min()?;
         Some(Duration::from_millis(next.since(self.clock.now()).get()))
     }
 

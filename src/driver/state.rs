@@ -160,7 +160,7 @@ fn save(path: &Path, state: &[u8], flows: u64) -> Result<(), SaveError> {
 }
 
 /// The file appears as a whole, in place of an older one, and only its owner can read it.
-fn write(path: &Path, state: &[u8]) -> io::Result<()> {
+pub(super) fn write(path: &Path, state: &[u8]) -> io::Result<()> {
     if let Some(folder) = path.parent().filter(|folder| !folder.exists()) {
         fs::create_dir_all(folder)?;
     }
@@ -168,8 +168,13 @@ fn write(path: &Path, state: &[u8]) -> io::Result<()> {
     let written = write_new(&new, state).and_then(|()| fs::rename(&new, path));
     if written.is_err() {
         let _ = fs::remove_file(&new);
+        return written;
     }
-    written
+    // The file's new name is on the disk when its folder is.
+    match path.parent() {
+        Some(folder) => File::open(folder)?.sync_all(),
+        None => Ok(()),
+    }
 }
 
 fn write_new(path: &Path, state: &[u8]) -> io::Result<()> {

@@ -9,16 +9,21 @@ use crate::host::{DEVICE, Host};
 use crate::switch::{Folder, Switch, tap, wait_until};
 
 /// A network with a DHCP server that has the addresses .100 to .`last`, and what its clients need.
-struct Lab {
-    a: Host,
-    b: Host,
-    folder: Folder,
-    switch: Switch,
+pub struct Lab {
+    pub a: Host,
+    pub b: Host,
+    pub folder: Folder,
+    pub switch: Switch,
 }
 
 impl Lab {
-    fn new(last: u8) -> Self {
+    pub fn new(last: u8) -> Self {
         let (a, b) = (Host::new(), Host::new());
+        for host in [&a, &b] {
+            // So that it stays when the switch ends.
+            host.run(&format!("ip tuntap add mode tap name {DEVICE} vnet_hdr"));
+            host.run(&format!("ip link set {DEVICE} up"));
+        }
         let switch = Switch::start(&format!(
             "[network.default]\nmode = \"nat\"\naddress = \"192.168.122.1/24\"\nuplink = \"wan\"\n\
              dhcp = \"192.168.122.100-192.168.122.{last}\"\ndns = [\"192.0.2.53\"]\n{}{}\
@@ -30,7 +35,7 @@ impl Lab {
     }
 
     /// Runs udhcpc, which sets the address it gets, until it has a lease, and returns what it was told.
-    fn udhcpc(&self, host: &Host, options: &str) -> Result<Lease, String> {
+    pub fn udhcpc(&self, host: &Host, options: &str) -> Result<Lease, String> {
         let (script, told) = self.script(
             host,
             "case $1 in bound|renew) env >$TOLD; ip address replace $ip/$mask dev $interface;; esac",
@@ -42,7 +47,7 @@ impl Lab {
     }
 
     /// Runs dhclient until it has a lease. It keeps its leases in a file, as it does from boot to boot.
-    fn dhclient(&self, host: &Host) -> Lease {
+    pub fn dhclient(&self, host: &Host) -> Lease {
         let (script, told) =
             self.script(host, "case $reason in BOUND|REBOOT) env >$TOLD.new; mv $TOLD.new $TOLD;; esac");
         let _ = fs::remove_file(&told);
@@ -57,7 +62,7 @@ impl Lab {
         Lease::read(&told)
     }
 
-    fn script(&self, host: &Host, body: &str) -> (PathBuf, PathBuf) {
+    pub fn script(&self, host: &Host, body: &str) -> (PathBuf, PathBuf) {
         let script = self.folder.path().join(format!("script-{host}"));
         let told = self.folder.path().join(format!("told-{host}"));
         let text = format!("#!/bin/sh\nTOLD={}\n{body}\n", told.display());
@@ -68,7 +73,7 @@ impl Lab {
 }
 
 /// What a client told its script, by the names it uses.
-struct Lease(HashMap<String, String>);
+pub struct Lease(HashMap<String, String>);
 
 impl Lease {
     fn read(told: &PathBuf) -> Self {
@@ -79,13 +84,13 @@ impl Lease {
     }
 
     #[track_caller]
-    fn get(&self, name: &str) -> &str {
+    pub fn get(&self, name: &str) -> &str {
         self.0.get(name).unwrap_or_else(|| panic!("no {name} in {:?}", self.0))
     }
 
     /// The last number of the address.
     #[track_caller]
-    fn host_number(&self) -> u8 {
+    pub fn host_number(&self) -> u8 {
         let address = self.0.get("ip").or(self.0.get("new_ip_address")).expect("an address");
         let number = address.strip_prefix("192.168.122.").expect("an address of the network");
         number.parse().expect("a number")

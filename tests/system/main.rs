@@ -23,6 +23,7 @@ mod host;
 mod host_device;
 mod import;
 mod junk;
+mod leases;
 mod log;
 mod mtu_offload;
 mod nat;

@@ -117,6 +117,11 @@ impl Switch {
         self.folder.control()
     }
 
+    /// Where it keeps leases.
+    pub fn leases(&self) -> PathBuf {
+        self.folder.leases()
+    }
+
     /// Its process id.
     pub fn pid(&self) -> u32 {
         self.child.id()
@@ -158,6 +163,8 @@ fn spawn(host: &Host, folder: &Folder, stderr: Stdio) -> Child {
     let mut command = host.command("setpriv");
     command.args(["--pdeathsig", "KILL", TAPSWITCH, "run", "--config"]).arg(folder.config());
     command.arg("--control").arg(folder.control());
+    // As systemd does: what outlasts the process is this test's own.
+    command.env("STATE_DIRECTORY", folder.path());
     command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(stderr).spawn().expect("nsenter runs")
 }
 
@@ -210,6 +217,10 @@ impl Folder {
 
     fn log(&self) -> PathBuf {
         self.0.join("log")
+    }
+
+    fn leases(&self) -> PathBuf {
+        self.0.join("tapswitch.leases")
     }
 
     fn log_file(&self) -> Stdio {

@@ -25,6 +25,7 @@ pub const TEST_TOOLS: &[Tool] = &[
     tool("iperf3", "iperf3"),
     tool("busybox", "busybox-static"),
     tool("dhclient", "isc-dhcp-client"),
+    tool("dnsmasq", "dnsmasq-base"),
     tool("turnutils_natdiscovery", "coturn"),
     tool("natpmpc", "natpmpc"),
     tool("iptables", "iptables"),

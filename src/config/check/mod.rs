@@ -45,6 +45,7 @@ pub(super) fn check(
         timeouts: file.engine.timeouts,
         flow_limit: file.engine.flow_limit,
         state: file.engine.state.clone(),
+        leases: file.engine.leases.clone(),
         nat: file.nat,
         poll: file.engine.poll,
     };

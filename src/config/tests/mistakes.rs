@@ -169,6 +169,8 @@ const VALUES: &[Case] = &[
     ("workers = 1", "timeouts.icmp = 59", &["19:17: 59 s is below the floor of 60 s that RFC 5508 REQ-2 sets; write 60 or more"]),
     ("workers = 1", "timeouts.tcp = 59", &["19:10: unknown key `tcp`; write one of: udp, tcp-opening, tcp-established, tcp-closing, icmp"]),
     ("workers = 1", "timeouts = 5", &["19:12: this is a number, not the section timeouts; write a section with this name, and its keys below"]),
+    ("workers = 1", "leases = 'off'", &[r#"19:10: "off" can't be the path of a file; write an absolute path, for example "/var/lib/tapswitch/leases", or "none""#]),
+    ("workers = 1", "state = '/s'\nleases = '/s'", &[r#"20:10: "/s" is the file of `state` already; write an absolute path, for example "/var/lib/tapswitch/leases", or "none""#]),
     ("workers = 1", "state = 'state'", &[r#"19:9: "state" can't be the path of a file; write an absolute path, for example "/var/lib/tapswitch/state""#]),
     ("[engine]", "[egnine]", &["18:2: unknown key `egnine`; write `engine`"]),
     ("uplink = 'wan'", "uplink = 'wan'\nport = 7", &["8:18: cannot extend value of type integer with a dotted key", "11:18: cannot extend value of type integer with a dotted key"]),

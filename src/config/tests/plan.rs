@@ -9,7 +9,7 @@ use tapio::{
     DgramConfig, HostStack, Netns, PacketConfig, PortSpec, Role, StreamConfig, TapConfig, VhostUserConfig,
 };
 
-use super::super::{Action, Config, Plan};
+use super::super::{Action, Config, LeaseFile, Plan};
 use super::mistakes::BASE;
 
 fn plan(text: &str) -> Plan {
@@ -111,6 +111,14 @@ fn the_file_for_connections_is_in_the_plan() {
     assert_eq!(plan(BASE).state, None);
     let text = BASE.replace("workers = 1", "state = '/var/lib/state'");
     assert_eq!(plan(&text).state, Some("/var/lib/state".into()));
+}
+
+#[test]
+fn where_leases_are_kept_is_in_the_plan() {
+    let leases = |key: &str| plan(&BASE.replace("workers = 1", key)).leases;
+    assert_eq!(leases("workers = 1"), LeaseFile::Default);
+    assert_eq!(leases("leases = 'none'"), LeaseFile::None);
+    assert_eq!(leases("leases = '/x/leases'"), LeaseFile::At("/x/leases".into()));
 }
 
 #[test]
