@@ -15,7 +15,7 @@
 use std::collections::HashMap;
 use std::net::Ipv4Addr;
 
-use packet::{DropReason, MacAddr, Millis, NetworkId, Offload};
+use packet::{DropReason, MacAddr, Millis, NetworkId, Offload, PortId, share};
 
 use super::route::Hop;
 use crate::keyed::Keyed;
@@ -35,6 +35,8 @@ pub(crate) struct Neighbours {
 pub(crate) struct Waiting {
     pub bytes: Vec<u8>,
     pub offload: Offload,
+    /// The port that it came in by.
+    pub origin: Option<PortId>,
 }
 
 /// What [`Neighbours::on_timeout`] wants to be done.
@@ -51,6 +53,8 @@ struct Entry {
     mac: Option<MacAddr>,
     /// Who else says to have the address.
     claim: Option<MacAddr>,
+    /// The port whose frames made the entry.
+    owner: Option<PortId>,
     /// Frames that wait for `mac`.
     queue: Vec<Waiting>,
     confirmed: Millis,
@@ -60,8 +64,8 @@ struct Entry {
 }
 
 impl Entry {
-    const fn new(now: Millis) -> Self {
-        Self { mac: None, claim: None, queue: Vec::new(), confirmed: now, used: now, asked: None }
+    const fn new(owner: Option<PortId>, now: Millis) -> Self {
+        Self { mac: None, claim: None, owner, queue: Vec::new(), confirmed: now, used: now, asked: None }
     }
 }
 
@@ -90,8 +94,8 @@ impl Neighbours {
     pub(crate) fn wait(&mut self, hop: Hop, frame: Waiting, now: Millis) -> Result<(), DropReason> {
         let key = (hop.network, hop.address);
         if !self.table.contains_key(&key) {
-            self.make_room(now)?;
-            self.table.insert(key, Entry { asked: Some((0, now)), ..Entry::new(now) });
+            self.make_room(frame.origin, now)?;
+            self.table.insert(key, Entry { asked: Some((0, now)), ..Entry::new(frame.origin, now) });
             self.asking.push(hop);
         }
         let queue =
@@ -104,8 +108,8 @@ impl Neighbours {
         Ok(())
     }
 
-    /// `mac` says that it has the address of `hop`. An entry is made only if `create` is set: of somebody who asks us, an
-    /// answer is likely to follow. Returns the frames that waited for it.
+    /// `mac` says, by a frame from the port `origin`, that it has the address of `hop`. An entry is made only if `create` is
+    /// set: of somebody who asks us, an answer is likely to follow. Returns the frames that waited for it.
     ///
     /// # Errors
     /// `ArpConflict`: another station has the address; it will be asked.
@@ -114,11 +118,12 @@ impl Neighbours {
         hop: Hop,
         mac: MacAddr,
         create: bool,
+        origin: Option<PortId>,
         now: Millis,
     ) -> Result<Vec<Waiting>, DropReason> {
         let key = (hop.network, hop.address);
-        if create && !self.table.contains_key(&key) && self.make_room(now).is_ok() {
-            self.table.insert(key, Entry::new(now));
+        if create && !self.table.contains_key(&key) && self.make_room(origin, now).is_ok() {
+            self.table.insert(key, Entry::new(origin, now));
         }
         let Some(entry) = self.table.get_mut(&key) else { return Ok(Vec::new()) };
         if entry.mac.is_some_and(|known| known != mac) {
@@ -218,17 +223,29 @@ impl Neighbours {
         self.table.iter().map(|(&(network, address), entry)| (Hop { network, address }, entry.mac))
     }
 
-    fn make_room(&mut self, now: Millis) -> Result<(), DropReason> {
-        let resolving =
-            |table: &HashMap<_, Entry, _>| table.values().filter(|entry| entry.mac.is_none()).count();
-        if self.asking.len() >= RESOLVING && resolving(&self.table) >= RESOLVING {
+    /// Whether one more entry may be made because of a frame from `owner`.
+    fn make_room(&mut self, owner: Option<PortId>, now: Millis) -> Result<(), DropReason> {
+        let entry = |hop: &Hop| self.table.get(&(hop.network, hop.address));
+        let resolving = self.asking.iter().filter_map(entry).filter(|entry| entry.mac.is_none());
+        let (all, own) =
+            resolving.fold((0, 0), |(all, own), entry| (all + 1, own + usize::from(entry.owner == owner)));
+        if !share::may_take(own, all, RESOLVING) {
             return Err(DropReason::NeighbourTableFull);
         }
-        if self.table.len() >= CAPACITY && now.since(self.cleared) >= INTERVAL {
+        if self.has_share(owner) {
+            return Ok(());
+        }
+        if now.since(self.cleared) >= INTERVAL {
             self.cleared = now;
             self.table.retain(|_, entry| entry.asked.is_some() || now.since(entry.used) < IDLE);
         }
-        if self.table.len() >= CAPACITY { Err(DropReason::NeighbourTableFull) } else { Ok(()) }
+        if self.has_share(owner) { Ok(()) } else { Err(DropReason::NeighbourTableFull) }
+    }
+
+    /// Whether there is room for one more entry of `owner`. Looks for whose the others are only where there are many.
+    fn has_share(&self, owner: Option<PortId>) -> bool {
+        let own = || self.table.values().filter(|entry| entry.owner == owner).count();
+        self.table.len() < CAPACITY / 4 || share::may_take(own(), self.table.len(), CAPACITY)
     }
 }
 
@@ -261,7 +278,7 @@ mod tests {
     const MAC: MacAddr = MacAddr::local(7);
 
     fn frame(len: usize) -> Waiting {
-        Waiting { bytes: vec![0; len], offload: Offload::NONE }
+        Waiting { bytes: vec![0; len], offload: Offload::NONE, origin: None }
     }
 
     fn at(seconds: u64) -> Millis {
@@ -274,7 +291,7 @@ mod tests {
         neighbours.wait(HOP, frame(60), at(0)).unwrap();
         assert!(matches!(neighbours.on_timeout(at(0))[..], [Due::Ask(HOP, None)]));
         assert_eq!(neighbours.mac(HOP, at(0)), None);
-        assert_eq!(neighbours.hear(HOP, MAC, false, at(0)).unwrap().len(), 1);
+        assert_eq!(neighbours.hear(HOP, MAC, false, None, at(0)).unwrap().len(), 1);
         assert_eq!(neighbours.mac(HOP, at(1)), Some(MAC));
         assert_eq!(neighbours.next_timeout(), None);
     }
@@ -310,12 +327,12 @@ mod tests {
     #[test]
     fn an_old_entry_is_confirmed_while_it_is_used() {
         let mut neighbours = Neighbours::new([1, 2]);
-        neighbours.hear(HOP, MAC, true, at(0)).unwrap();
+        neighbours.hear(HOP, MAC, true, None, at(0)).unwrap();
         assert_eq!(neighbours.mac(HOP, at(29)), Some(MAC));
         assert_eq!(neighbours.next_timeout(), None);
         assert_eq!(neighbours.mac(HOP, at(31)), Some(MAC));
         assert!(matches!(neighbours.on_timeout(at(31))[..], [Due::Ask(HOP, Some(MAC))]));
-        neighbours.hear(HOP, MAC, false, at(31)).unwrap();
+        neighbours.hear(HOP, MAC, false, None, at(31)).unwrap();
         assert_eq!(neighbours.next_timeout(), None);
     }
 
@@ -327,34 +344,42 @@ mod tests {
         }
         assert_eq!(neighbours.wait(HOP, frame(60), at(0)), Err(DropReason::NeighbourQueueFull));
         let hop = |n: u32| Hop { address: Ipv4Addr::from_bits(n), ..HOP };
-        let refused = (0..1000).filter(|&n| neighbours.wait(hop(n), frame(60), at(0)).is_err()).count();
-        assert_eq!(refused, 1000 - (RESOLVING - 1));
+        let mut refused = |origin: u16| {
+            let frame = || Waiting { origin: PortId::new(origin), ..frame(60) };
+            let first = u32::from(origin) * 1000;
+            (first..first + 1000).filter(|&n| neighbours.wait(hop(n), frame(), at(0)).is_err()).count()
+        };
+        // Each gets four times what is then free, so that the next one gets something too.
+        assert_eq!([refused(1), refused(2), refused(3)], [796, 959, 992]);
     }
 
     #[test]
     fn strangers_are_not_remembered_unless_they_asked_us() {
         let mut neighbours = Neighbours::new([1, 2]);
-        neighbours.hear(HOP, MAC, false, at(0)).unwrap();
+        neighbours.hear(HOP, MAC, false, None, at(0)).unwrap();
         assert_eq!(neighbours.mac(HOP, at(0)), None);
-        neighbours.hear(HOP, MAC, true, at(0)).unwrap();
+        neighbours.hear(HOP, MAC, true, None, at(0)).unwrap();
         assert_eq!(neighbours.mac(HOP, at(0)), Some(MAC));
     }
     #[test]
     fn who_claims_an_address_gets_it_only_if_its_station_is_silent() {
         const OTHER: MacAddr = MacAddr::local(8);
         let mut neighbours = Neighbours::new([1, 2]);
-        neighbours.hear(HOP, MAC, true, at(0)).unwrap();
+        neighbours.hear(HOP, MAC, true, None, at(0)).unwrap();
         for second in 10..20 {
-            assert_eq!(neighbours.hear(HOP, OTHER, true, at(second)).err(), Some(DropReason::ArpConflict));
+            assert_eq!(
+                neighbours.hear(HOP, OTHER, true, None, at(second)).err(),
+                Some(DropReason::ArpConflict)
+            );
             assert!(matches!(neighbours.on_timeout(at(second))[..], [Due::Ask(HOP, Some(MAC))]));
-            neighbours.hear(HOP, MAC, false, at(second)).unwrap();
+            neighbours.hear(HOP, MAC, false, None, at(second)).unwrap();
             // Once more in the same second: the question waits for the next.
-            neighbours.hear(HOP, OTHER, true, at(second)).unwrap_err();
+            neighbours.hear(HOP, OTHER, true, None, at(second)).unwrap_err();
             assert!(neighbours.on_timeout(at(second)).is_empty());
-            neighbours.hear(HOP, MAC, false, at(second)).unwrap();
+            neighbours.hear(HOP, MAC, false, None, at(second)).unwrap();
             assert_eq!(neighbours.mac(HOP, at(second)), Some(MAC));
         }
-        neighbours.hear(HOP, OTHER, false, at(20)).unwrap_err();
+        neighbours.hear(HOP, OTHER, false, None, at(20)).unwrap_err();
         for second in [20, 21] {
             assert_eq!(neighbours.on_timeout(at(second)).len(), 1);
             assert_eq!(neighbours.mac(HOP, at(second)), Some(MAC));
@@ -370,7 +395,7 @@ mod tests {
         let other = Hop { address: Ipv4Addr::new(10, 0, 0, 3), ..HOP };
         let unknown = Hop { address: Ipv4Addr::new(10, 0, 0, 4), ..HOP };
         for hop in [HOP, other] {
-            neighbours.hear(hop, MAC, true, at(0)).unwrap();
+            neighbours.hear(hop, MAC, true, None, at(0)).unwrap();
         }
         neighbours.wait(unknown, frame(60), at(0)).unwrap();
         // It is being confirmed.
@@ -378,6 +403,6 @@ mod tests {
         assert_eq!(neighbours.forget(|hop, mac| hop == HOP && mac == MAC), 1);
         assert_eq!((neighbours.mac(HOP, at(31)), neighbours.mac(other, at(1))), (None, Some(MAC)));
         assert_eq!(neighbours.forget(|_, _| true), 1, "the one that is being resolved stays");
-        assert_eq!(neighbours.hear(unknown, MAC, false, at(1)).unwrap().len(), 1);
+        assert_eq!(neighbours.hear(unknown, MAC, false, None, at(1)).unwrap().len(), 1);
     }
 }

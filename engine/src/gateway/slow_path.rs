@@ -90,6 +90,7 @@ impl Gateway {
                 Due::Ask(hop, mac) => self.ask(hop, mac, out),
                 Due::Failed(hop, waiting) => {
                     for frame in waiting {
+                        self.speak_for(frame.origin);
                         out.drops.count(DropReason::NeighbourUnreachable);
                         let told =
                             self.tell_origin(IcmpError::HostUnreachable, &frame.bytes, hop.network, now, out);
@@ -128,7 +129,7 @@ impl Gateway {
         let mut heard = Ok(());
         if own.contains(sender) {
             let hop = Hop { network: input, address: sender };
-            match self.neighbours.hear(hop, sender_mac, asks_us, now) {
+            match self.neighbours.hear(hop, sender_mac, asks_us, self.origin, now) {
                 Ok(waiting) => {
                     waiting.into_iter().for_each(|frame| send_waiting(frame, hop, own_mac, sender_mac, out));
                 }
@@ -226,7 +227,8 @@ impl Gateway {
     fn resolve(&mut self, meta: &FrameMeta, bytes: &[u8], now: Millis) -> Result<(), DropReason> {
         let ip = Ipv4Packet::parse_header(&bytes[EthernetHeader::LEN..])?;
         let hop = self.hop_on(meta.network, &ip).ok_or(DropReason::NoRoute)?;
-        self.neighbours.wait(hop, Waiting { bytes: bytes.to_vec(), offload: meta.offload }, now)
+        let (offload, origin) = (meta.offload, self.origin);
+        self.neighbours.wait(hop, Waiting { bytes: bytes.to_vec(), offload, origin }, now)
     }
 
     /// A routed frame is cut to the MTU of its way out.
@@ -334,7 +336,10 @@ impl Gateway {
                 out.push(hop.network, &frame, Offload::NONE);
                 Ok(())
             }
-            None => self.neighbours.wait(hop, Waiting { bytes: frame, offload: Offload::NONE }, now),
+            None => {
+                let frame = Waiting { bytes: frame, offload: Offload::NONE, origin: self.origin };
+                self.neighbours.wait(hop, frame, now)
+            }
         }
     }
 
