@@ -1,5 +1,6 @@
 //! The command line.
 
+mod flush;
 mod log_filter;
 mod nat;
 mod port;
@@ -44,6 +45,12 @@ enum Command {
     Demo,
     /// Show the state of a running switch
     Show(show::Show),
+    /// Forget entries of a table of a running switch
+    #[command(
+        after_help = "Forgotten flows are cut: what comes later is a new one, or unknown. Forgotten addresses \
+        and neighbours are learned again. Static entries stay."
+    )]
+    Flush(flush::Flush),
     /// Add a port to a running switch, or delete one
     #[command(
         subcommand,
@@ -128,6 +135,7 @@ pub fn main() -> ExitCode {
         Command::Check { file } => check(&file),
         Command::Demo => crate::demo::run().map_err(Failure::of),
         Command::Show(show) => show.run(),
+        Command::Flush(flush) => flush.run(),
         Command::Nat(nat) => nat.run(),
         Command::Port(port) => port.run(),
         Command::Import(import) => self::import(&import),

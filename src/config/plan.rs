@@ -19,6 +19,8 @@ pub struct Plan {
     pub runtime: RuntimeConfig,
     /// What the ports are made of, in ascending order of the identifiers.
     pub devices: Vec<(PortId, PortSpec)>,
+    /// Networks of mode bridge, and the port of each that is its uplink.
+    pub bridged: Vec<(NetworkId, PortId)>,
     /// Whether the switch waits for frames or looks for them.
     pub poll: PollMode,
     /// Where connections are kept from one process to the next.
@@ -119,6 +121,20 @@ impl Plan {
         self.port(id).map_or(0, |port| port.mtu)
     }
 
+    /// The mode of a network, as it is written in the file; of an uplink `uplink`.
+    pub fn mode_name(&self, network: &NetworkConfig) -> &'static str {
+        let is_bridged = self.bridged.iter().any(|(id, _)| *id == network.id);
+        match network.reach {
+            Reach::Uplink(_) => "uplink",
+            Reach::Translated(_) if network.isolated => "nat-isolated",
+            Reach::Translated(_) => "nat",
+            Reach::Routed(_) => "route",
+            Reach::Closed if network.interface.is_some() => "host-only",
+            Reach::Closed if is_bridged => "bridge",
+            Reach::Closed => "internal",
+        }
+    }
+
     pub(super) fn port(&self, id: PortId) -> Option<&PortConfig> {
         let ports = &self.runtime.ports;
         ports.binary_search_by_key(&id, |port| port.id).ok().map(|index| &ports[index])
@@ -178,7 +194,10 @@ impl<'a> Builder<'a> {
         });
         network.ports.iter().for_each(|port| self.port(&network.name, port));
         if let Mode::Bridge { uplink } = network.mode {
-            self.port(&network.name, &self.config.uplinks[uplink].port);
+            let uplink = &self.config.uplinks[uplink].port;
+            self.port(&network.name, uplink);
+            let place = (self.network_id(&network.name), self.port_id(&network.name, &uplink.name));
+            self.plan.bridged.push(place);
         }
     }
 

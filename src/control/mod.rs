@@ -8,6 +8,7 @@
 //! The server's threads read, write and wait; the driver's thread only answers. docs/control.md has the format.
 
 mod client;
+pub mod filter;
 mod server;
 
 #[cfg(test)]
@@ -59,6 +60,14 @@ pub enum Request {
         /// `-A`, `-I` or `-D`, as iptables' nat table has it.
         line: String,
     },
+    /// Forget entries of a table.
+    Flush {
+        /// Which table.
+        what: Flushable,
+        /// Which entries; nothing: all.
+        #[serde(default)]
+        filter: filter::Filter,
+    },
     /// Write the connections to the file that the configuration names, while packets flow.
     NatSave,
 }
@@ -67,7 +76,11 @@ impl Request {
     /// Whether a switch that runs well may need seconds: it opens devices, or writes a file.
     const fn may_take_long(&self) -> bool {
         match self {
-            Self::Reload | Self::PortAdd { .. } | Self::PortDel { .. } | Self::NatSave => true,
+            Self::Reload
+            | Self::PortAdd { .. }
+            | Self::PortDel { .. }
+            | Self::NatSave
+            | Self::Flush { .. } => true,
             Self::Show { .. } | Self::Nat { .. } => false,
         }
     }
@@ -77,10 +90,18 @@ impl Request {
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize, clap::ValueEnum)]
 #[serde(rename_all = "kebab-case")]
 pub enum What {
+    /// Networks, their addresses and limits, and the switch itself.
+    Networks,
+    /// Uplinks, and who uses them.
+    Uplinks,
+    /// Networks, ports and uplinks as a picture.
+    Map,
     /// Ports and their counters.
     Ports,
     /// Which address is behind which port.
     Fdb,
+    /// Next hops and their MAC addresses.
+    Neighbours,
     /// Connections that NAT and the gateway know.
     Flows,
     /// NAT rules with counters, as `iptables -t nat -L -nv` shows them.
@@ -95,6 +116,18 @@ pub enum What {
     Drops,
     /// Counters of the whole switch.
     Stats,
+}
+
+/// The tables that entries can be flushed from.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize, clap::ValueEnum)]
+#[serde(rename_all = "kebab-case")]
+pub enum Flushable {
+    /// Learned addresses.
+    Fdb,
+    /// Connections.
+    Flows,
+    /// Next hops and their MAC addresses.
+    Neighbours,
 }
 
 /// What the driver says to a request.
@@ -126,6 +159,8 @@ pub enum RequestError {
     WrongRule(Mistakes),
     /// The port can't be added or deleted; nothing changed.
     WrongPort(ChangeError),
+    /// The filter makes no sense, or names what isn't there; nothing changed.
+    WrongFilter(filter::FilterError),
     /// What was asked for could not be brought about.
     Failed(Box<dyn Error + Send + Sync>),
 }
@@ -137,7 +172,8 @@ impl RequestError {
             Self::Malformed(_) | Self::TooLong | Self::TooSlow => ErrorKind::Request,
             Self::WrongConfig(_) | Self::WrongRule(_) => ErrorKind::Config,
             Self::WrongPort(error) if error.is_missing() => ErrorKind::Failed,
-            Self::WrongPort(_) => ErrorKind::Config,
+            Self::WrongFilter(filter::FilterError::Missing(_)) => ErrorKind::Failed,
+            Self::WrongPort(_) | Self::WrongFilter(_) => ErrorKind::Config,
             Self::NoAnswer | Self::Failed(_) => ErrorKind::Failed,
         }
     }
@@ -157,6 +193,7 @@ impl fmt::Display for RequestError {
                 write!(f, "nothing changed, the configuration is wrong:\n{}", error.render(false))
             }
             Self::WrongPort(error) => write!(f, "{error}"),
+            Self::WrongFilter(error) => write!(f, "{error}"),
             Self::WrongRule(mistakes) => f.write_str(&mistakes.render(false)),
             Self::Failed(error) => write!(f, "{error}"),
         }

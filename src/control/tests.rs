@@ -15,17 +15,21 @@ use mio::{Events, Poll, Token, Waker};
 use super::server::CLIENT_TIME;
 use super::*;
 use crate::show::Listed;
-use crate::show::changed::{PortChanged, RuleChanged, Saved};
+use crate::show::changed::{Flushed, PortChanged, RuleChanged, Saved};
 use crate::show::drops::Drop;
 use crate::show::fdb::FdbEntry;
 use crate::show::flows::{Flow, Tuple};
 use crate::show::leases::Lease;
+use crate::show::map::Map;
 use crate::show::mappings::Mapping;
 use crate::show::nat::Rule;
+use crate::show::neighbours::Neighbour;
+use crate::show::networks::{Network, Networks, Range};
 use crate::show::ports::Port;
 use crate::show::reloaded::Reloaded;
 use crate::show::servers::BalancedServer;
 use crate::show::stats::Stats;
+use crate::show::uplinks::Uplink;
 
 /// A server, and a driver that answers `show stats` only. Its folder goes with it.
 struct Lab {
@@ -90,11 +94,18 @@ fn respond(request: Request) -> Response {
             Ok(Answer::Stats(Stats { flow_limit: limit as u64, ..Stats::default() }))
         }
         Request::Show { what: What::Leases, limit } => {
-            let [_, _, _, _, Answer::Leases(leases), ..] = answers_of_every_kind() else { panic!() };
+            let mut answers = answers_of_every_kind().into_iter();
+            let leases = answers.find_map(|answer| match answer {
+                Answer::Leases(leases) => Some(leases),
+                _ => None,
+            });
+            let leases = leases.unwrap();
             let entries = leases.entries.iter().cycle().take(limit).cloned().collect();
             Ok(Answer::Leases(Listed { total: 7, entries }))
         }
-        Request::Show { .. } | Request::NatSave => Err(RequestError::Failed("not in this test".into())),
+        Request::Show { .. } | Request::NatSave | Request::Flush { .. } => {
+            Err(RequestError::Failed("not in this test".into()))
+        }
         Request::PortAdd { port, .. } | Request::PortDel { port } => {
             Err(RequestError::WrongPort(crate::config::Plan::default().without_port(&port).unwrap_err()))
         }
@@ -302,7 +313,7 @@ fn a_socket_that_took_its_place_is_not_removed() {
 }
 
 /// One of each kind, with no list empty.
-fn answers_of_every_kind() -> [Answer; 13] {
+fn answers_of_every_kind() -> Vec<Answer> {
     let tuple = Tuple { source: "a:1".into(), destination: "b:2".into(), packets: 1, bytes: 2 };
     let flow = Flow {
         protocol: "tcp".into(),
@@ -361,7 +372,28 @@ fn answers_of_every_kind() -> [Answer; 13] {
         meaning: "No route to the destination.".into(),
         frames: 9,
     };
-    [
+    let network = Network { name: "n".into(), dhcp: Some(Range::default()), ..Network::default() };
+    let networks = Networks { entries: vec![network.clone()], ..Networks::default() };
+    let uplink = Uplink {
+        name: "wan".into(),
+        kind: "tap".into(),
+        device: "eth0".into(),
+        netns: None,
+        link: true,
+        address: None,
+        mac: None,
+        mtu: 1500,
+        gateway: None,
+        networks: vec!["n".into()],
+    };
+    let map = Map { networks: vec![network], uplinks: vec![uplink.clone()], ports: vec![port.clone()] };
+    let neighbour = Neighbour { network: "n".into(), address: "a".into(), mac: None };
+    vec![
+        Answer::Networks(networks),
+        Answer::Uplinks(vec![uplink]),
+        Answer::Map(map),
+        Answer::Neighbours(Listed { total: 7, entries: vec![neighbour] }),
+        Answer::Flushed(Flushed { what: Flushable::Flows, count: 3 }),
         Answer::Ports(vec![port]),
         Answer::Fdb(Listed { total: 7, entries: vec![fdb] }),
         Answer::Flows(Listed { total: 7, entries: vec![flow] }),

@@ -10,7 +10,8 @@ use crate::config::{Action, ChangeError, Config, Mistakes, Plan};
 use crate::control::{Command, Request, RequestError, What};
 use crate::rules;
 use crate::show::{
-    Answer, changed, drops, fdb, flows, leases, mappings, nat, ports, reloaded, servers, stats,
+    Answer, Process, changed, drops, fdb, flows, leases, map, mappings, nat, neighbours, networks, ports,
+    reloaded, servers, stats, uplinks,
 };
 
 impl Driver {
@@ -30,6 +31,10 @@ impl Driver {
                     self.change_ports(self.plan.without_port(&port)).map(|()| changed::port(port, false))
                 }
                 Request::Nat { line } => self.change_rules(&line),
+                Request::Flush { what, filter } => {
+                    self.flush(what, &filter, reply);
+                    continue;
+                }
                 Request::NatSave => {
                     self.save_while_running(reply);
                     continue;
@@ -69,6 +74,7 @@ impl Driver {
             .map_err(|error| RequestError::Failed(Box::new(error)))?;
         self.plan.runtime.rules = runtime.rules.clone();
         self.worker.install(runtime);
+        self.generation += 1;
         info!(%line, "NAT rule changed");
         Ok(changed::rule(&line, number))
     }
@@ -83,9 +89,23 @@ impl Driver {
         }
     }
 
+    fn process(&self) -> Process {
+        Process {
+            version: env!("CARGO_PKG_VERSION").to_owned(),
+            uptime_ms: u64::try_from(self.started.elapsed().as_millis()).unwrap_or(u64::MAX),
+            generation: self.generation,
+        }
+    }
+
     fn show(&self, what: What, limit: usize) -> Answer {
         let (now, plan, worker) = (self.clock.now(), &self.plan, &self.worker);
         match what {
+            What::Networks => {
+                networks::answer(self.process(), &worker.ports(now), worker.pools(now), &worker.stats(), plan)
+            }
+            What::Uplinks => uplinks::answer(&worker.ports(now), plan),
+            What::Map => map::answer(&worker.ports(now), worker.pools(now), plan),
+            What::Neighbours => neighbours::answer(worker.neighbours(), limit, plan),
             What::Ports => ports::answer(&worker.ports(now), plan),
             What::Fdb => fdb::answer(worker.fdb(now), limit, plan),
             What::Flows => flows::answer(&worker.flows(limit, now), worker.stats().flows),
@@ -94,7 +114,7 @@ impl Driver {
             What::Leases => leases::answer(worker.leases(now), limit, plan),
             What::Mappings => mappings::answer(worker.explicit_mappings(), limit, now),
             What::Drops => drops::answer(&worker.ports(now), &worker.stats(), plan),
-            What::Stats => stats::answer(&worker.stats(), plan),
+            What::Stats => stats::answer(self.process(), &worker.stats(), plan),
         }
     }
 }

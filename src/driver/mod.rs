@@ -11,6 +11,7 @@
 //! there anyway.
 
 mod control;
+mod flush;
 mod leases;
 mod links;
 mod ports;
@@ -26,7 +27,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, channel};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use engine::Worker;
 use engine::report::{CheckOutcome, ServerChange};
@@ -35,6 +36,7 @@ use packet::{BURST_FRAMES, Burst, Millis, PortId};
 use tapio::{Clock, LinkLoss, PortError, Rx, Signal, Signals, random_bytes};
 use tracing::{error, info, warn};
 
+use self::flush::Flushings;
 use self::leases::{LeaseLog, Leases};
 use self::links::{LINKS, LinkMonitors};
 use self::ports::Ports;
@@ -133,6 +135,10 @@ struct Driver {
     saving: Saving,
     leases: Leases,
     lease_log: LeaseLog,
+    flushing: Flushings,
+    started: Instant,
+    /// Configurations applied so far, changes while it runs included.
+    generation: u64,
     /// When ports that are down are looked at again; `None`: none is down.
     recheck: Option<Millis>,
 }
@@ -163,6 +169,9 @@ impl Driver {
             saving: Saving::default(),
             leases: Leases::default(),
             lease_log: LeaseLog::default(),
+            flushing: Flushings::new(),
+            started: Instant::now(),
+            generation: 0,
             recheck: None,
         })
     }
@@ -175,6 +184,7 @@ impl Driver {
         self.worker.install(plan.runtime.clone());
         self.spin.set_mode(plan.poll);
         self.plan = plan;
+        self.generation += 1;
         self.links.follow(&self.plan, self.poll.registry());
         // An event may have come and gone before the port was in the worker's configuration.
         self.ready = self.ports.ids().collect();
@@ -226,6 +236,7 @@ impl Driver {
         self.shares.wake(&mut self.ready);
         self.tend_leases(now);
         self.on_timeout(now);
+        self.go_on_flushing(now);
         for _ in 0..self.ready.len().min(ROUND) {
             self.serve_next(now);
         }
@@ -238,7 +249,7 @@ impl Driver {
     }
 
     fn timeout(&self) -> Option<Duration> {
-        if !self.ready.is_empty() {
+        if !self.ready.is_empty() || !self.flushing.is_empty() {
             return Some(Duration::ZERO);
         }
         let credit = self.shares.is_anyone_resting().then(|| self.clock.now() + Millis::new(1));

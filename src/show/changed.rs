@@ -5,6 +5,7 @@ use std::path::Path;
 use serde::{Deserialize, Serialize};
 
 use super::Answer;
+use crate::control::Flushable;
 use crate::rules;
 use crate::terminal::count;
 
@@ -37,6 +38,25 @@ pub struct Saved {
     pub flows: u64,
 }
 
+/// Entries that were forgotten.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct Flushed {
+    /// The table.
+    pub what: Flushable,
+    /// How many.
+    pub count: u64,
+}
+
+/// A line about entries.
+pub(super) fn flushed_text(flushed: &Flushed) -> String {
+    let (one, more) = match flushed.what {
+        Flushable::Fdb => ("address", "addresses"),
+        Flushable::Flows => ("connection", "connections"),
+        Flushable::Neighbours => ("neighbour", "neighbours"),
+    };
+    format!("{} {} forgotten\n", flushed.count, if flushed.count == 1 { one } else { more })
+}
+
 /// A line about a rule.
 pub(super) fn rule_text(changed: &RuleChanged) -> String {
     let RuleChanged { chain, number, added } = changed;
@@ -53,6 +73,11 @@ pub(super) fn port_text(PortChanged { port, added }: &PortChanged) -> String {
 /// A line about connections.
 pub(super) fn saved_text(Saved { file, flows }: &Saved) -> String {
     format!("saved {} to {file}\n", count(*flows, "connection"))
+}
+
+/// To `flush`.
+pub fn flushed(what: Flushable, count: u64) -> Answer {
+    Answer::Flushed(Flushed { what, count })
 }
 
 /// To `port-add` and `port-del`.

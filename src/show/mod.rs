@@ -9,38 +9,55 @@ pub mod fdb;
 pub mod flows;
 pub mod leases;
 mod list;
+pub mod map;
 pub mod mappings;
 pub mod nat;
+pub mod neighbours;
+pub mod networks;
 pub mod ports;
 pub mod reloaded;
 pub mod servers;
 pub mod stats;
 mod table;
+pub mod uplinks;
 
 #[cfg(test)]
 mod tests;
 
 use serde::{Deserialize, Serialize};
 
-use self::changed::{PortChanged, RuleChanged, Saved};
+use self::changed::{Flushed, PortChanged, RuleChanged, Saved};
 use self::drops::Drop;
 use self::fdb::FdbEntry;
 use self::flows::Flow;
 use self::leases::Lease;
+use self::map::Map;
 use self::mappings::Mapping;
 use self::nat::Rule;
+use self::neighbours::Neighbour;
+use self::networks::Networks;
 use self::ports::Port;
 use self::reloaded::Reloaded;
 use self::servers::BalancedServer;
 use self::stats::Stats;
+use self::uplinks::Uplink;
 
 pub use self::list::Listed;
+pub use self::stats::Process;
 pub use self::table::Style;
 
 /// What the switch answers.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Answer {
+    /// To `show networks`.
+    Networks(Networks),
+    /// To `show uplinks`.
+    Uplinks(Vec<Uplink>),
+    /// To `show map`.
+    Map(Map),
+    /// To `show neighbours`.
+    Neighbours(Listed<Neighbour>),
     /// To `show ports`.
     Ports(Vec<Port>),
     /// To `show fdb`.
@@ -65,6 +82,8 @@ pub enum Answer {
     RuleChanged(RuleChanged),
     /// To `port-add` and `port-del`.
     PortChanged(PortChanged),
+    /// To `flush`.
+    Flushed(Flushed),
     /// To `nat-save`.
     Saved(Saved),
 }
@@ -72,6 +91,11 @@ pub enum Answer {
 /// The answer as text for a terminal, with a newline at the end.
 pub fn text(answer: &Answer, style: &Style) -> String {
     match answer {
+        Answer::Networks(networks) => networks::text(networks),
+        Answer::Uplinks(uplinks) => uplinks::text(uplinks, style),
+        Answer::Map(map) => map::text(map),
+        Answer::Neighbours(neighbours) => neighbours::text(neighbours, style),
+        Answer::Flushed(flushed) => changed::flushed_text(flushed),
         Answer::Ports(ports) => ports::text(ports, style),
         Answer::Fdb(entries) => fdb::text(entries, style),
         Answer::Flows(flows) => flows::text(flows, style),

@@ -74,7 +74,7 @@ pub fn answer(reports: &[PortReport], plan: &Plan) -> Answer {
     Answer::Ports(reports.iter().map(|report| port(report, plan)).collect())
 }
 
-fn port(report: &PortReport, plan: &Plan) -> Port {
+pub(super) fn port(report: &PortReport, plan: &Plan) -> Port {
     let spec = plan.spec(report.id);
     let counters = &report.counters;
     Port {

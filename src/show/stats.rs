@@ -4,7 +4,7 @@ use engine::report::StatsReport;
 use serde::{Deserialize, Serialize};
 
 use super::Answer;
-use super::table::{Column, Style, left, right, table};
+use super::table::{Column, Style, left, right, table, time};
 use crate::config::Plan;
 
 /// Counters of the whole switch.
@@ -32,14 +32,35 @@ pub struct Stats {
     pub flows_expired: u64,
     /// Of these, those that nobody had answered and that made room for another.
     pub flows_displaced: u64,
+    /// The process.
+    #[serde(flatten)]
+    pub process: Process,
 }
 
-const COLUMNS: &[Column<(&str, u64)>] =
-    &[left("counter", |(name, _), _| (*name).to_owned()), right("value", |(_, value), _| value.to_string())];
+/// The process that answers.
+#[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
+pub struct Process {
+    /// Its version.
+    pub version: String,
+    /// Milliseconds since its start.
+    pub uptime_ms: u64,
+    /// Configurations applied: 1 after the start, one more with each reload and each change by `port` and `nat`.
+    pub generation: u64,
+}
+
+impl Process {
+    pub(super) fn text(&self) -> String {
+        let Self { version, uptime_ms, generation } = self;
+        format!("tapswitch {version}, up {}, configuration {generation}", time(*uptime_ms))
+    }
+}
+
+const COLUMNS: &[Column<(&str, String)>] =
+    &[left("counter", |(name, _), _| (*name).to_owned()), right("value", |(_, value), _| value.clone())];
 
 /// A table.
 pub(super) fn text(stats: &Stats, style: &Style) -> String {
-    let rows = [
+    let counters = [
         ("networks", stats.networks),
         ("ports", stats.ports),
         ("bursts", stats.bursts),
@@ -52,11 +73,19 @@ pub(super) fn text(stats: &Stats, style: &Style) -> String {
         ("flows timed out", stats.flows_expired),
         ("flows displaced", stats.flows_displaced),
     ];
+    let Process { version, uptime_ms, generation } = &stats.process;
+    let process = [
+        ("version", version.clone()),
+        ("running for", time(*uptime_ms)),
+        ("configurations applied", generation.to_string()),
+    ];
+    let counters = counters.map(|(name, value)| (name, value.to_string()));
+    let rows: Vec<(&str, String)> = process.into_iter().chain(counters).collect();
     table(COLUMNS, &rows, style)
 }
 
 /// To `show stats`.
-pub fn answer(report: &StatsReport, plan: &Plan) -> Answer {
+pub fn answer(process: Process, report: &StatsReport, plan: &Plan) -> Answer {
     let networks = plan.runtime.networks.iter().filter(|network| !network.name.is_empty());
     Answer::Stats(Stats {
         networks: networks.count() as u64,
@@ -70,5 +99,6 @@ pub fn answer(report: &StatsReport, plan: &Plan) -> Answer {
         flows_admitted: report.flows_admitted,
         flows_expired: report.flows_expired,
         flows_displaced: report.flows_displaced,
+        process,
     })
 }

@@ -1,3 +1,4 @@
+use super::networks::Network;
 use super::table::time;
 use super::*;
 
@@ -73,6 +74,10 @@ fn what_a_guest_calls_itself_cannot_control_the_terminal() {
 #[test]
 fn every_answer_with_nothing_in_it_has_a_text() {
     let answers = [
+        Answer::Networks(Networks::default()),
+        Answer::Uplinks(Vec::new()),
+        Answer::Map(Map::default()),
+        Answer::Neighbours(Listed { total: 0, entries: Vec::new() }),
         Answer::Ports(Vec::new()),
         Answer::Fdb(Listed { total: 0, entries: Vec::new() }),
         Answer::Flows(Listed { total: 0, entries: Vec::new() }),
@@ -205,4 +210,52 @@ fn nat_rules_have_numbers_and_fit_a_terminal() {
     let shown = text(&Answer::Nat(rules()), &Style { width: 80, ..numbered });
     assert!(widest(&shown) <= 80, "{shown}");
     assert!(shown.contains("\n      tcp dpt:8888 to:192.168.122.10:8080\n"), "{shown}");
+}
+
+#[test]
+fn the_map_draws_networks_with_their_ports_and_uplinks() {
+    let network = Network {
+        name: "lan".into(),
+        mode: "nat".into(),
+        address: Some("192.168.122.1/24".into()),
+        uplink: Some("wan".into()),
+        ..Network::default()
+    };
+    let uplink = Uplink {
+        name: "wan".into(),
+        kind: "packet".into(),
+        device: "eth0".into(),
+        netns: None,
+        link: false,
+        address: Some("10.0.0.2/24".into()),
+        mac: None,
+        mtu: 1500,
+        gateway: Some("10.0.0.1".into()),
+        networks: vec!["lan".into()],
+    };
+    let at = |network: &str, name: &str, kind: &str, device: &str, link| Port {
+        network: network.into(),
+        name: name.into(),
+        kind: kind.into(),
+        device: device.into(),
+        netns: None,
+        link,
+        ..port()
+    };
+    let ports = vec![
+        at("lan", "a", "tap", "tap0", true),
+        at("lan", "vm2", "stream", "/run/\u{1b}.sock", false),
+        at("wan", "wan", "packet", "eth0", false),
+    ];
+    let expected = "\
+network lan: nat, 192.168.122.1/24
+├─ a    up    tap tap0
+├─ vm2  down  stream /run/\u{fffd}.sock
+╰─▶ uplink wan
+
+uplink wan: 10.0.0.2/24, gateway 10.0.0.1
+╰─ wan  down  packet eth0
+";
+    let map = Answer::Map(Map { networks: vec![network], uplinks: vec![uplink], ports });
+    assert_eq!(text(&map, &Style::WIDE), expected);
 }

@@ -6,8 +6,10 @@ use std::time::{Duration, Instant};
 
 use rustix::process::{Pid, Signal, kill_process};
 
+use crate::host::Host;
 use crate::nat::Lab;
-use crate::switch::{Folder, Switch, tapswitch};
+use crate::switch::{Folder, Switch, tap, tapswitch};
+use crate::traffic::{udp, udp_exchange};
 
 fn stderr(output: &Output) -> String {
     String::from_utf8_lossy(&output.stderr).into_owned()
@@ -176,7 +178,21 @@ fn tables_and_help_fit_a_terminal_of_80_columns() {
     let lab = Lab::with("nat", "publish = [\"8888:192.168.122.10:8080/tcp\"]");
     lab.a.ping("203.0.113.1");
     let control = lab.switch.control().display().to_string();
-    for what in ["ports", "fdb", "flows", "nat", "servers", "leases", "mappings", "drops", "stats"] {
+    for what in [
+        "networks",
+        "uplinks",
+        "map",
+        "neighbours",
+        "ports",
+        "fdb",
+        "flows",
+        "nat",
+        "servers",
+        "leases",
+        "mappings",
+        "drops",
+        "stats",
+    ] {
         let shown = on_terminal("", &format!("show {what} --control {control}"));
         assert!(widest(&shown) <= 80, "{what}: {shown}");
     }
@@ -187,4 +203,102 @@ fn tables_and_help_fit_a_terminal_of_80_columns() {
     // What is no terminal gets whole rows.
     let shown = lab.switch.command(&["show", "ports"]);
     assert!(String::from_utf8_lossy(&shown.stdout).contains("netns"));
+}
+
+fn text(switch: &Switch, args: &[&str]) -> String {
+    let output = switch.command(args);
+    assert!(output.status.success(), "{args:?}: {}", stderr(&output));
+    String::from_utf8_lossy(&output.stdout).into_owned()
+}
+
+#[test]
+fn networks_uplinks_and_the_map_show_what_is_configured() {
+    let lab = Lab::with("nat", "dhcp = \"192.168.122.10-192.168.122.19\"\npcp = true");
+    let answer = lab.switch.command(&["show", "networks", "--json"]);
+    let answer: serde_json::Value = serde_json::from_slice(&answer.stdout).expect("JSON");
+    let (networks, network) = (&answer["networks"], &answer["networks"]["entries"][0]);
+    assert_eq!(networks["version"], env!("CARGO_PKG_VERSION"));
+    assert_eq!(networks["generation"], 1);
+    assert!(networks["uptime_ms"].as_u64().is_some_and(|uptime| uptime < 60_000), "{networks}");
+    for (key, value) in [("mode", "nat"), ("address", "192.168.122.1/24"), ("uplink", "wan")] {
+        assert_eq!(network[key], value, "{network}");
+    }
+    assert_eq!((&network["dhcp"]["free"], &network["ports_up"]), (&10.into(), &2.into()));
+    assert_eq!(lab.switch.show("uplinks")[0]["networks"][0], "default");
+    let shown = text(&lab.switch, &["show", "networks"]);
+    for part in ["default: nat by uplink wan", "192.168.122.10-192.168.122.19, 10 free", "configuration 1"] {
+        assert!(shown.contains(part), "{part}: {shown}");
+    }
+    let map = text(&lab.switch, &["show", "map"]);
+    for part in
+        ["network default: nat, 192.168.122.1/24", "├─ a", "╰─▶ uplink wan", "uplink wan: 10.180.13.2/24"]
+    {
+        assert!(map.contains(part), "{part}: {map}");
+    }
+}
+
+#[test]
+fn the_generation_counts_each_configuration_that_was_applied() {
+    let (a, b) = (Host::new(), Host::new());
+    let config = |ports: &str| {
+        format!("[network.lan]\nmode = \"nat\"\naddress = \"10.1.0.1/24\"\nuplink = \"wan\"\n{ports}")
+    };
+    let config = format!(
+        "{}[uplink.wan]\ntype = \"tap\"\ndevice = \"eth0\"\nnetns = \"{b}\"\naddress = \"10.2.0.1/24\"\n",
+        config(&tap("lan", "a", &a))
+    );
+    let switch = Switch::start(&config);
+    let generation = || switch.show("stats")["generation"].as_u64();
+    assert_eq!(generation(), Some(1));
+    assert!(switch.reload(&config).status.success());
+    assert!(switch.command(&["nat", "add", "POSTROUTING", "-j", "ACCEPT"]).status.success());
+    assert!(switch.command(&["port", "del", "lan/a"]).status.success());
+    assert_eq!(generation(), Some(4));
+    assert!(!switch.command(&["port", "del", "lan/a"]).status.success());
+    assert!(!switch.reload("[network.lan]\nmode = \"internat\"\n").status.success());
+    assert_eq!(generation(), Some(4), "what failed is not counted");
+}
+
+#[test]
+fn entries_are_flushed_by_choice_and_counted() {
+    let lab = Lab::with("nat", "");
+    for (guest, address) in [(&lab.a, "192.168.122.10:5000"), (&lab.b, "192.168.122.11:5000")] {
+        let (from, to) = (udp(guest, address), udp(&lab.outside, "203.0.113.1:53"));
+        udp_exchange(&from, &to, "203.0.113.1:53", 100);
+    }
+    let flows = || lab.switch.show("flows").as_array().map(Vec::len);
+    assert_eq!(flows(), Some(2));
+    let flushed = text(
+        &lab.switch,
+        &["flush", "flows", "--filter", "source=192.168.122.10", "--filter", "protocol=udp"],
+    );
+    assert_eq!((flushed.as_str(), flows()), ("1 connection forgotten\n", Some(1)));
+    let (from, to) = (udp(&lab.b, "192.168.122.11:5000"), udp(&lab.outside, "203.0.113.1:53"));
+    udp_exchange(&from, &to, "203.0.113.1:53", 100);
+    assert_eq!(flows(), Some(1), "the other goes on as it was");
+    assert_eq!(text(&lab.switch, &["flush", "flows"]), "1 connection forgotten\n");
+
+    assert_eq!(
+        text(&lab.switch, &["flush", "fdb", "--filter", "network=default", "--filter", "port=a"]),
+        "1 address forgotten\n"
+    );
+    let mac = lab.b.mac();
+    let known = |what: &str| lab.switch.show(what).to_string().contains(&mac);
+    assert!(known("fdb") && known("neighbours"));
+    assert_eq!(
+        text(&lab.switch, &["flush", "neighbours", "--filter", &format!("mac={mac}")]),
+        "1 neighbour forgotten\n"
+    );
+    assert!(known("fdb") && !known("neighbours"));
+    lab.b.ping("203.0.113.1");
+    assert!(known("neighbours"), "it is asked for again");
+
+    for (filter, status) in
+        [("colour=red", 2), ("mac=red", 2), ("mac", 2), ("network=nowhere", 1), ("port=nobody", 1)]
+    {
+        let output = lab.switch.command(&["flush", "fdb", "--filter", filter]);
+        assert_eq!(output.status.code(), Some(status), "{filter}: {}", stderr(&output));
+        assert!(stderr(&output).starts_with("error: "), "{}", stderr(&output));
+    }
+    assert!(known("fdb"), "what was refused changed nothing");
 }
