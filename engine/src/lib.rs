@@ -11,6 +11,7 @@
 mod dhcp;
 mod gateway;
 mod keyed;
+mod loops;
 mod pcp;
 pub mod report;
 mod runtime_config;

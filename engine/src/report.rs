@@ -201,6 +201,16 @@ pub struct ServerChange {
     pub outcome: CheckOutcome,
 }
 
+/// A port was closed because of a loop, or is open again.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct LoopChange {
+    /// The port.
+    pub port: PortId,
+    /// `Some`: it is closed, because what the switch sent out of one of the two came back by the other; `None`: nothing comes
+    /// back any more, and it is open.
+    pub other: Option<PortId>,
+}
+
 /// A server of a balance rule.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct ServerReport {

@@ -1,19 +1,21 @@
 //! The worker: the one place that states the order of the stages.
 
-use std::collections::BTreeSet;
+mod reports;
 
+use std::collections::BTreeSet;
 use std::ops::Range;
 
-use nat_engine::{ExplicitMapping, Imported, StateError};
+use nat_engine::{Imported, StateError};
 use packet::{
-    Burst, DropReason, MacAddr, Millis, NetworkId, PortCounters, PortId, TxLists, Verdict, Vid, parse,
+    Burst, DropReason, MacAddr, Millis, NetworkId, PortCounters, PortId, PuntReason, TxLists, Verdict, Vid,
+    parse,
 };
 use switch_core::{Bridge, BridgePort, Fdb, PortState};
 
 use crate::gateway::{Gateway, Outgoing};
+use crate::loops::{self, Due, LoopWatch};
 use crate::report::{
-    Chain, FdbReport, FlowReport, LeaseChanges, LeaseEvent, LeaseRecord, LeaseReport, NeighbourReport,
-    PoolReport, PortReport, RuleReport, ServerChange, ServerReport, StatsReport,
+    FdbReport, FlowReport, LoopChange, NeighbourReport, PoolReport, ServerChange, StatsReport,
 };
 use crate::runtime_config::{NetworkConfig, RuntimeConfig};
 
@@ -28,11 +30,15 @@ pub struct Worker {
     config: RuntimeConfig,
     /// By network.
     bridges: Vec<Bridge>,
+    bridges_made: u64,
     /// By port.
     counters: Vec<PortCounters>,
     /// By port: whether the device can send and receive.
     links: Vec<bool>,
     gateway: Gateway,
+    loops: LoopWatch,
+    /// Whether it is time to look for a loop, because the last burst's port has flooded many more frames.
+    flooding: bool,
     lists: TxLists,
     out: Outgoing,
     stats: StatsReport,
@@ -45,9 +51,12 @@ impl Worker {
         Self {
             config: RuntimeConfig::default(),
             bridges: Vec::new(),
+            bridges_made: 0,
             counters: Vec::new(),
             links: Vec::new(),
             gateway: Gateway::new(seed),
+            loops: LoopWatch::new(seed),
+            flooding: false,
             lists: TxLists::default(),
             out: Outgoing::default(),
             stats: StatsReport::default(),
@@ -65,7 +74,10 @@ impl Worker {
         bridge.forward(burst, now);
         self.gateway.process(burst, &self.bridges, now);
         egress(burst, &self.bridges, &mut self.lists);
-        account(burst, &mut self.counters[origin.index()], &mut self.stats);
+        let counters = &mut self.counters[origin.index()];
+        let flooded = counters.flooded;
+        account(burst, counters, &mut self.stats);
+        self.flooding = (flooded ^ counters.flooded) >= MANY_FLOODED;
     }
 
     /// Hands each port's list of the burst just processed to `send`.
@@ -92,18 +104,28 @@ impl Worker {
                 _ => continue,
             };
             self.stats.punted += 1;
+            if reason == PuntReason::LoopProbe {
+                if let Some(port) = self.loops.answer(frame.meta, frame.bytes, input, origin, now) {
+                    self.refresh_port(port);
+                }
+                continue;
+            }
             let served = self.gateway.serve(reason, frame.meta, frame.bytes, input, now, &mut self.out);
             if let Err(reason) = served.or_else(|reason| not_for_us(reason, is_copy)) {
                 self.counters[origin.index()].drops.count(reason);
             }
         }
         self.gateway.release_fragments(now, &mut self.out);
+        let is_suspicious = self.bridges.get(input.index()).is_some_and(Bridge::take_suspicion);
+        if is_suspicious || self.flooding {
+            self.loops.suspect(origin, input, now);
+        }
         self.finish_own(now);
     }
 
     /// When [`on_timeout`](Self::on_timeout) has something to do.
     pub fn next_timeout(&self) -> Option<Millis> {
-        self.gateway.next_timeout()
+        [self.gateway.next_timeout(), self.loops.next_timeout()].into_iter().flatten().min()
     }
 
     /// Does what is due at `now`. [`transmit_own`](Self::transmit_own) then sends what that gave.
@@ -128,7 +150,10 @@ impl Worker {
         for network in &config.networks {
             let before = self.config.networks.iter().position(|other| other.name == network.name);
             let bridge = before.and_then(|index| old.get_mut(index)?.take());
-            let mut bridge = bridge.unwrap_or_else(|| new_bridge(network, self.seed));
+            let mut bridge = bridge.unwrap_or_else(|| {
+                self.bridges_made += 1;
+                new_bridge(network, self.seed, self.bridges_made)
+            });
             bridge.fdb_mut().set_ageing(network.ageing);
             bridge.fdb_mut().set_capacity(network.fdb_capacity);
             bridge.set_local(network.interface.as_ref().map(|interface| interface.mac));
@@ -154,9 +179,8 @@ impl Worker {
             && *link != up
         {
             *link = up;
-            if let Ok(index) = self.place_of(port) {
-                self.set_port(index);
-            }
+            self.loops.forget(port);
+            self.refresh_port(port);
         }
     }
 
@@ -180,41 +204,6 @@ impl Worker {
         Some(self.config.ports[self.place_of(port).ok()?].network)
     }
 
-    /// The ports with their counters.
-    pub fn ports(&self, now: Millis) -> Vec<PortReport> {
-        let mut learned = vec![0; self.counters.len()];
-        for entry in self.bridges.iter().flat_map(|bridge| bridge.fdb().entries(now)) {
-            learned[entry.port.index()] += u32::from(entry.idle.is_some());
-        }
-        let report = |port: &crate::PortConfig| PortReport {
-            id: port.id,
-            network: port.network,
-            link: self.link(port.id),
-            learned: learned[port.id.index()],
-            counters: self.counters[port.id.index()].clone(),
-        };
-        self.config.ports.iter().map(report).collect()
-    }
-
-    /// The forwarding databases of all networks, in no particular order.
-    pub fn fdb(&self, now: Millis) -> impl Iterator<Item = FdbReport> + '_ {
-        let networks = (0..).map(NetworkId::new);
-        networks.zip(&self.bridges).flat_map(move |(network, bridge)| {
-            bridge.fdb().entries(now).map(move |entry| FdbReport {
-                network,
-                vid: entry.vid,
-                mac: entry.mac,
-                port: entry.port,
-                idle: entry.idle,
-            })
-        })
-    }
-
-    /// The first `limit` flows, in no particular order.
-    pub fn flows(&self, limit: usize, now: Millis) -> Vec<FlowReport> {
-        self.gateway.nat().flows(now).take(limit).map(|flow| flow_report(&flow)).collect()
-    }
-
     /// All flows as bytes, for [`import_flows`](Self::import_flows) into the worker of another process.
     pub fn export_flows(&self, now: Millis) -> Vec<u8> {
         self.gateway.nat().export(now)
@@ -227,68 +216,6 @@ impl Worker {
     /// The state doesn't fit; nothing has changed.
     pub fn import_flows(&mut self, state: &[u8], age: Millis, now: Millis) -> Result<Imported, StateError> {
         self.gateway.nat_mut().import(state, age, now)
-    }
-
-    /// The NAT rules' counters, in the rules' order.
-    pub fn rules(&self) -> Vec<RuleReport> {
-        let counters = self.gateway.nat().rule_counters();
-        let chains = [(Chain::Prerouting, counters.prerouting), (Chain::Postrouting, counters.postrouting)];
-        let of_chain = |(chain, counters): (Chain, &[nat_engine::RuleCounter])| {
-            let report = |(index, counter): (usize, &nat_engine::RuleCounter)| RuleReport {
-                chain,
-                index,
-                packets: counter.packets,
-                bytes: counter.bytes,
-            };
-            counters.iter().enumerate().map(report).collect::<Vec<_>>()
-        };
-        chains.into_iter().flat_map(of_chain).collect()
-    }
-
-    /// The DHCP leases of all networks.
-    pub fn leases(&self, now: Millis) -> impl Iterator<Item = LeaseReport> + '_ {
-        self.gateway.leases(now)
-    }
-
-    /// Whether leases are kept elsewhere: then [`take_lease_changes`](Self::take_lease_changes) has what is to be kept, and
-    /// a client is told of a lease when [`leases_kept`](Self::leases_kept) was called, or two seconds later.
-    pub fn keep_leases(&mut self, kept: bool) {
-        self.gateway.keep_leases(kept);
-    }
-
-    /// Takes back a lease, after the configuration and before the first frame. Whether the configuration allows it.
-    pub fn restore_lease(&mut self, record: LeaseRecord, now: Millis) -> bool {
-        self.gateway.restore_lease(record, now)
-    }
-
-    /// From when on leases have changed that are to be kept; `None`: nothing has changed.
-    pub fn leases_changed(&self) -> Option<Millis> {
-        self.gateway.leases_changed()
-    }
-
-    /// The changes of leases since the last call.
-    pub fn take_lease_changes(&mut self, now: Millis) -> LeaseChanges {
-        self.gateway.take_lease_changes(now)
-    }
-
-    /// The changes up to this revision are kept, or can't be: [`on_timeout`](Self::on_timeout) now tells the clients.
-    pub fn leases_kept(&mut self, revision: u64) {
-        self.gateway.leases_kept(revision);
-    }
-
-    /// Something that happened to a lease since the last call; `None`: there is no more.
-    pub fn next_lease_event(&mut self) -> Option<LeaseEvent> {
-        self.gateway.next_lease_event()
-    }
-
-    /// Ports of uplinks that guests opened for themselves.
-    pub fn explicit_mappings(&self) -> impl Iterator<Item = ExplicitMapping> + '_ {
-        self.gateway.nat().explicit_mappings()
-    }
-
-    /// The servers that flows are spread over.
-    pub fn servers(&self, now: Millis) -> impl Iterator<Item = ServerReport> + '_ {
-        self.gateway.servers(&self.config.balances, now)
     }
 
     /// A server that has died or come back since the last call; `None`: there are no more.
@@ -332,23 +259,9 @@ impl Worker {
         self.gateway.flush_neighbours(which)
     }
 
-    /// The ARP table.
-    pub fn neighbours(&self) -> impl Iterator<Item = NeighbourReport> + '_ {
-        self.gateway.neighbours()
-    }
-
-    /// Counters of the worker as a whole.
-    pub fn stats(&self) -> StatsReport {
-        let nat = self.gateway.nat();
-        StatsReport {
-            injected: self.out.sent,
-            flows: nat.flow_count() as u64,
-            flows_admitted: nat.admitted(),
-            flows_expired: nat.expired(),
-            flows_displaced: nat.displaced(),
-            own_drops: self.out.drops.clone(),
-            ..self.stats.clone()
-        }
+    /// A port that was closed because of a loop, or opened, since the last call; `None`: there are no more.
+    pub fn next_loop_change(&mut self) -> Option<LoopChange> {
+        self.loops.next_change()
     }
 
     /// The switch's own frames find their ports.
@@ -367,6 +280,21 @@ impl Worker {
                 drops.count(reason);
             }
         }
+        self.look_for_loops(now);
+    }
+
+    fn look_for_loops(&mut self, now: Millis) {
+        while self.out.has_room()
+            && let Some(due) = self.loops.due(now)
+        {
+            match due {
+                Due::Probe { port, network, token } => {
+                    let (src, dst) = self.bridges[network.index()].probe();
+                    self.out.push_to(port, &loops::probe(src, dst, token));
+                }
+                Due::Open(port) => self.refresh_port(port),
+            }
+        }
     }
 
     /// Ports that are gone, or in another network now, leave nothing behind.
@@ -382,6 +310,7 @@ impl Worker {
                 self.bridges.iter_mut().for_each(|bridge| bridge.remove_port(port.id));
                 self.counters[port.id.index()] = PortCounters::default();
                 self.links[port.id.index()] = true;
+                self.loops.forget(port.id);
             }
         }
     }
@@ -391,10 +320,20 @@ impl Worker {
         self.config.ports.binary_search_by_key(&port, |port| port.id)
     }
 
+    fn refresh_port(&mut self, port: PortId) {
+        if let Ok(index) = self.place_of(port) {
+            self.set_port(index);
+        }
+    }
+
     /// Tells the bridge of the port in this place of the configuration what the port may do.
     fn set_port(&mut self, index: usize) {
         let port = &self.config.ports[index];
-        let state = if self.links[port.id.index()] { PortState::Forwarding } else { PortState::Discarding };
+        let state = match self.links[port.id.index()] {
+            false => PortState::Discarding,
+            true if self.loops.is_closed(port.id) => PortState::Looping,
+            true => PortState::Forwarding,
+        };
         let settings = BridgePort { state, mtu: port.mtu, learn_limit: port.learn_limit };
         self.bridges[port.network.index()].set_port(port.id, settings);
     }
@@ -477,6 +416,12 @@ fn not_for_us(reason: DropReason, is_copy: bool) -> Result<(), DropReason> {
     if is_copy && harmless { Ok(()) } else { Err(reason) }
 }
 
-fn new_bridge(network: &NetworkConfig, seed: [u64; 2]) -> Bridge {
-    Bridge::new(Fdb::new(network.fdb_capacity, network.ageing, seed))
+/// So often a port that floods is looked at; a power of two. A storm gets there in a fraction of a second.
+const MANY_FLOODED: u64 = 4096;
+
+/// The `nth` bridge ever made.
+fn new_bridge(network: &NetworkConfig, seed: [u64; 2], nth: u64) -> Bridge {
+    let mut bridge = Bridge::new(Fdb::new(network.fdb_capacity, network.ageing, seed));
+    bridge.set_probe(loops::probe_source(seed, nth));
+    bridge
 }

@@ -41,6 +41,11 @@ impl MacAddr {
         Self(bits & 0xffff_ffff_ffff)
     }
 
+    /// The group address with the same other bits.
+    pub const fn to_group(self) -> Self {
+        Self(self.0 | 1 << 40)
+    }
+
     /// A group address: multicast or broadcast.
     pub const fn is_group(self) -> bool {
         self.0 >> 40 & 1 != 0

@@ -52,6 +52,8 @@ drop_reasons! {
     OwnSourceMac = "own_source_mac",
     /// The network keeps its guests apart, and the frame was for others of them.
     PortIsolated = "port_isolated",
+    /// The port is closed, because what the switch sent there came back: there is a loop.
+    LoopDamped = "loop_damped",
     /// The gateway forwarded it into a network none of whose ports is up.
     NoEgressPort = "no_egress_port",
     /// The frame is larger than the MTU of its egress port.

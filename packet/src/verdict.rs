@@ -24,6 +24,8 @@ pub enum Verdict {
 pub enum PuntReason {
     /// An ARP packet that the switch's own address may care about.
     Arp,
+    /// A frame by which the switch looks for loops has come back.
+    LoopProbe,
     /// A DHCP client's message to the network's server.
     Dhcp,
     /// An IPv4 packet for one of the switch's own addresses.

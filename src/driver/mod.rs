@@ -30,7 +30,7 @@ use std::sync::mpsc::{Receiver, channel};
 use std::time::{Duration, Instant};
 
 use engine::Worker;
-use engine::report::{CheckOutcome, ServerChange};
+use engine::report::{CheckOutcome, LoopChange, ServerChange};
 use mio::{Events, Poll, Token, Waker};
 use packet::{BURST_FRAMES, Burst, Millis, PortId};
 use tapio::{Clock, LinkLoss, PortError, Rx, Signal, Signals, random_bytes};
@@ -241,6 +241,7 @@ impl Driver {
             self.serve_next(now);
         }
         self.tell_server_changes();
+        self.tell_loops();
         if let Some(port) = self.shares.found_dear() {
             let port = self.plan.port_name(port);
             warn!(port, "its frames take so long that it gets only the time that others leave");
@@ -402,6 +403,22 @@ impl Driver {
                     warn!(%server, %protocol, "the server is dead: it refuses connections")
                 }
                 CheckOutcome::Silent => warn!(%server, %protocol, "the server is dead: it doesn't answer"),
+            }
+        }
+    }
+
+    /// Ports have been closed because of a loop, or are open again.
+    fn tell_loops(&mut self) {
+        while let Some(LoopChange { port, other }) = self.worker.next_loop_change() {
+            let path = |port| {
+                let network = self.worker.network_of(port).map_or("", |id| self.plan.network_name(id));
+                format!("{network}/{}", self.plan.port_name(port))
+            };
+            match other.map(path) {
+                Some(other) => {
+                    warn!(port = path(port), other, "there is a loop between these ports: closed the first")
+                }
+                None => info!(port = path(port), "the loop is gone: the port is open"),
             }
         }
     }

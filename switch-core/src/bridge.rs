@@ -1,6 +1,10 @@
 //! One Ethernet segment: the stages ingress, learn, forward and egress. IEEE 802.1Q, 8.6.
 
-use packet::{Burst, DropReason, FrameMeta, MacAddr, Millis, PortCounters, PortId, TxLists, Verdict};
+use std::cell::Cell;
+
+use packet::{
+    Burst, DropReason, FrameMeta, MacAddr, Millis, PortCounters, PortId, PuntReason, TxLists, Verdict,
+};
 
 use crate::fdb::{Fdb, Learned};
 
@@ -9,6 +13,8 @@ use crate::fdb::{Fdb, Learned};
 pub enum PortState {
     /// Nothing passes, nothing is learned. Also: the link is down.
     Discarding,
+    /// Closed because of a loop: nothing passes, nothing is learned, but probes for loops come in.
+    Looping,
     /// Nothing passes, addresses are learned.
     Learning,
     /// Everything passes.
@@ -35,12 +41,24 @@ pub struct Bridge {
     members: Vec<PortId>,
     local: Option<MacAddr>,
     isolated: bool,
+    /// Where probes for loops come from.
+    probe: MacAddr,
+    /// Whether a frame since the last look hints at a loop.
+    suspicious: Cell<bool>,
 }
 
 impl Bridge {
     /// A segment without ports.
     pub fn new(fdb: Fdb) -> Self {
-        Self { fdb, ports: Vec::new(), members: Vec::new(), local: None, isolated: false }
+        Self {
+            fdb,
+            ports: Vec::new(),
+            members: Vec::new(),
+            local: None,
+            isolated: false,
+            probe: MacAddr::ZERO,
+            suspicious: Cell::new(false),
+        }
     }
 
     /// The forwarding database.
@@ -58,6 +76,23 @@ impl Bridge {
         self.local = local;
     }
 
+    /// The address that probes for loops come from, which must be this bridge's alone. They go to its group address, so
+    /// that all other bridges flood them.
+    pub fn set_probe(&mut self, source: MacAddr) {
+        self.probe = source;
+        self.fdb.set_own(source);
+    }
+
+    /// Source and destination of a probe for loops.
+    pub const fn probe(&self) -> (MacAddr, MacAddr) {
+        (self.probe, self.probe.to_group())
+    }
+
+    /// Whether the last burst hints at a loop: a station in it flaps, or it has a frame from the switch's own address.
+    pub fn take_suspicion(&self) -> bool {
+        self.suspicious.take()
+    }
+
     /// Whether ports are kept apart from each other, so that only the switch itself can be reached.
     pub fn set_isolated(&mut self, isolated: bool) {
         self.isolated = isolated;
@@ -68,7 +103,7 @@ impl Bridge {
         if self.ports.len() <= id.index() {
             self.ports.resize(id.index() + 1, None);
         }
-        if port.state == PortState::Discarding {
+        if matches!(port.state, PortState::Discarding | PortState::Looping) {
             self.fdb.flush_port(id);
         }
         self.ports[id.index()] = Some(port);
@@ -100,13 +135,27 @@ impl Bridge {
     pub fn ingress(&self, burst: &mut Burst) {
         let Some(origin) = burst.origin() else { return };
         let state = self.port(origin).map_or(PortState::Discarding, |port| port.state);
+        if state != PortState::Forwarding {
+            return self.refuse(burst, state);
+        }
         for meta in burst.metas_mut() {
-            if state != PortState::Forwarding {
-                meta.drop(DropReason::PortNotForwarding);
-            } else if meta.dst.is_bridge_reserved() {
+            if meta.dst.is_bridge_reserved() {
                 meta.drop(DropReason::BridgeReserved);
             } else if Some(meta.src) == self.local {
                 meta.drop(DropReason::OwnSourceMac);
+                self.suspicious.set(true);
+            }
+        }
+    }
+
+    /// Drops all frames of a port that isn't forwarding, but for probes that look whether its loop is still there.
+    #[cold]
+    fn refuse(&self, burst: &mut Burst, state: PortState) {
+        let is_looping = state == PortState::Looping;
+        let reason = if is_looping { DropReason::LoopDamped } else { DropReason::PortNotForwarding };
+        for meta in burst.metas_mut() {
+            if !(is_looping && meta.dst == self.probe.to_group()) {
+                meta.drop(reason);
             }
         }
     }
@@ -114,7 +163,7 @@ impl Bridge {
     /// Notes where the sources are. Never drops; counts what it could not learn.
     pub fn learn(&self, burst: &Burst, counters: &mut PortCounters, now: Millis) {
         let Some((origin, port)) = burst.origin().and_then(|id| Some((id, self.port(id)?))) else { return };
-        if port.state == PortState::Discarding {
+        if matches!(port.state, PortState::Discarding | PortState::Looping) {
             return;
         }
         let sighting = self.fdb.sighting(origin, now);
@@ -127,7 +176,10 @@ impl Bridge {
             }
             last = Some(station);
             let learned = self.fdb.learn(meta.src, meta.vid, sighting, port.learn_limit);
-            counters.learn_refused += u64::from(matches!(learned, Learned::Refused | Learned::Flapping));
+            if matches!(learned, Learned::Refused | Learned::Flapping) {
+                counters.learn_refused += 1;
+                self.suspicious.set(self.suspicious.get() || learned == Learned::Flapping);
+            }
         }
     }
 
@@ -162,7 +214,8 @@ impl Bridge {
             return Verdict::Local;
         }
         if meta.dst.is_group() {
-            return Verdict::Flood;
+            let is_probe = meta.dst == self.probe.to_group();
+            return if is_probe { PuntReason::LoopProbe.into() } else { Verdict::Flood };
         }
         match self.fdb.lookup(meta.dst, meta.vid, now) {
             Some(port) if Some(port) == origin => Verdict::Drop(DropReason::SamePort),
@@ -207,8 +260,8 @@ impl Bridge {
         let mut sent = false;
         for &port in self.members.iter().filter(|&&port| Some(port) != origin) {
             match self.admits(port, packet_len) {
-                // Ports that are down take nothing, and miss nothing.
-                Err(DropReason::PortNotForwarding) => {}
+                // Ports that are down take nothing, and miss nothing; what a loop leads to comes by another port.
+                Err(DropReason::PortNotForwarding | DropReason::LoopDamped) => {}
                 Ok(()) if is_isolated => refused = Some(DropReason::PortIsolated),
                 Ok(()) => {
                     lists.push(port, index);
@@ -231,6 +284,7 @@ impl Bridge {
     #[inline]
     fn admits(&self, port: PortId, packet_len: usize) -> Result<(), DropReason> {
         match self.port(port) {
+            Some(port) if port.state == PortState::Looping => Err(DropReason::LoopDamped),
             Some(port) if port.state != PortState::Forwarding => Err(DropReason::PortNotForwarding),
             Some(port) if packet_len > usize::from(port.mtu) => Err(DropReason::MtuExceeded),
             Some(_) => Ok(()),

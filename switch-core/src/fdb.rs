@@ -15,6 +15,7 @@
 //!
 //! **Moves.** A station that moves to and fro stays where it was before (`moves.rs`).
 
+mod entry;
 mod moves;
 
 use std::cell::Cell;
@@ -22,6 +23,8 @@ use std::cmp::Reverse;
 
 use packet::{MacAddr, Millis, PortId, Vid};
 
+pub use self::entry::Sighting;
+use self::entry::{Key, STATIC, Value};
 use self::moves::Moves;
 
 /// Where each station of one network is.
@@ -38,6 +41,8 @@ pub struct Fdb {
     /// The second of the last count.
     counted: Cell<u32>,
     moves: Moves,
+    /// A station that is never learned.
+    own: MacAddr,
 }
 
 /// What [`Fdb::learn`] did.
@@ -91,6 +96,7 @@ impl Fdb {
             sharers: Cell::new(0),
             counted: Cell::new(u32::MAX),
             moves: Moves::new(),
+            own: MacAddr::ZERO,
         }
     }
 
@@ -117,6 +123,11 @@ impl Fdb {
                 self.put(&slot, key, value);
             }
         }
+    }
+
+    /// Never learns `own`: the switch itself sends from there.
+    pub fn set_own(&mut self, own: MacAddr) {
+        self.own = own;
     }
 
     /// Changes the ageing time.
@@ -263,6 +274,9 @@ impl Fdb {
 
     #[cold]
     fn insert(&self, key: Key, fresh: Value, limit: u32) -> Learned {
+        if MacAddr::from_u64(key.0) == self.own {
+            return Learned::Known;
+        }
         if !self.may_learn(fresh, limit) {
             return Learned::Refused;
         }
@@ -430,53 +444,6 @@ impl<'a> Slot<'a> {
 
     fn value(&self) -> Value {
         Value(self.value_word().get())
-    }
-}
-
-/// mac:48, and vid:12 above it. 0: no entry (a VID is never 0).
-#[derive(Clone, Copy)]
-struct Key(u64);
-
-impl Key {
-    fn new(mac: MacAddr, vid: Vid) -> Self {
-        Self(u64::from(vid.get()) << 48 | mac.to_u64())
-    }
-
-    fn vid(self) -> Vid {
-        Vid::new((self.0 >> 48 & 0xfff) as u16).unwrap_or(Vid::DEFAULT)
-    }
-}
-
-/// That stations were seen on a port.
-#[derive(Clone, Copy, Debug)]
-pub struct Sighting(Value);
-
-/// static:1, port:15, generation:16, seen:32 (seconds).
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-struct Value(u64);
-
-const STATIC: u64 = 1 << 63;
-const _: () = assert!(PortId::LIMIT <= 1 << 15);
-
-impl Value {
-    const fn is_static(self) -> bool {
-        self.0 & STATIC != 0
-    }
-
-    fn port(self) -> PortId {
-        PortId::new((self.0 >> 48) as u16 & (PortId::LIMIT as u16 - 1)).expect("masked to below the limit")
-    }
-
-    const fn generation(self) -> u16 {
-        (self.0 >> 32) as u16
-    }
-
-    const fn seen(self) -> u32 {
-        self.0 as u32
-    }
-
-    const fn seen_at(self, now: u32) -> Self {
-        Self(self.0 & !(u32::MAX as u64) | now as u64)
     }
 }
 

@@ -25,6 +25,7 @@ mod import;
 mod junk;
 mod leases;
 mod log;
+mod loops;
 mod mtu_offload;
 mod nat;
 mod nat_rules;

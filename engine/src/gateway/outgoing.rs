@@ -1,6 +1,8 @@
 //! Frames that the switch itself sends.
 
-use packet::{BURST_BYTES, BURST_FRAMES, Burst, DropCounters, DropReason, NetworkId, Offload, TxLists};
+use packet::{
+    BURST_BYTES, BURST_FRAMES, Burst, DropCounters, DropReason, NetworkId, Offload, PortId, TxLists,
+};
 
 /// The answers of one visit to the slow path.
 #[derive(Debug, Default)]
@@ -25,6 +27,17 @@ impl Outgoing {
     /// Whether half of the burst is free.
     pub(crate) fn has_room(&self) -> bool {
         self.burst.len() < BURST_FRAMES / 2 && self.burst.total_bytes() < BURST_BYTES / 2
+    }
+
+    /// Sends `frame` out of one port, whatever the bridge says; its egress is over then.
+    pub(crate) fn push_to(&mut self, port: PortId, frame: &[u8]) {
+        let index = self.burst.len();
+        if self.burst.push(frame, Offload::NONE) {
+            self.lists.push(port, index);
+            self.sent += 1;
+        } else {
+            self.drops.count(DropReason::ReplyBurstFull);
+        }
     }
 
     /// Sends `frame` into `network`; it has its Ethernet header.

@@ -36,6 +36,8 @@ impl Gateway {
     ) -> Result<(), DropReason> {
         match reason {
             PuntReason::Arp => self.arp(meta, bytes, input, now, out),
+            // The worker's own.
+            PuntReason::LoopProbe => Ok(()),
             PuntReason::Dhcp => self.dhcp(meta, bytes, input, now, out),
             PuntReason::ToSelf => self.for_self(meta, bytes, input, now, out),
             PuntReason::ResolveNeighbour => self.resolve(meta, bytes, now),

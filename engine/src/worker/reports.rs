@@ -1,0 +1,128 @@
+//! What the worker tells about its state, and what is kept of it for the next process.
+
+use nat_engine::ExplicitMapping;
+use packet::{Millis, NetworkId};
+
+use super::{Worker, flow_report};
+use crate::report::{
+    Chain, FdbReport, FlowReport, LeaseChanges, LeaseEvent, LeaseRecord, LeaseReport, NeighbourReport,
+    PortReport, RuleReport, ServerReport, StatsReport,
+};
+
+impl Worker {
+    /// The ports with their counters.
+    pub fn ports(&self, now: Millis) -> Vec<PortReport> {
+        let mut learned = vec![0; self.counters.len()];
+        for entry in self.bridges.iter().flat_map(|bridge| bridge.fdb().entries(now)) {
+            learned[entry.port.index()] += u32::from(entry.idle.is_some());
+        }
+        let report = |port: &crate::PortConfig| PortReport {
+            id: port.id,
+            network: port.network,
+            link: self.link(port.id),
+            learned: learned[port.id.index()],
+            counters: self.counters[port.id.index()].clone(),
+        };
+        self.config.ports.iter().map(report).collect()
+    }
+
+    /// The forwarding databases of all networks, in no particular order.
+    pub fn fdb(&self, now: Millis) -> impl Iterator<Item = FdbReport> + '_ {
+        let networks = (0..).map(NetworkId::new);
+        networks.zip(&self.bridges).flat_map(move |(network, bridge)| {
+            bridge.fdb().entries(now).map(move |entry| FdbReport {
+                network,
+                vid: entry.vid,
+                mac: entry.mac,
+                port: entry.port,
+                idle: entry.idle,
+            })
+        })
+    }
+
+    /// The first `limit` flows, in no particular order.
+    pub fn flows(&self, limit: usize, now: Millis) -> Vec<FlowReport> {
+        self.gateway.nat().flows(now).take(limit).map(|flow| flow_report(&flow)).collect()
+    }
+
+    /// The NAT rules' counters, in the rules' order.
+    pub fn rules(&self) -> Vec<RuleReport> {
+        let counters = self.gateway.nat().rule_counters();
+        let chains = [(Chain::Prerouting, counters.prerouting), (Chain::Postrouting, counters.postrouting)];
+        let of_chain = |(chain, counters): (Chain, &[nat_engine::RuleCounter])| {
+            let report = |(index, counter): (usize, &nat_engine::RuleCounter)| RuleReport {
+                chain,
+                index,
+                packets: counter.packets,
+                bytes: counter.bytes,
+            };
+            counters.iter().enumerate().map(report).collect::<Vec<_>>()
+        };
+        chains.into_iter().flat_map(of_chain).collect()
+    }
+
+    /// The DHCP leases of all networks.
+    pub fn leases(&self, now: Millis) -> impl Iterator<Item = LeaseReport> + '_ {
+        self.gateway.leases(now)
+    }
+
+    /// Whether leases are kept elsewhere: then [`take_lease_changes`](Self::take_lease_changes) has what is to be kept, and
+    /// a client is told of a lease when [`leases_kept`](Self::leases_kept) was called, or two seconds later.
+    pub fn keep_leases(&mut self, kept: bool) {
+        self.gateway.keep_leases(kept);
+    }
+
+    /// Takes back a lease, after the configuration and before the first frame. Whether the configuration allows it.
+    pub fn restore_lease(&mut self, record: LeaseRecord, now: Millis) -> bool {
+        self.gateway.restore_lease(record, now)
+    }
+
+    /// From when on leases have changed that are to be kept; `None`: nothing has changed.
+    pub fn leases_changed(&self) -> Option<Millis> {
+        self.gateway.leases_changed()
+    }
+
+    /// The changes of leases since the last call.
+    pub fn take_lease_changes(&mut self, now: Millis) -> LeaseChanges {
+        self.gateway.take_lease_changes(now)
+    }
+
+    /// The changes up to this revision are kept, or can't be: [`on_timeout`](Self::on_timeout) now tells the clients.
+    pub fn leases_kept(&mut self, revision: u64) {
+        self.gateway.leases_kept(revision);
+    }
+
+    /// Something that happened to a lease since the last call; `None`: there is no more.
+    pub fn next_lease_event(&mut self) -> Option<LeaseEvent> {
+        self.gateway.next_lease_event()
+    }
+
+    /// Ports of uplinks that guests opened for themselves.
+    pub fn explicit_mappings(&self) -> impl Iterator<Item = ExplicitMapping> + '_ {
+        self.gateway.nat().explicit_mappings()
+    }
+
+    /// The servers that flows are spread over.
+    pub fn servers(&self, now: Millis) -> impl Iterator<Item = ServerReport> + '_ {
+        self.gateway.servers(&self.config.balances, now)
+    }
+
+    /// The ARP table.
+    pub fn neighbours(&self) -> impl Iterator<Item = NeighbourReport> + '_ {
+        self.gateway.neighbours()
+    }
+
+    /// Counters of the worker as a whole.
+    pub fn stats(&self) -> StatsReport {
+        let nat = self.gateway.nat();
+        StatsReport {
+            injected: self.out.sent,
+            flows: nat.flow_count() as u64,
+            flows_admitted: nat.admitted(),
+            flows_expired: nat.expired(),
+            flows_displaced: nat.displaced(),
+            own_drops: self.out.drops.clone(),
+            ..self.stats.clone()
+        }
+    }
+}
