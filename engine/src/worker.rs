@@ -387,7 +387,8 @@ fn origin_of<'a>(burst: &Burst, bridges: &'a [Bridge]) -> Option<(PortId, &'a Br
 fn egress(burst: &mut Burst, bridges: &[Bridge], lists: &mut TxLists) {
     let origin = burst.origin();
     burst.for_each(|index, frame| {
-        let packet_len = frame.meta.offload.packet_len(frame.bytes, usize::from(frame.meta.l3));
+        let (l3, ether_type) = (usize::from(frame.meta.l3), frame.meta.ether_type);
+        let packet_len = frame.meta.offload.packet_len(frame.bytes, l3, ether_type);
         if let Some(bridge) = bridges.get(frame.meta.network.index()) {
             bridge.egress(index, frame.meta, packet_len, origin, lists);
         }

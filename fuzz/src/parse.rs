@@ -26,7 +26,7 @@ pub fn run(data: &[u8]) {
         assert!(usize::from(ip.header_len) <= usize::from(ip.total_len));
         assert!(usize::from(ip.total_len) <= frame.len() - l3);
     }
-    assert!(offload.packet_len(frame, l3) <= frame.len() - l3);
+    assert!(offload.packet_len(frame, l3, meta.ether_type) <= frame.len() - l3);
     if let Ok(mut segments) = Segments::new(frame, &meta) {
         let (mut out, mut sent) = (vec![0; frame.len()], 0);
         while let Some(len) = segments.next_into(&mut out) {

@@ -42,6 +42,8 @@ drop_reasons! {
     BadSourceMac = "bad_source_mac",
     /// The checksum or segmentation that the sender asked for lies outside the frame or makes no sense.
     BadOffload = "bad_offload",
+    /// The super-frame is to be cut into more segments than real senders ask for.
+    TooManySegments = "too_many_segments",
     /// The ingress port belongs to no network, or the port that it came from or is for is down.
     PortNotForwarding = "port_not_forwarding",
     /// The destination is one of 01:80:C2:00:00:00 to 0F, which no bridge forwards.

@@ -298,7 +298,8 @@ impl Device {
         frame.copy_within(MACS..len, MACS + tag.len());
         frame[MACS..MACS + tag.len()].copy_from_slice(&tag);
         if offload.needs_checksum {
-            offload.csum_start += tag.len() as u16;
+            let csum_start = offload.csum_start.checked_add(tag.len() as u16);
+            offload.csum_start = csum_start.ok_or(DropReason::BadOffload)?;
         }
         Ok((tagged_len, offload))
     }

@@ -2,7 +2,7 @@
 
 use nat_engine::{EarlyFragment, NatPacket};
 use packet::wire::{EthernetHeader, FromBytes};
-use packet::{DropReason, FrameMeta, Gso, Ipv4Packet, MacAddr, Millis, NetworkId, Offload, Verdict, offload};
+use packet::{DropReason, FrameMeta, Ipv4Packet, MacAddr, Millis, NetworkId, Offload, Verdict};
 
 use super::outgoing::Outgoing;
 use super::{Gateway, decrement_ttl};
@@ -11,20 +11,14 @@ impl Gateway {
     /// Keeps the frame of a later fragment until its first one has come.
     ///
     /// # Errors
-    /// `FragmentQueueFull`, `BadOffload`: the frame is lost.
+    /// `FragmentQueueFull`: the frame is lost.
     pub(crate) fn keep_fragment(
         &mut self,
-        meta: &FrameMeta,
-        bytes: &mut [u8],
+        bytes: &[u8],
         input: NetworkId,
         now: Millis,
     ) -> Result<(), DropReason> {
         let ip = Ipv4Packet::parse_header(&bytes[EthernetHeader::LEN..])?;
-        let mut offload = meta.offload;
-        if offload.gso != Gso::None {
-            return Err(DropReason::BadOffload);
-        }
-        offload::complete_checksum(bytes, &mut offload);
         self.early.keep(&ip, input, self.origin, bytes, now)
     }
 

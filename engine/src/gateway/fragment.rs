@@ -3,40 +3,60 @@
 use packet::checksum;
 use packet::wire::{FromBytes, Ipv4Header, U16};
 
-/// The fragments, in order, of the IPv4 packet at `packet`, each at most `mtu` bytes; empty if the packet is no IPv4
-/// packet or `mtu` is too small for any payload. A fragment itself may be cut further.
-pub(crate) fn fragments(packet: &[u8], mtu: usize) -> Vec<Vec<u8>> {
-    let Ok((header, _)) = Ipv4Header::ref_from_prefix(packet) else { return Vec::new() };
-    let header_len = usize::from(header.version_ihl & 0xf) * 4;
-    let total_len = usize::from(header.total_len.get());
-    // Every fragment but the last carries a multiple of 8 bytes.
-    let room = mtu.saturating_sub(header_len) & !7;
-    if header_len < Ipv4Header::LEN || total_len > packet.len() || total_len <= header_len || room == 0 {
-        return Vec::new();
+/// The fragments, in order, of the IPv4 packet at `packet`, each at most `mtu` bytes, made one by one; none if the packet is
+/// no IPv4 packet or `mtu` is too small for any payload. A fragment itself may be cut further.
+pub(crate) fn fragments(packet: &[u8], mtu: usize) -> impl Iterator<Item = Vec<u8>> + use<'_> {
+    let cut = Cut::of(packet, mtu);
+    cut.into_iter()
+        .flat_map(|cut| (0..cut.payload.len().div_ceil(cut.room)).map(move |index| cut.piece(index)))
+}
+
+/// A packet and how it is cut.
+#[derive(Clone, Copy)]
+struct Cut<'a> {
+    header: &'a [u8],
+    payload: &'a [u8],
+    /// The packet's own place, if it is a fragment, and whether others follow it.
+    offset: u16,
+    more: u16,
+    /// Bytes of payload in a fragment.
+    room: usize,
+}
+
+impl<'a> Cut<'a> {
+    fn of(packet: &'a [u8], mtu: usize) -> Option<Self> {
+        let (header, _) = Ipv4Header::ref_from_prefix(packet).ok()?;
+        let header_len = usize::from(header.version_ihl & 0xf) * 4;
+        let total_len = usize::from(header.total_len.get());
+        // Every fragment but the last carries a multiple of 8 bytes.
+        let room = mtu.saturating_sub(header_len) & !7;
+        if header_len < Ipv4Header::LEN || total_len > packet.len() || total_len <= header_len || room == 0 {
+            return None;
+        }
+        let flags = header.flags_fragment.get();
+        let (offset, more) = (flags & Ipv4Header::OFFSET_MASK, flags & Ipv4Header::MF);
+        let (header, payload) = packet[..total_len].split_at(header_len);
+        Some(Self { header, payload, offset, more, room })
     }
-    let flags = header.flags_fragment.get();
-    let (offset, more) = (flags & Ipv4Header::OFFSET_MASK, flags & Ipv4Header::MF);
-    let payload = &packet[header_len..total_len];
-    let pieces = payload.chunks(room).enumerate();
-    pieces
-        .map(|(index, piece)| {
-            let mut fragment = [&packet[..header_len], piece].concat();
-            if index > 0 {
-                blank_uncopied_options(&mut fragment[Ipv4Header::LEN..header_len]);
-            }
-            let is_last = index * room + piece.len() == payload.len();
-            let more = if is_last { more } else { Ipv4Header::MF };
-            let len = fragment.len() as u16;
-            if let Ok((header, _)) = Ipv4Header::mut_from_prefix(&mut fragment) {
-                header.total_len = U16::new(len);
-                header.flags_fragment = U16::new((offset + (index * room / 8) as u16) | more);
-                header.checksum = U16::ZERO;
-            }
-            let sum = checksum::of(&fragment[..header_len]);
-            fragment[10..12].copy_from_slice(&sum.to_be_bytes());
-            fragment
-        })
-        .collect()
+
+    fn piece(&self, index: usize) -> Vec<u8> {
+        let start = index * self.room;
+        let end = self.payload.len().min(start + self.room);
+        let mut fragment = [self.header, &self.payload[start..end]].concat();
+        let (len, header_len) = (fragment.len() as u16, self.header.len());
+        if index > 0 {
+            blank_uncopied_options(&mut fragment[Ipv4Header::LEN..header_len]);
+        }
+        let more = if end == self.payload.len() { self.more } else { Ipv4Header::MF };
+        if let Ok((header, _)) = Ipv4Header::mut_from_prefix(&mut fragment) {
+            header.total_len = U16::new(len);
+            header.flags_fragment = U16::new((self.offset + (start / 8) as u16) | more);
+            header.checksum = U16::ZERO;
+        }
+        let sum = checksum::of(&fragment[..header_len]);
+        fragment[10..12].copy_from_slice(&sum.to_be_bytes());
+        fragment
+    }
 }
 
 /// Options without the copied flag stay in the first fragment only; elsewhere "no operation" takes their place.
@@ -82,7 +102,7 @@ mod tests {
         fn fragments_put_together_are_the_packet(len in 1_usize..5000, mtu in 28_usize..2000) {
             let whole = packet(len);
             let mut payload = vec![0; len];
-            let pieces = fragments(&whole, mtu);
+            let pieces: Vec<_> = fragments(&whole, mtu).collect();
             for (index, piece) in pieces.iter().enumerate() {
                 let header = Ipv4Packet::parse_header(piece).unwrap();
                 prop_assert!(piece.len() <= mtu);
@@ -97,7 +117,7 @@ mod tests {
 
         #[test]
         fn anything_is_survived(bytes: Vec<u8>, mtu in 0_usize..100) {
-            fragments(&bytes, mtu);
+            fragments(&bytes, mtu).for_each(drop);
         }
     }
 

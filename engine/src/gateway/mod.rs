@@ -271,6 +271,11 @@ impl Gateway {
             _ => Err(DropReason::NotForGateway)?,
         }
         ip.read(&frame.bytes[EthernetHeader::LEN..])?;
+        let offload = frame.meta.offload;
+        if offload.needs_checksum && !offload.is_of(ip, EthernetHeader::LEN) {
+            // Completed on its way out, it could undo what NAT has rewritten.
+            Err(DropReason::BadOffload)?;
+        }
         self.check(ip, input, interface)
     }
 
@@ -287,10 +292,10 @@ impl Gateway {
         now: Millis,
     ) -> Result<(), Verdict> {
         let Frame { meta, bytes } = frame;
-        let packet_len = meta.offload.packet_len(bytes, EthernetHeader::LEN).min(usize::from(ip.total_len));
+        let packet_len = meta.offload.packet_len(bytes, EthernetHeader::LEN, EtherType::IPV4);
+        let packet_len = packet_len.min(usize::from(ip.total_len));
         let (ethernet, bytes) = bytes.split_at_mut(EthernetHeader::LEN);
-        let l4 = EthernetHeader::LEN + usize::from(ip.header_len);
-        let mut packet = NatPacket { bytes, ip, partial_checksum: meta.offload.is_partial_at(l4) };
+        let mut packet = NatPacket { bytes, ip, partial_checksum: meta.offload.needs_checksum };
         let hop = self.translate(&mut packet, Some(nth), input, now)?;
 
         meta.network = hop.network;

@@ -40,6 +40,11 @@ impl Outgoing {
         }
     }
 
+    /// Whether no frame more has room.
+    pub(crate) fn is_full(&self) -> bool {
+        self.burst.len() == BURST_FRAMES || self.burst.total_bytes() >= BURST_BYTES
+    }
+
     /// Sends `frame` into `network`; it has its Ethernet header.
     pub(crate) fn push(&mut self, network: NetworkId, frame: &[u8], offload: Offload) {
         if !self.burst.push(frame, offload) {

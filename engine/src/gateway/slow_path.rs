@@ -42,7 +42,7 @@ impl Gateway {
             PuntReason::ToSelf => self.for_self(meta, bytes, input, now, out),
             PuntReason::ResolveNeighbour => self.resolve(meta, bytes, now),
             PuntReason::Fragment => self.fragment(meta, bytes, now, out),
-            PuntReason::EarlyFragment => self.keep_fragment(meta, bytes, input, now),
+            PuntReason::EarlyFragment => self.keep_fragment(bytes, input, now),
             PuntReason::TooBig => {
                 let mtu = self.interface(meta.network).map_or(0, |interface| interface.mtu);
                 self.tell_origin(IcmpError::FragmentationNeeded(mtu), bytes, meta.network, now, out)?;
@@ -242,21 +242,34 @@ impl Gateway {
         out: &mut Outgoing,
     ) -> Result<(), DropReason> {
         let mtu = usize::from(self.interface(meta.network).ok_or(DropReason::NoRoute)?.mtu);
-        let mut offload = meta.offload;
-        let whole = match offload.gso {
-            Gso::None => {
-                offload::complete_checksum(bytes, &mut offload);
-                vec![bytes.to_vec()]
+        if meta.offload.gso == Gso::None {
+            offload::complete_checksum(bytes, &mut meta.offload.clone());
+            return self.send_cut(bytes, meta.network, mtu, now, out);
+        }
+        let (mut segments, mut segment) = (offload::Segments::new(bytes, meta)?, vec![0; bytes.len()]);
+        while let Some(len) = segments.next_into(&mut segment) {
+            self.send_cut(&segment[..len], meta.network, mtu, now, out)?;
+        }
+        Ok(())
+    }
+
+    /// Sends the frame's packet in pieces, as long as there is room for them.
+    fn send_cut(
+        &mut self,
+        frame: &[u8],
+        output: NetworkId,
+        mtu: usize,
+        now: Millis,
+        out: &mut Outgoing,
+    ) -> Result<(), DropReason> {
+        let (ethernet, packet) = frame.split_at(EthernetHeader::LEN);
+        for piece in fragment::fragments(packet, mtu) {
+            if out.is_full() {
+                return Err(DropReason::ReplyBurstFull);
             }
-            _ => segments(bytes, meta)?,
-        };
-        for frame in whole {
-            for piece in fragment::fragments(&frame[EthernetHeader::LEN..], mtu) {
-                let ip = Ipv4Packet::parse_header(&piece)?;
-                let hop = self.hop_on(meta.network, &ip).ok_or(DropReason::NoRoute)?;
-                let frame = [&frame[..EthernetHeader::LEN], &piece].concat();
-                self.send(hop, frame, now, out)?;
-            }
+            let ip = Ipv4Packet::parse_header(&piece)?;
+            let hop = self.hop_on(output, &ip).ok_or(DropReason::NoRoute)?;
+            self.send(hop, [ethernet, &piece].concat(), now, out)?;
         }
         Ok(())
     }
@@ -389,15 +402,4 @@ fn send_waiting(mut frame: Waiting, hop: Hop, own_mac: MacAddr, mac: MacAddr, ou
 fn address_frame(frame: &mut [u8], dst: MacAddr, src: MacAddr) {
     frame[..6].copy_from_slice(&dst.octets());
     frame[6..12].copy_from_slice(&src.octets());
-}
-
-/// The super-frame's segments, each a frame of its own.
-fn segments(bytes: &[u8], meta: &FrameMeta) -> Result<Vec<Vec<u8>>, DropReason> {
-    let mut segments = offload::Segments::new(bytes, meta)?;
-    let mut out = vec![0; bytes.len()];
-    let mut frames = Vec::new();
-    while let Some(len) = segments.next_into(&mut out) {
-        frames.push(out[..len].to_vec());
-    }
-    Ok(frames)
 }

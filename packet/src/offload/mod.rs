@@ -13,11 +13,12 @@
 //! A rewrite of such a frame adjusts the pseudo-header's sum only ([`update_checksum`]); a port that takes offloaded
 //! frames gets the header as it is; for one that doesn't, [`Segments`] and [`complete_checksum`] do the card's work.
 
+mod layers;
 mod segments;
 
-use crate::DropReason;
 use crate::checksum::{Delta, Sum};
-use crate::wire::{TcpHeader, UdpHeader};
+use crate::wire::{EthernetHeader, FromBytes, Ipv4Header, TcpHeader, UdpHeader};
+use crate::{DropReason, EtherType, Fragment, Ipv4Packet, Protocol};
 
 pub use self::segments::Segments;
 
@@ -89,7 +90,8 @@ impl Offload {
     /// Reads the `virtio_net_hdr` of a frame of `frame_len` bytes.
     ///
     /// # Errors
-    /// `BadOffload` if the header points outside the frame, or asks for a kind of segmentation that was not offered.
+    /// `BadOffload` if the header points outside the frame or into its addresses, or asks for a kind of segmentation that was
+    /// not offered; `TooManySegments`.
     pub fn decode(header: &[u8; VNET_HDR_LEN], frame_len: usize) -> Result<Self, DropReason> {
         let [flags, gso_type, _, _, s0, s1, c0, c1, o0, o1, _, _] = *header;
         if flags & NEEDS_CSUM == 0 && gso_type == GSO_NONE {
@@ -112,9 +114,46 @@ impl Offload {
             ecn: gso_type & GSO_ECN != 0,
         };
         let sum_end = usize::from(offload.csum_start) + usize::from(offload.csum_offset) + 2;
-        let checksum_inside = offload.needs_checksum && sum_end <= frame_len;
-        let gso_makes_sense = gso == Gso::None || (offload.gso_size > 0 && offload.needs_checksum);
-        if checksum_inside && gso_makes_sense { Ok(offload) } else { Err(DropReason::BadOffload) }
+        let is_inside = offload.csum_start >= FIRST_L4 && sum_end <= frame_len;
+        if !(offload.needs_checksum && is_inside) {
+            return Err(DropReason::BadOffload);
+        }
+        offload.check_segments(frame_len)?;
+        Ok(offload)
+    }
+
+    /// Whether a super-frame of `frame_len` bytes is one that senders make.
+    fn check_segments(self, frame_len: usize) -> Result<(), DropReason> {
+        let (protocol, header, least, most) = match self.gso {
+            Gso::None => return Ok(()),
+            Gso::Tcp4 | Gso::Tcp6 => (Protocol::TCP, TcpHeader::LEN, TCP_SEGMENT, TCP_SEGMENTS),
+            Gso::Udp => (Protocol::UDP, UdpHeader::LEN, 1, UDP_SEGMENTS),
+        };
+        let ecn_makes_sense = !self.ecn || protocol == Protocol::TCP;
+        if self.gso_size < least || Some(self.csum_offset) != checksum_offset(protocol) || !ecn_makes_sense {
+            return Err(DropReason::BadOffload);
+        }
+        let payload = frame_len.saturating_sub(usize::from(self.csum_start) + header);
+        if payload <= usize::from(self.gso_size) * most { Ok(()) } else { Err(DropReason::TooManySegments) }
+    }
+
+    /// Whether the checksum to be completed, and the segmentation, are those of `ip`, which starts at `l3` in the frame.
+    /// Meaningful with `needs_checksum`.
+    ///
+    /// Who rewrites headers must ask: a sum that is completed elsewhere would overwrite what was rewritten. Fragments have
+    /// no such checksum: it covers the whole packet.
+    #[inline]
+    pub fn is_of(self, ip: &Ipv4Packet, l3: usize) -> bool {
+        let is_kind = match self.gso {
+            Gso::None => true,
+            Gso::Tcp4 => ip.protocol == Protocol::TCP,
+            Gso::Tcp6 => false,
+            Gso::Udp => ip.protocol == Protocol::UDP,
+        };
+        is_kind
+            && ip.fragment == Fragment::Whole
+            && usize::from(self.csum_start) == l3 + usize::from(ip.header_len)
+            && Some(self.csum_offset) == checksum_offset(ip.protocol)
     }
 
     /// The `virtio_net_hdr` for a receiver that takes this frame as it is. `hdr_len` is a hint and covers the headers
@@ -157,20 +196,47 @@ impl Offload {
         self.needs_checksum && self.csum_start as usize == l4
     }
 
-    /// The largest layer-3 packet this frame becomes on the wire; `bytes` is the frame, `l3` where its packet starts.
+    /// The largest layer-3 packet that `frame` becomes on the wire. Its packet, of this type, starts at `l3`.
     #[inline]
-    pub fn packet_len(self, bytes: &[u8], l3: usize) -> usize {
-        let whole = bytes.len().saturating_sub(l3);
-        let l4 = usize::from(self.csum_start);
-        let headers = match self.gso {
-            Gso::None => return whole,
-            Gso::Udp => l4 + UdpHeader::LEN,
-            Gso::Tcp4 | Gso::Tcp6 => {
-                let offset = bytes.get(l4 + 12).map_or(0, |b| usize::from(b >> 4) * 4);
-                l4 + offset.max(TcpHeader::LEN)
-            }
+    pub fn packet_len(self, frame: &[u8], l3: usize, ether_type: EtherType) -> usize {
+        let whole = frame.len().saturating_sub(l3);
+        if self.gso == Gso::None {
+            return whole;
+        }
+        let segment = |headers: usize| headers.saturating_sub(l3) + usize::from(self.gso_size);
+        self.headers_len(frame, l3, ether_type).map_or(whole, |headers| whole.min(segment(headers)))
+    }
+
+    /// How many bytes of a super-frame are headers, which each segment gets; `None` if layer 4 isn't what and where the offload
+    /// says.
+    fn headers_len(self, frame: &[u8], l3: usize, ether_type: EtherType) -> Option<usize> {
+        let (protocol, l4) = layers::layer4(frame, l3, ether_type)?;
+        let is_kind = match self.gso {
+            Gso::None => false,
+            Gso::Tcp4 => protocol == Protocol::TCP && ether_type == EtherType::IPV4,
+            Gso::Tcp6 => protocol == Protocol::TCP && ether_type == EtherType::IPV6,
+            Gso::Udp => protocol == Protocol::UDP,
         };
-        whole.min(headers.saturating_sub(l3) + usize::from(self.gso_size))
+        if !is_kind || l4 != usize::from(self.csum_start) {
+            return None;
+        }
+        let l4_len = match protocol {
+            Protocol::TCP => TcpHeader::ref_from_prefix(&frame[l4..]).ok()?.0.header_len(),
+            _ => UdpHeader::LEN,
+        };
+        if protocol == Protocol::TCP && l4_len < TcpHeader::LEN {
+            return None;
+        }
+        Some(l4 + l4_len).filter(|&headers| headers < frame.len())
+    }
+}
+
+/// Where the checksum is in the header of a protocol that has a sum over addresses, which senders leave to their card.
+const fn checksum_offset(protocol: Protocol) -> Option<u16> {
+    match protocol {
+        Protocol::TCP => Some(16),
+        Protocol::UDP | Protocol::UDP_LITE | Protocol::DCCP => Some(6),
+        _ => None,
     }
 }
 
@@ -220,6 +286,17 @@ const GSO_TCPV4: u8 = 1;
 const GSO_TCPV6: u8 = 4;
 const GSO_UDP_L4: u8 = 5;
 const GSO_ECN: u8 = 0x80;
+
+/// Behind the addresses of Ethernet and IPv4. Linux doesn't take less than 20 either.
+const FIRST_L4: u16 = (EthernetHeader::LEN + Ipv4Header::LEN) as u16;
+/// Payload bytes in a segment of TCP at least, as Linux has it (`TCP_MIN_GSO_SIZE`): the least maximum segment size, 48, without
+/// 40 bytes of options.
+const TCP_SEGMENT: u16 = 8;
+/// A frame of 64 KiB at that least segment size has 1820 segments with timestamps: an odd sender, but a real one. They take
+/// about 2 ms where each is a system call.
+const TCP_SEGMENTS: usize = 2048;
+/// As many as Linux has in one (`UDP_MAX_SEGMENTS`).
+const UDP_SEGMENTS: usize = 128;
 
 #[cfg(test)]
 mod tests {
@@ -282,13 +359,78 @@ mod tests {
         bad(|h| h[4..6].fill(0));
         bad(|h| h[1] = 3);
         bad(|h| h[0] = 0);
+        // Into the addresses; where UDP has no checksum; ECN of what has none.
+        bad(|h| h[6..8].copy_from_slice(&33_u16.to_le_bytes()));
+        bad(|h| h[8..10].copy_from_slice(&16_u16.to_le_bytes()));
+        bad(|h| h[1] |= 0x80);
+    }
+
+    #[test]
+    fn segments_as_small_as_real_senders_have_pass_and_smaller_ones_do_not() {
+        const TOO_MANY: DropReason = DropReason::TooManySegments;
+        let outcome = |gso, gso_size, payload: usize| {
+            let udp = gso == Gso::Udp;
+            let (csum_offset, header) = if udp { (6, 8) } else { (16, 20) };
+            let offload =
+                Offload { csum_start: 34, csum_offset, gso_size, gso, needs_checksum: true, ..Offload::NONE };
+            Offload::decode(&offload.encode(), 34 + header + payload).map(|_| ())
+        };
+        let whole = 65_535 - 20 - 20;
+        for gso in [Gso::Tcp4, Gso::Tcp6] {
+            // The least segment size that Linux sends with, and that with timestamps.
+            assert_eq!([48, 36].map(|size| outcome(gso, size, whole)), [Ok(()); 2]);
+            assert_eq!([8, 31].map(|size| outcome(gso, size, whole)), [Err(TOO_MANY); 2]);
+            assert_eq!([1, 7].map(|size| outcome(gso, size, 100)), [Err(DropReason::BadOffload); 2]);
+            assert_eq!(outcome(gso, 8, 100), Ok(()));
+        }
+        assert_eq!([1, 500].map(|size| outcome(Gso::Udp, size, usize::from(size) * 128)), [Ok(()); 2]);
+        assert_eq!(
+            [1, 500].map(|size| outcome(Gso::Udp, size, usize::from(size) * 128 + 1)),
+            [Err(TOO_MANY); 2]
+        );
+    }
+
+    #[test]
+    fn an_offload_is_of_a_packet_only_with_its_layer_4_and_its_checksum() {
+        let (frame, meta) =
+            partial(eth().ipv4(A, B).tcp(1, 2, TcpHeader::ACK).payload(&[7; 300]), 16, Gso::Tcp4, 100);
+        let (ip, own) = (Ipv4Packet::parse(&frame[14..]).unwrap(), meta.offload);
+        let plain = Offload { gso: Gso::None, ..own };
+        assert!(own.is_of(&ip, 14) && plain.is_of(&ip, 14));
+        for other in [
+            Offload { csum_start: 36, ..plain },
+            Offload { csum_offset: 0, ..plain },
+            Offload { csum_offset: 6, ..plain },
+            Offload { gso: Gso::Udp, ..own },
+            Offload { gso: Gso::Tcp6, ..own },
+        ] {
+            assert!(!other.is_of(&ip, 14), "{other:?}");
+        }
+        for part in [Fragment::First, Fragment::Later] {
+            assert!(!plain.is_of(&Ipv4Packet { fragment: part, ..ip }, 14));
+        }
+        assert!(!plain.is_of(&Ipv4Packet { protocol: Protocol::ICMP, ..ip }, 14));
+    }
+
+    #[test]
+    fn a_super_frame_that_lies_about_its_layers_counts_as_a_whole_and_has_no_segments() {
+        let (frame, meta) =
+            partial(eth().ipv4(A, B).tcp(1, 2, TcpHeader::ACK).payload(&[0; 9000]), 16, Gso::Tcp4, 1460);
+        let as_udp = Offload { gso: Gso::Udp, csum_offset: 6, ..meta.offload };
+        for offload in
+            [Offload { csum_start: 38, ..meta.offload }, Offload { gso: Gso::Tcp6, ..meta.offload }, as_udp]
+        {
+            assert_eq!(offload.packet_len(&frame, 14, EtherType::IPV4), frame.len() - 14);
+            let refused = Segments::new(&frame, &FrameMeta { offload, ..meta }).map(|_| ());
+            assert_eq!(refused, Err(DropReason::TxUnsegmentable));
+        }
     }
 
     #[test]
     fn a_super_frame_counts_as_its_largest_segment() {
         let (frame, meta) =
             partial(eth().ipv4(A, B).tcp(1, 2, TcpHeader::ACK).payload(&[0; 9000]), 16, Gso::Tcp4, 1460);
-        assert_eq!(meta.offload.packet_len(&frame, 14), 1500);
+        assert_eq!(meta.offload.packet_len(&frame, 14, EtherType::IPV4), 1500);
     }
 
     proptest! {
@@ -301,7 +443,7 @@ mod tests {
             if let Ok(mut offload) = Offload::decode(&header, bytes.len()) {
                 let mut meta = FrameMeta::new(NetworkId::new(0), offload);
                 (meta.l3, meta.ether_type) = (14, if ipv6 { EtherType::IPV6 } else { EtherType::IPV4 });
-                offload.packet_len(&bytes, 14);
+                offload.packet_len(&bytes, 14, meta.ether_type);
                 let mut out = vec![0; 400];
                 if let Ok(mut segments) = Segments::new(&bytes, &meta) {
                     while segments.next_into(&mut out).is_some() {}

@@ -1,7 +1,7 @@
 //! The segments of a super-frame.
 
 use crate::checksum::Sum;
-use crate::wire::{FromBytes, Ipv4Header, Ipv6Header, TcpHeader, U16, U32, UdpHeader};
+use crate::wire::{FromBytes, Ipv4Header, Ipv6Header, TcpHeader, U16, U32};
 use crate::{DropReason, EtherType, FrameMeta, Gso, Protocol};
 
 /// Cuts a super-frame into the segments that a card would send. RFC 9293 for sequence numbers and flags; IPv4
@@ -26,25 +26,11 @@ impl<'a> Segments<'a> {
     /// `TxUnsegmentable` if the headers contradict the offload.
     pub fn new(frame: &'a [u8], meta: &FrameMeta) -> Result<Self, DropReason> {
         const BAD: DropReason = DropReason::TxUnsegmentable;
-        let offload = meta.offload;
-        let (l3, l4) = (usize::from(meta.l3), usize::from(offload.csum_start));
-        let ipv6 = match meta.ether_type {
-            EtherType::IPV4 if offload.gso != Gso::Tcp6 => false,
-            EtherType::IPV6 if offload.gso != Gso::Tcp4 => true,
-            _ => return Err(BAD),
-        };
-        let l3_len = if ipv6 { Ipv6Header::LEN } else { Ipv4Header::LEN };
-        let (protocol, l4_len) = match offload.gso {
-            Gso::None => return Err(BAD),
-            Gso::Udp => (Protocol::UDP, UdpHeader::LEN),
-            Gso::Tcp4 | Gso::Tcp6 => {
-                let (tcp, _) = frame.get(l4..).and_then(|b| TcpHeader::ref_from_prefix(b).ok()).ok_or(BAD)?;
-                (Protocol::TCP, tcp.header_len())
-            }
-        };
-        let minimum = if protocol == Protocol::TCP { TcpHeader::LEN } else { UdpHeader::LEN };
-        let headers = l4 + l4_len;
-        if l4 < l3 + l3_len || l4_len < minimum || headers >= frame.len() || offload.gso_size == 0 {
+        let (offload, l3) = (meta.offload, usize::from(meta.l3));
+        let headers = offload.headers_len(frame, l3, meta.ether_type).ok_or(BAD)?;
+        let (ipv6, l4) = (meta.ether_type == EtherType::IPV6, usize::from(offload.csum_start));
+        let protocol = if offload.gso == Gso::Udp { Protocol::UDP } else { Protocol::TCP };
+        if offload.gso_size == 0 {
             return Err(BAD);
         }
         let size = usize::from(offload.gso_size);
