@@ -42,6 +42,7 @@ enum Command {
         file: PathBuf,
     },
     /// See what the switch does, between network namespaces that the demo makes
+    #[command(after_help = "Ctrl-C ends it at once, with exit status 130, and leaves nothing behind.")]
     Demo,
     /// Show the state of a running switch
     Show(show::Show),

@@ -9,6 +9,7 @@
 
 mod dhcp;
 mod host;
+mod interrupt;
 mod screen;
 mod switch;
 mod traffic;
@@ -23,6 +24,7 @@ use packet::Ipv4Cidr;
 use tapio::{NetnsHandle, Signals};
 
 use self::host::Host;
+use self::interrupt::Interrupt;
 use self::screen::Screen;
 use self::switch::Switch;
 use self::traffic::{Arrived, flood, transfer};
@@ -35,12 +37,15 @@ pub fn run() -> Result<(), DemoError> {
     become_root()?;
     let hosts = Hosts::new().map_err(DemoError::Namespaces)?;
     let config = hosts.config();
-    let mut stage = Stage { screen: Screen::stdout(), signals: Signals::new()? };
-    stage.screen.text(PICTURE)?;
-    stage.screen.heading("The configuration")?;
-    stage.screen.text(&config)?;
+    let (signals, mut screen) = (Signals::new()?, Screen::stdout());
+    screen.text(PICTURE)?;
+    screen.heading("The configuration")?;
+    screen.text(&config)?;
     let mut switch = Switch::start(&config)?;
+    let interrupt = Interrupt::watch(signals, switch.process())?;
+    let mut stage = Stage { screen, interrupt };
     let result = show_all(&mut stage, &hosts, &mut switch);
+    stage.interrupt.check();
     match &result {
         Ok(()) => stage.screen.heading(GOODBYE)?,
         Err(_) => {
@@ -112,8 +117,7 @@ impl Hosts {
 /// Where the demo takes place.
 struct Stage {
     screen: Screen<io::Stdout>,
-    /// Taken over, so that an interrupted demo leaves nothing behind either.
-    signals: Signals,
+    interrupt: Interrupt,
 }
 
 impl Stage {
@@ -123,10 +127,8 @@ impl Stage {
         what: &'static str,
         see: impl FnOnce() -> io::Result<String>,
     ) -> Result<(), DemoError> {
-        let seen = match self.signals.next() {
-            Some(_) => Err(io::ErrorKind::Interrupted.into()),
-            None => see(),
-        };
+        let seen = see();
+        self.interrupt.check();
         self.screen.step(what, &seen)?;
         seen.map(drop).map_err(|source| DemoError::Step(what, source))
     }
