@@ -245,7 +245,7 @@ fn a_server_beyond_the_uplink_is_asked_from_the_uplinks_address() {
     // Whatever comes to the uplink's address is a guest's, but not what the switch asked for.
     let mut all = config.rules.prerouting[0].clone();
     (all.matches.destination_ports, all.target) =
-        (None, Target::Dnat { addresses: guest_ip(3).into(), ports: None });
+        (None, Target::Dnat { addresses: guest_ip(3).into(), ports: None, base: None });
     config.rules.prerouting.push(all);
     let mut bench = Bench::new(config);
     bench.send(UPLINK, &[arp_request(OUTSIDE_MAC, OUTSIDE, WAN_IP)]);

@@ -53,7 +53,7 @@ pub(crate) fn config() -> NatConfig {
         rules: RuleSet {
             prerouting: vec![NatRule {
                 matches: publish,
-                target: Target::Dnat { addresses: GUEST.into(), ports: Some((8080, 8080)) },
+                target: Target::Dnat { addresses: GUEST.into(), ports: Some((8080, 8080)), base: None },
             }],
             postrouting: vec![NatRule { matches: outwards, target: Target::Masquerade { ports: None } }],
         },

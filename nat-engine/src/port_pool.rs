@@ -357,7 +357,11 @@ mod tests {
             destination_ports: Some(Condition::is((5000, 5001).into())),
             ..Match::default()
         };
-        let target = Target::Dnat { addresses: AddressRange::from(Ipv4Addr::new(10, 0, 0, 2)), ports: None };
+        let target = Target::Dnat {
+            addresses: AddressRange::from(Ipv4Addr::new(10, 0, 0, 2)),
+            ports: None,
+            base: None,
+        };
         fixture.rules.prerouting.push(NatRule { matches, target });
         assert!(!(5000..=5001).contains(&fixture.udp(5000).unwrap().port()));
         assert_eq!(fixture.lease(Protocol::TCP, same(5000)).unwrap().port(), 5000);

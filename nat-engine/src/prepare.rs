@@ -14,7 +14,7 @@ use packet::{DropReason, Ipv4Packet, L4, NetworkId, Protocol};
 use crate::flow_table::FlowKey;
 use crate::mapping::{HashedKey, MappingKey};
 use crate::nat::Nat;
-use crate::rule::{Candidate, NatRule, Target, netmap, pick_port};
+use crate::rule::{Candidate, NatRule, Target, netmap, pick_port, shift_port};
 use crate::tcp::TcpState;
 use crate::{Behaviour, PortRange, Tuple};
 
@@ -154,8 +154,12 @@ impl Nat {
     ) -> Option<(Ipv4Addr, Option<u16>)> {
         let one_of = |range| pick_port(range, original.destination_port(), original.source_port());
         match *target {
-            Target::Dnat { addresses, ports } => {
-                Some((addresses.pick(original.source_address()), ports.map(one_of)))
+            Target::Dnat { addresses, ports, base } => {
+                let port = ports.map(|range| match base {
+                    Some(base) => shift_port(range, base, original.destination_port()),
+                    None => one_of(range),
+                });
+                Some((addresses.pick(original.source_address()), port))
             }
             Target::Redirect { ports } => Some((self.own_address(input)?, ports.map(one_of))),
             Target::Netmap(net) => Some((netmap(net, original.destination_address()), None)),

@@ -183,6 +183,9 @@ pub enum Target {
         addresses: AddressRange,
         /// The port is kept if it is among them, else it is one of them, chosen by the client's.
         ports: Option<PortRange>,
+        /// The port that becomes the first one; those behind it become those behind that, and after the last one it begins
+        /// again.
+        base: Option<u16>,
     },
     /// Destination to one of these servers: to that which has waited longest, of those that live.
     Balance(Balance),
@@ -264,6 +267,12 @@ impl Match {
 /// The address with the network part of `net`.
 pub(crate) fn netmap(net: Ipv4Cidr, address: Ipv4Addr) -> Ipv4Addr {
     net.network() | (address & !net.netmask())
+}
+
+/// The port that is as far from the range's first as `port` is from `base`.
+pub(crate) fn shift_port((low, high): PortRange, base: u16, port: u16) -> u16 {
+    let count = u32::from(high.saturating_sub(low)) + 1;
+    low + (u32::from(port.wrapping_sub(base)) % count) as u16
 }
 
 /// The port itself if it is in the range, else one of the range, always the same one for the same `peer`.

@@ -132,7 +132,7 @@ fn netmap_maps_addresses_one_to_one_in_both_directions() {
 #[test]
 fn dnat_to_a_range_spreads_clients_and_each_client_keeps_its_server() {
     let servers = AddressRange { first: guest(10), last: guest(12) };
-    let mut world = destination_rule(Target::Dnat { addresses: servers, ports: None });
+    let mut world = destination_rule(Target::Dnat { addresses: servers, ports: None, base: None });
     let mut used = BTreeSet::new();
     for client in 1..30 {
         let mut connect = |port| {
@@ -151,7 +151,7 @@ fn dnat_to_a_range_spreads_clients_and_each_client_keeps_its_server() {
 
 #[test]
 fn dnat_to_a_port_range_keeps_ports_that_are_in_it() {
-    let to = Target::Dnat { addresses: GUEST.into(), ports: Some((8000, 8003)) };
+    let to = Target::Dnat { addresses: GUEST.into(), ports: Some((8000, 8003)), base: None };
     let mut world = destination_rule(to);
     let mut arrives_at = |from, to| {
         ends(&world.remote_sends(&eth().ipv4(REMOTE, PUBLIC).tcp(from, to, SYN).payload(b"")).unwrap()).3
@@ -161,8 +161,29 @@ fn dnat_to_a_port_range_keeps_ports_that_are_in_it() {
 }
 
 #[test]
+fn dnat_with_a_base_port_shifts_each_port_of_a_range() {
+    let to = Target::Dnat { addresses: GUEST.into(), ports: Some((9000, 9010)), base: Some(8000) };
+    let mut world = destination_rule(to);
+    let mut arrives_at = |from, to| {
+        ends(&world.remote_sends(&eth().ipv4(REMOTE, PUBLIC).tcp(from, to, SYN).payload(b"")).unwrap()).3
+    };
+    for n in 0..=10 {
+        assert_eq!(arrives_at(n + 1, 8000 + n), 9000 + n);
+    }
+    // Ports that the rule's condition lets in beside them are as far from the base, round and round.
+    assert_eq!(
+        [8011, 8025, 7999].map(|port| arrives_at(50 + port, port)),
+        [9000, 9003, 9000 + (65_535 % 11)]
+    );
+    let to = Target::Dnat { addresses: GUEST.into(), ports: Some((0, 65_535)), base: Some(65_535) };
+    let mut world = destination_rule(to);
+    let packet = eth().ipv4(REMOTE, PUBLIC).tcp(1, 80, SYN).payload(b"");
+    assert_eq!(ends(&world.remote_sends(&packet).unwrap()).3, 81);
+}
+
+#[test]
 fn dnat_of_everything_reaches_a_server_with_protocols_without_ports_too() {
-    let mut world = destination_rule(Target::Dnat { addresses: GUEST.into(), ports: None });
+    let mut world = destination_rule(Target::Dnat { addresses: GUEST.into(), ports: None, base: None });
     let packet = eth().ipv4(REMOTE, PUBLIC).payload(b"protocol 253");
     assert_eq!(ends(&world.remote_sends(&packet).unwrap()).2, GUEST);
 }

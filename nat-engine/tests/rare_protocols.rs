@@ -130,7 +130,7 @@ fn a_port_of_dccp_or_udp_lite_is_published() {
         let rule = &mut config.rules.prerouting[0];
         rule.matches.protocol = Some(nat_engine::Condition::is(protocol));
         rule.matches.destination_ports = Some(nat_engine::Condition::is(PortList::port(80)));
-        rule.target = Target::Dnat { addresses: GUEST.into(), ports: Some((8080, 8080)) };
+        rule.target = Target::Dnat { addresses: GUEST.into(), ports: Some((8080, 8080)), base: None };
         let mut world = World::with(config);
         let request = match protocol {
             Protocol::DCCP => from_remote().dccp(7, 80, REQUEST, 0),

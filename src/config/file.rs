@@ -13,10 +13,11 @@ use super::balance::BalanceTable;
 use super::device::DeviceTable;
 use super::mistake::Mistake;
 use super::nat_settings;
+use super::publish::{Publish, publish};
 use super::slip;
 use super::table::{Read, Table, Wrong, boolean, choice, number, text};
 use super::value::{self, AddressRange};
-use super::{LeaseFile, PollMode, Publish};
+use super::{LeaseFile, PollMode};
 
 /// A value and its place, if the key is there.
 pub(super) type Maybe<T> = Option<Spanned<T>>;
@@ -129,7 +130,7 @@ fn network(name: Spanned<String>, entries: &DeTable<'_>, mistakes: &mut Vec<Mist
         dns: table.list("dns", text(value::address)),
         domain: table.optional("domain", text(value::domain)),
         uplink: table.optional("uplink", text(|name| Ok(name.to_owned()))),
-        publish: table.list("publish", text(value::publish)),
+        publish: table.list("publish", text(publish)),
         rules: table.list("rules", text(|line| Ok(line.to_owned()))),
         pcp: table.optional("pcp", boolean),
         mtu: table.optional("mtu", mtu),

@@ -18,6 +18,7 @@ mod nat_settings;
 mod place;
 mod plan;
 mod poll;
+mod publish;
 mod slip;
 mod table;
 mod text;
@@ -35,6 +36,7 @@ use nat_engine::{NatSettings, Timeouts};
 use packet::{MacAddr, Millis, Protocol};
 use tapio::{HostUse, Netns, PortSpec};
 
+use self::publish::Publish;
 use crate::rules::Rule;
 
 pub use change::ChangeError;
@@ -153,14 +155,6 @@ enum Mode {
     Nat { uplink: usize, isolated: bool },
     Route { uplink: Option<usize> },
     Bridge { uplink: usize },
-}
-
-/// `uplink port : inside address : inside port / protocol`.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-struct Publish {
-    outside_port: u16,
-    inside: (Ipv4Addr, u16),
-    protocol: Protocol,
 }
 
 /// Servers that share an outside port.

@@ -1,7 +1,7 @@
 //! What the worker and the devices are given, and what changes from one configuration to the next.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::net::{Ipv4Addr, SocketAddrV4};
+use std::net::Ipv4Addr;
 use std::path::PathBuf;
 
 use engine::{BalanceConfig, NetworkConfig, PortConfig, Reach, RuntimeConfig};
@@ -233,8 +233,20 @@ impl<'a> Builder<'a> {
     fn publish_rules(&mut self, network: &Network) {
         let Mode::Nat { uplink, .. } = network.mode else { return };
         let Some(outside) = &self.config.uplinks[uplink].interface else { return };
-        let publish = |publish: &Publish| publish_rule(outside.address.address(), publish);
-        self.plan.runtime.rules.prerouting.extend(network.publish.iter().map(publish));
+        let own = outside.address.address();
+        let from_outside = Condition::is(self.network_id(&self.config.uplinks[uplink].port.name));
+        let rules = network.publish.iter().flat_map(|publish| {
+            let address = publish.address.unwrap_or(own);
+            let rule = publish_rule(address, publish);
+            // A rule about what comes from the uplink has the switch answer for the address there.
+            let theirs = (address != own).then(|| {
+                let mut rule = rule.clone();
+                rule.matches.input = Some(from_outside);
+                rule
+            });
+            theirs.into_iter().chain([rule])
+        });
+        self.plan.runtime.rules.prerouting.extend(rules);
     }
 
     /// What the sections `balance` say goes behind what is published.
@@ -243,7 +255,12 @@ impl<'a> Builder<'a> {
         for section in &network.balances {
             let Balanced { name, protocol, listen, servers, backups, check } = section.clone();
             let balance = Balance { servers, backups };
-            let mut rule = inward_rule(listen, protocol, Target::Balance(balance.clone()));
+            let mut rule = inward_rule(
+                *listen.ip(),
+                PortList::port(listen.port()),
+                protocol,
+                Target::Balance(balance.clone()),
+            );
             rule.matches.comment = Some(name.clone());
             let runtime = &mut self.plan.runtime;
             runtime.rules.prerouting.push(rule);
@@ -335,17 +352,19 @@ fn gap(id: u16) -> NetworkConfig {
 
 /// What comes to the uplink's port goes to the inside port, wherever it came from.
 fn publish_rule(outside: Ipv4Addr, publish: &Publish) -> NatRule {
-    let (address, port) = publish.inside;
-    let target = Target::Dnat { addresses: address.into(), ports: Some((port, port)) };
-    inward_rule(SocketAddrV4::new(outside, publish.outside_port), publish.protocol, target)
+    let (address, ports) = publish.inside;
+    let (first, last) = publish.outside;
+    let base = (first != last && ports.0 != first).then_some(first);
+    let target = Target::Dnat { addresses: address.into(), ports: Some(ports), base };
+    inward_rule(outside, publish.outside.into(), publish.protocol, target)
 }
 
-fn inward_rule(outside: SocketAddrV4, protocol: Protocol, target: Target) -> NatRule {
+fn inward_rule(outside: Ipv4Addr, ports: PortList, protocol: Protocol, target: Target) -> NatRule {
     NatRule {
         matches: Match {
-            destination: host(*outside.ip()).map(Condition::is),
+            destination: host(outside).map(Condition::is),
             protocol: Some(Condition::is(protocol)),
-            destination_ports: Some(Condition::is(PortList::port(outside.port()))),
+            destination_ports: Some(Condition::is(ports)),
             ..Match::default()
         },
         target,

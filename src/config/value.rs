@@ -7,8 +7,8 @@ use packet::{Ipv4Cidr, MacAddr, Protocol};
 use tapio::Netns;
 use toml::de::DeValue;
 
+use super::LeaseFile;
 use super::table::{Read, Wrong, kind};
-use super::{LeaseFile, Publish};
 
 /// The first and the last address of a range, in order: `192.168.122.2-192.168.122.254`.
 #[derive(Clone, Copy)]
@@ -121,22 +121,6 @@ pub(super) fn reservation(text: &str) -> Read<(MacAddr, Ipv4Addr)> {
         return Err(Wrong::new(format!("`{text}` reserves nothing"), help));
     };
     Ok((station(mac.trim())?, address(reserved.trim())?))
-}
-
-/// `UPLINK_PORT:INSIDE_ADDRESS:INSIDE_PORT[/PROTOCOL]`.
-pub(super) fn publish(text: &str) -> Read<Publish> {
-    let parse = || {
-        let (ports, protocol) = protocol(text)?;
-        let (outside_port, inside) = ports.split_once(':')?;
-        let (inside_address, inside_port) = inside.split_once(':')?;
-        let inside = (inside_address.parse().ok()?, port(inside_port)?);
-        Some(Publish { outside_port: port(outside_port)?, inside, protocol })
-    };
-    parse().ok_or_else(|| {
-        let help = "write \"UPLINK_PORT:INSIDE_ADDRESS:INSIDE_PORT/tcp\", or /udp, for example \
-                    \"8888:192.168.122.10:8080/tcp\"";
-        Wrong::new(format!("`{text}` doesn't say what to publish"), help)
-    })
 }
 
 /// What is before `/tcp` or `/udp`, and which of the two; TCP where neither stands.

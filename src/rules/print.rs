@@ -74,10 +74,11 @@ pub fn translation(target: &Target) -> Option<String> {
     match target {
         Target::Accept | Target::Return => None,
         Target::Masquerade { ports } | Target::Redirect { ports } => ports.map(new_ports),
-        Target::Snat { addresses, ports } | Target::Dnat { addresses, ports } => Some(match ports {
-            Some(ports) => format!("{}:{}", address_range(*addresses), new_ports(*ports)),
-            None => address_range(*addresses),
-        }),
+        Target::Snat { addresses, ports } => Some(new_sockets(*addresses, *ports)),
+        Target::Dnat { addresses, ports, base } => {
+            let base = base.map(|base| format!("/{base}")).unwrap_or_default();
+            Some(new_sockets(*addresses, *ports) + &base)
+        }
         Target::Netmap(network) => Some(network.to_string()),
         Target::Balance(Balance { servers, backups }) if backups.is_empty() => Some(sockets(servers)),
         Target::Balance(Balance { servers, backups }) => {
@@ -101,6 +102,13 @@ fn sockets(sockets: &[SocketAddrV4]) -> String {
 
 fn address_range(AddressRange { first, last }: AddressRange) -> String {
     if first == last { first.to_string() } else { format!("{first}-{last}") }
+}
+
+fn new_sockets(addresses: AddressRange, ports: Option<PortRange>) -> String {
+    match ports {
+        Some(ports) => format!("{}:{}", address_range(addresses), new_ports(ports)),
+        None => address_range(addresses),
+    }
 }
 
 fn new_ports((first, last): PortRange) -> String {

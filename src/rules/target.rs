@@ -25,12 +25,13 @@ impl<'a> TargetWords<'a> {
             "MASQUERADE" => Ok(Target::Masquerade { ports: self.to_ports()? }),
             "REDIRECT" => Ok(Target::Redirect { ports: self.to_ports()? }),
             "SNAT" => {
-                let (addresses, ports) = value::sockets(self.to("--to-source", "ADDRESS")?)?;
+                let word = self.to("--to-source", "ADDRESS")?;
+                let (addresses, ports) = value::sockets(word, &word.text)?;
                 Ok(Target::Snat { addresses, ports })
             }
             "DNAT" => {
-                let (addresses, ports) = value::sockets(self.to("--to-destination", "ADDRESS")?)?;
-                Ok(Target::Dnat { addresses, ports })
+                let (addresses, ports, base) = value::destination(self.to("--to-destination", "ADDRESS")?)?;
+                Ok(Target::Dnat { addresses, ports, base })
             }
             "NETMAP" => Ok(Target::Netmap(value::network(self.to("--to", "NETWORK")?)?)),
             other => {

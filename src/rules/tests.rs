@@ -73,6 +73,7 @@ fn a_rule_holds_for_the_packets_that_iptables_has_it_for() {
                 last: Ipv4Addr::new(192, 168, 3, 12),
             },
             ports: Some((8080, 8081)),
+            base: None,
         },
     };
     assert_eq!(bound, expected);
@@ -177,14 +178,18 @@ fn any_target(chain: Chain, has_ports: bool) -> impl Strategy<Value = Target> {
     let host = (1u32..0xe000_0000).prop_map(Ipv4Addr::from_bits);
     let addresses = range(host).prop_map(|(first, last)| AddressRange { first, last });
     let ports = option::of(range(1..=u16::MAX)).prop_map(move |ports| ports.filter(|_| has_ports));
-    (0..5, addresses, ports, cidr()).prop_map(move |(kind, addresses, ports, network)| match (kind, chain) {
+    (0..6, addresses, ports, cidr()).prop_map(move |(kind, addresses, ports, network)| match (kind, chain) {
         (0, _) => Target::Accept,
         (1, _) => Target::Return,
         (2, _) => Target::Netmap(network),
         (3, Chain::Postrouting) => Target::Masquerade { ports },
         (_, Chain::Postrouting) => Target::Snat { addresses, ports },
         (3, Chain::Prerouting) => Target::Redirect { ports },
-        (_, Chain::Prerouting) => Target::Dnat { addresses, ports },
+        (kind, Chain::Prerouting) => {
+            let base =
+                ports.filter(|(first, last)| kind == 4 && first != last).map(|(first, _)| first / 2 + 1);
+            Target::Dnat { addresses, ports, base }
+        }
     })
 }
 
@@ -246,6 +251,7 @@ const EVERYDAY: &[&str] = &[
     "-I PREROUTING 3 ! -i wan -p udp -m multiport ! --sports 1:2,7 --dport 53 -m comment --comment \"it's \\\"me\\\" \\\\\" -j ACCEPT",
     "-A PREROUTING -m comment --comment \"!\" -j ACCEPT",
     "-D POSTROUTING 2",
+    "-A PREROUTING -i wan -p tcp --dport 8000:8010 -j DNAT --to-destination 192.168.122.10:9000-9010/8000",
 ];
 
 const VARIANTS: &[(&str, &str)] = &[
@@ -281,6 +287,9 @@ const VARIANTS: &[(&str, &str)] = &[
 /// A line, what is pointed at, and what is said.
 #[rustfmt::skip]
 const MISTAKES: &[(&str, &str, &str)] = &[
+    ("-A PREROUTING -p tcp -j DNAT --to-destination 10.0.0.9:80/8000", "10.0.0.9:80/8000", "`/8000` doesn't say which port becomes the first of a range; write ADDRESS:FIRST-LAST/PORT"),
+    ("-A PREROUTING -p tcp -j DNAT --to-destination 10.0.0.9/8", "10.0.0.9/8", "`/8` doesn't say which port becomes the first of a range; write ADDRESS:FIRST-LAST/PORT"),
+    ("-A PREROUTING -p tcp -j DNAT --to-destination 10.0.0.9:1-2/x", "10.0.0.9:1-2/x", "`x` is not a port; write a number up to 65535, or a range FIRST:LAST"),
     ("", "", "the line has no rule; write `-A POSTROUTING` or `-A PREROUTING` first"),
     ("iptables -t nat -A POSTROUTING", "iptables", "the line begins after `iptables -t nat`; write `-A POSTROUTING` or `-A PREROUTING` first"),
     ("-t filter -A INPUT -j DROP", "filter", "there is no table `filter` here; write nat"),

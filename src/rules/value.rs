@@ -110,11 +110,26 @@ fn port_range(word: &Word, text: &str, between: char) -> Result<PortRange, Mista
     Ok((first, last))
 }
 
-/// `ADDRESS[-LAST][:PORT[-LAST]]`, to translate to.
-pub(super) fn sockets(word: &Word) -> Result<(AddressRange, Option<PortRange>), Mistake> {
-    let (addresses, ports) = match word.text.split_once(':') {
+/// `ADDRESS[-LAST][:PORT[-LAST[/BASE]]]`, to translate destinations to.
+pub(super) fn destination(word: &Word) -> Result<(AddressRange, Option<PortRange>, Option<u16>), Mistake> {
+    let Some((text, base)) = word.text.split_once('/') else {
+        let (addresses, ports) = sockets(word, &word.text)?;
+        return Ok((addresses, ports, None));
+    };
+    let (addresses, ports) = sockets(word, text)?;
+    let (first, last) = port_range(word, base, ':')?;
+    if ports.is_none_or(|(low, high)| low == high) || first != last || first == 0 {
+        let message = format!("`/{base}` doesn't say which port becomes the first of a range");
+        return Err(word.wrong(message, "write ADDRESS:FIRST-LAST/PORT"));
+    }
+    Ok((addresses, ports, Some(first)))
+}
+
+/// `ADDRESS[-LAST][:PORT[-LAST]]` in `word`, to translate to.
+pub(super) fn sockets(word: &Word, text: &str) -> Result<(AddressRange, Option<PortRange>), Mistake> {
+    let (addresses, ports) = match text.split_once(':') {
         Some((addresses, ports)) => (addresses, Some(new_ports(word, ports)?)),
-        None => (word.text.as_str(), None),
+        None => (text, None),
     };
     let address = |text: &str| {
         let host = |address: &Ipv4Addr| {

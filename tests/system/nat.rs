@@ -160,6 +160,39 @@ fn s8_a_tcp_client_outside_is_served_by_a_guest_through_a_published_port() {
 }
 
 #[test]
+fn s8_a_published_range_leads_port_by_port_to_the_guests_also_shifted() {
+    let lab = Lab::with(
+        "nat",
+        "publish = [\"8000-8010:192.168.122.10:8000-8010/tcp\", \"9000-9002:192.168.122.11:80-82/tcp\", \
+         \"5000-5099:192.168.122.11:6000-6099/udp\"]",
+    );
+    for port in [8000, 8007, 8010] {
+        let server = TcpServer::listen(&lab.a, &format!("192.168.122.10:{port}"));
+        server.exchange(&lab.outside, &format!("10.180.13.2:{port}"), 10_000);
+    }
+    for (outside, inside) in [(9000, 80), (9001, 81), (9002, 82)] {
+        let server = TcpServer::listen(&lab.b, &format!("192.168.122.11:{inside}"));
+        server.exchange(&lab.outside, &format!("10.180.13.2:{outside}"), 10_000);
+    }
+    let (from, to) = (udp(&lab.outside, "10.180.13.1:4000"), udp(&lab.b, "192.168.122.11:6042"));
+    udp_exchange(&from, &to, "10.180.13.2:5042", 512);
+    try_connect(&lab.outside, "10.180.13.2:8011").expect_err("the range ends before it");
+    let printed = String::from_utf8(lab.switch.command(&["nat", "list"]).stdout).expect("ASCII");
+    assert!(printed.contains("to:192.168.122.11:80-82/9000"), "{printed}");
+}
+
+#[test]
+fn s8_a_port_of_an_address_beside_the_uplinks_is_published_to_both_sides() {
+    let lab = Lab::with("nat", "publish = [\"10.180.13.5:8080:192.168.122.10:80\"]");
+    let server = TcpServer::listen(&lab.a, "192.168.122.10:80");
+    // Nobody outside has a route: the switch answers for the address.
+    server.exchange(&lab.outside, "10.180.13.5:8080", 1 << 20);
+    server.exchange(&lab.b, "10.180.13.5:8080", 1 << 20);
+    try_connect(&lab.outside, "10.180.13.5:8081").expect_err("only one port is published");
+    try_connect(&lab.outside, "10.180.13.2:8080").expect_err("not that of the uplink's own address");
+}
+
+#[test]
 fn nobody_outside_reaches_a_guest_unasked() {
     let lab = Lab::new();
     lab.a.ping("10.180.13.1");

@@ -88,7 +88,7 @@ pub fn nat_config() -> RuntimeConfig {
             destination_ports: Some(Condition::is(PortList::port(8888))),
             ..Match::default()
         },
-        target: Target::Dnat { addresses: guest_ip(1).into(), ports: Some((8080, 8080)) },
+        target: Target::Dnat { addresses: guest_ip(1).into(), ports: Some((8080, 8080)), base: None },
     });
     config
 }

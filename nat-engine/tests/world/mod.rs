@@ -74,7 +74,11 @@ pub fn dnat(
             destination_ports: Some(Condition::is(PortList::port(port))),
             ..Match::default()
         },
-        target: Target::Dnat { addresses: inside.into(), ports: inside_port.map(|port| (port, port)) },
+        target: Target::Dnat {
+            addresses: inside.into(),
+            ports: inside_port.map(|port| (port, port)),
+            base: None,
+        },
     }
 }
 

@@ -121,16 +121,40 @@ impl Check<'_> {
     pub(super) fn published(&mut self, table: &NetworkTable, mode: Mode, own: Option<&InterfaceConfig>) {
         let Some(list) = &table.publish else { return };
         match (mode, own) {
-            (Mode::Nat { .. }, Some(own)) => {
+            (Mode::Nat { uplink, .. }, Some(own)) => {
                 for publish in list.get_ref() {
                     let inside = publish.get_ref().inside.0;
                     self.neighbour_of(own.address, publish.span(), inside, "the inside address");
+                    if let Some(outside) = publish.get_ref().address {
+                        self.published_address(uplink, publish.span(), outside);
+                    }
                 }
             }
             _ => {
                 let help = "write mode = \"nat\", or remove the key";
                 self.wrong(list.span(), "only networks of modes nat and nat-isolated publish ports", help);
             }
+        }
+    }
+
+    /// The uplink's own address, or one beside it that nobody else has: the switch answers for it.
+    fn published_address(&mut self, uplink: usize, place: Range<usize>, outside: Ipv4Addr) {
+        let uplink = &self.file.uplinks[uplink];
+        let Some(own) = uplink.address.as_ref().map(|own| *own.get_ref()) else { return };
+        if outside == own.address() {
+            return;
+        }
+        let others = [
+            (uplink.gateway.as_ref().map(|gateway| *gateway.get_ref()), "the gateway's"),
+            (uplink.device.peer_address().map(|peer| peer.get_ref().address()), "the other side's"),
+        ];
+        match others.iter().find(|(other, _)| *other == Some(outside)) {
+            Some((_, whose)) => {
+                let help =
+                    format!("write an address of {}/{} that nobody has", own.network(), own.prefix_len());
+                self.wrong(place, format!("the outside address {outside} is {whose}"), help);
+            }
+            None => self.neighbour_of(own, place, outside, "the outside address"),
         }
     }
 

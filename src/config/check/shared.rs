@@ -1,12 +1,15 @@
 //! What several networks share: names, the addresses of the switch, the ports of an uplink.
 
-use std::collections::HashSet;
+use std::collections::{BTreeMap, HashMap, HashSet};
+use std::net::Ipv4Addr;
 
-use packet::{Ipv4Cidr, PortId};
+use nat_engine::PortRange;
+use packet::{Ipv4Cidr, PortId, Protocol};
 
 use super::super::balance::Listen;
 use super::super::file::FileConfig;
 use super::super::mistake::Mistake;
+use super::super::publish::Publish;
 use super::Check;
 
 impl Check<'_> {
@@ -66,28 +69,50 @@ impl Check<'_> {
     }
 
     fn published_ports(&mut self) {
-        let mut seen = HashSet::new();
+        let mut taken = Taken::default();
         let uplinks = &self.file.uplinks;
         for network in &self.file.networks {
+            let name = network.uplink.as_ref().map(|uplink| uplink.get_ref().as_str());
+            let uplink = uplinks.iter().find(|uplink| Some(uplink.name.get_ref().as_str()) == name);
+            let own = uplink.and_then(|uplink| Some(uplink.address.as_ref()?.get_ref().address()));
+            let other = |address: Option<Ipv4Addr>| address.filter(|address| Some(*address) != own);
             for publish in network.publish.iter().flat_map(|list| list.get_ref()) {
-                let uplink = network.uplink.as_ref().map(|uplink| uplink.get_ref().as_str());
-                let port = publish.get_ref().outside_port;
-                if !seen.insert((uplink, None, port, publish.get_ref().protocol)) {
-                    let message = format!("port {port} of the uplink is published already");
+                let &Publish { address, outside, protocol, .. } = publish.get_ref();
+                if let Some(port) = taken.take((name, other(address), protocol), outside) {
+                    let what = other(address).map_or("the uplink".to_owned(), |address| address.to_string());
+                    let message = format!("port {port} of {what} is published already");
                     self.mistakes.push(Mistake::new(publish.span(), message, "write another uplink port"));
                 }
             }
             for listen in network.balances.iter().filter_map(|section| section.listen.as_ref()) {
-                let name = network.uplink.as_ref().map(|uplink| uplink.get_ref().as_str());
                 let &Listen { address, port, protocol } = listen.get_ref();
-                let uplink = uplinks.iter().find(|uplink| Some(uplink.name.get_ref().as_str()) == name);
-                let own = uplink.and_then(|uplink| Some(uplink.address.as_ref()?.get_ref().address()));
-                if !seen.insert((name, address.filter(|_| address != own), port, protocol)) {
+                if taken.take((name, other(address), protocol), (port, port)).is_some() {
                     let message = format!("port {port} is published already");
                     self.mistakes.push(Mistake::new(listen.span(), message, "write another port"));
                 }
             }
         }
+    }
+}
+
+/// Ports that are published: of each uplink, address (if it isn't the uplink's own) and protocol, the ranges by their
+/// first port. They don't overlap.
+#[derive(Default)]
+struct Taken<'a>(HashMap<Outside<'a>, BTreeMap<u16, u16>>);
+
+type Outside<'a> = (Option<&'a str>, Option<Ipv4Addr>, Protocol);
+
+impl<'a> Taken<'a> {
+    /// Notes a range, or says which port of it is taken already.
+    fn take(&mut self, of: Outside<'a>, range: PortRange) -> Option<u16> {
+        let (first, last) = range;
+        let ranges = self.0.entry(of).or_default();
+        let nearest = ranges.range(..=last).next_back();
+        let taken = nearest.filter(|(_, end)| **end >= first).map(|(start, _)| first.max(*start));
+        if taken.is_none() {
+            ranges.insert(first, last);
+        }
+        taken
     }
 }
 

@@ -6,4 +6,5 @@ mod change;
 mod docs;
 mod mistakes;
 mod plan;
+mod publish;
 mod slips;

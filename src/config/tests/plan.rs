@@ -85,7 +85,7 @@ fn a_published_port_of_the_uplink_leads_inside() {
     let plan = plan(&BASE.replace("'wan'\n", "'wan'\npublish = ['53:192.168.122.7:5353/udp']\n"));
     let [rule] = plan.runtime.rules.prerouting.as_slice() else { panic!("{:?}", plan.runtime.rules) };
     let to = Ipv4Addr::new(192, 168, 122, 7).into();
-    assert_eq!(rule.target, Target::Dnat { addresses: to, ports: Some((5353, 5353)) });
+    assert_eq!(rule.target, Target::Dnat { addresses: to, ports: Some((5353, 5353)), base: None });
     assert_eq!(rule.matches.destination.unwrap().value.to_string(), "10.0.0.2/32");
     assert_eq!(rule.matches.destination_ports, Some(Condition::is(PortList::port(53))));
     assert_eq!(rule.matches.protocol.unwrap().value.to_string(), "udp");
