@@ -97,16 +97,16 @@ fn a_client_that_has_a_lease_is_answered_at_once() {
 fn a_relay_agent_is_answered_at_its_address_and_port_67() {
     let mut bench = Bench::nat();
     let (client, agent) = (MacAddr::local(0x77), guest_mac(2));
-    let relayed = |address: Ipv4Addr| {
+    let relayed = |address: Ipv4Addr, source: Ipv4Addr| {
         let mut message = message(client, DISCOVER, None);
         message[3] = 1;
         message[24..28].copy_from_slice(&address.octets());
         message.truncate(message.len() - 1);
         message.extend_from_slice(&[82, 4, 1, 2, 7, 7, 255]);
-        let frame = eth().src(agent).dst(LAN_MAC).ipv4(address, LAN_IP);
+        let frame = eth().src(agent).dst(LAN_MAC).ipv4(source, LAN_IP);
         frame.udp(67, 67).payload(&message)
     };
-    bench.send(2, &[relayed(guest_ip(2))]);
+    bench.send(2, &[relayed(guest_ip(2), guest_ip(2))]);
     let sent = bench.wait(PROBE);
     assert_eq!(answers(&sent, 2), [(OFFER, guest_ip(4))]);
     let frame = sent[&2].last().unwrap();
@@ -114,13 +114,15 @@ fn a_relay_agent_is_answered_at_its_address_and_port_67() {
     assert_eq!(frame[34..38], [0, 67, 0, 67]);
     assert_eq!((frame[42 + 3], &frame[42 + 24..42 + 28]), (0, &guest_ip(2).octets()[..]));
     assert!(frame.windows(7).any(|bytes| bytes == [82, 4, 1, 2, 7, 7, 255]));
-    // An agent that nobody has heard of is asked for.
+    // An agent need not be asked for, unless it has sent from another of its addresses.
     let unknown = Ipv4Addr::new(192, 168, 122, 200);
-    bench.send(2, &[relayed(unknown)]);
-    bench.wait(PROBE);
+    assert_eq!(answers(&bench.send(2, &[relayed(unknown, unknown)]), 2), [(OFFER, guest_ip(4))]);
+    let unknown = Ipv4Addr::new(192, 168, 122, 201);
+    assert_eq!(answers(&bench.send(2, &[relayed(unknown, guest_ip(2))]), 2), []);
+    assert_eq!(asked(&bench.wait(Millis::ZERO), 2), [unknown]);
     let sent = bench.send(2, &[arp_reply(agent, unknown, (LAN_MAC, LAN_IP))]);
     assert_eq!(answers(&sent, 2), [(OFFER, guest_ip(4))]);
-    let mut foreign = relayed(guest_ip(2));
+    let mut foreign = relayed(guest_ip(2), guest_ip(2));
     foreign[42 + 24..42 + 28].copy_from_slice(&[10, 0, 0, 1]);
     foreign[40..42].fill(0);
     bench.send(2, &[foreign]);

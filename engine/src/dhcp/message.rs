@@ -76,7 +76,7 @@ impl<'a> Request<'a> {
             broadcast: packet.flags().contains(DhcpFlags::BROADCAST),
             in_use: Some(packet.client_ip()).filter(|ip| !ip.is_unspecified()),
             mac,
-            relay: Some(packet.relay_agent_ip()).filter(|ip| !ip.is_unspecified()),
+            relay: relay_agent(message),
             relay_information: &[],
             identifier: None,
             requested: None,
@@ -124,6 +124,12 @@ impl<'a> Request<'a> {
         }
         Ok(())
     }
+}
+
+/// The relay agent that a message names, if it does.
+pub(crate) fn relay_agent(message: &[u8]) -> Option<Ipv4Addr> {
+    let agent = DhcpPacket::new_checked(message).ok()?.relay_agent_ip();
+    Some(agent).filter(|ip| !ip.is_unspecified())
 }
 
 fn fixed<const N: usize>(data: &[u8]) -> Result<[u8; N], DropReason> {

@@ -34,6 +34,7 @@ pub(crate) use self::answer::{DhcpReceiver, DhcpReply, Grant};
 use self::choice::{Claim, IN_USE};
 use self::leases::{Binding, BindingState, ClientKey, Leases};
 use self::message::Request;
+pub(crate) use self::message::relay_agent;
 use self::probe::Probes;
 use crate::DhcpConfig;
 use crate::report::{LeaseEventKind, LeaseRecord, LeaseReport, PoolReport};

@@ -11,13 +11,16 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::net::Ipv4Addr;
 
 use packet::builder::eth;
-use packet::{DropReason, FrameMeta, MacAddr, Millis, NetworkId, Offload};
+use packet::wire::EthernetHeader;
+use packet::{DropReason, FrameMeta, Ipv4Packet, MacAddr, Millis, NetworkId, Offload};
 
 use super::outgoing::Outgoing;
 use super::route::Hop;
-use super::slow_path::udp_payload;
+use super::slow_path::{send_waiting, udp_payload};
 use super::{DHCP_CLIENT_PORT, DHCP_SERVER_PORT, Gateway};
-use crate::dhcp::{Change, DhcpReceiver, DhcpReply, DhcpServer, DhcpStep, Grant, Sighting, View};
+use crate::dhcp::{
+    Change, DhcpReceiver, DhcpReply, DhcpServer, DhcpStep, Grant, Sighting, View, relay_agent,
+};
 use crate::report::{LeaseChanges, LeaseEvent, LeaseEventKind, LeaseRecord, LeaseReport, PoolReport};
 use crate::runtime_config::RuntimeConfig;
 
@@ -191,7 +194,18 @@ impl Gateway {
     ) -> Result<(), DropReason> {
         let message = udp_payload(bytes, meta.offload)?;
         let step = self.with_dhcp(input, now, |server, view| server.handle(message, meta.src, view));
-        self.take_step(step.ok_or(DropReason::DhcpNotForUs)??, input, now, out)
+        let step = step.ok_or(DropReason::DhcpNotForUs)??;
+        if let Some(address) = relay_agent(message)
+            && Ipv4Packet::parse_header(&bytes[EthernetHeader::LEN..])?.src == address
+        {
+            // As of somebody who asks by ARP, an answer is likely to follow.
+            let hop = Hop { network: input, address };
+            let own_mac = self.interface(input).ok_or(DropReason::NoRoute)?.mac;
+            for frame in self.neighbours.hear(hop, meta.src, true, now).unwrap_or_default() {
+                send_waiting(frame, hop, own_mac, meta.src, out);
+            }
+        }
+        self.take_step(step, input, now, out)
     }
 
     /// `mac` says that it has the hop's address.

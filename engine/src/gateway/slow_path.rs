@@ -394,7 +394,7 @@ pub(super) const fn is_syn(flags: u8) -> bool {
     flags & (TcpHeader::SYN | TcpHeader::ACK | TcpHeader::RST | TcpHeader::FIN) == TcpHeader::SYN
 }
 
-fn send_waiting(mut frame: Waiting, hop: Hop, own_mac: MacAddr, mac: MacAddr, out: &mut Outgoing) {
+pub(super) fn send_waiting(mut frame: Waiting, hop: Hop, own_mac: MacAddr, mac: MacAddr, out: &mut Outgoing) {
     address_frame(&mut frame.bytes, mac, own_mac);
     out.push(hop.network, &frame.bytes, frame.offload);
 }

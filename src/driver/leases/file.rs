@@ -36,9 +36,16 @@ pub(super) struct Lease {
 }
 
 impl Lease {
-    pub fn new(network: String, address: Ipv4Addr, mac: MacAddr, client: &[u8], expires: u64) -> Self {
+    /// A lease that has ended.
+    pub fn new(
+        network: String,
+        address: Ipv4Addr,
+        mac: MacAddr,
+        client: &[u8],
+        host_name: Option<String>,
+    ) -> Self {
         let client = client.iter().map(|octet| format!("{octet:02x}")).collect();
-        Self { network, address, mac: mac.to_string(), client, host_name: None, expires }
+        Self { network, address, mac: mac.to_string(), client, host_name, expires: 0 }
     }
 
     /// Whose it is: a station, and what it is told apart by.

@@ -23,7 +23,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, SyncSender, TryRecvError, channel, sync_channel};
 use std::thread::{Builder, JoinHandle};
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use engine::report::{LeaseChanges, LeaseRecord};
 use mio::Waker;
@@ -59,8 +59,11 @@ struct Batch {
     revision: u64,
     /// Whether these are all leases that there are.
     is_all: bool,
-    leases: Vec<(Key, Option<Lease>)>,
+    leases: Vec<(Key, Option<Kept>)>,
 }
+
+/// A lease, and when it ends: the file is told by the system's clock as it is when the file is written.
+struct Kept(Lease, Instant);
 
 /// Network and address.
 type Key = (String, Ipv4Addr);
@@ -150,11 +153,11 @@ impl Driver {
 
     fn hand_over_leases(&mut self, now: Millis) {
         let LeaseChanges { revision, is_all, leases } = self.worker.take_lease_changes(now);
-        let wall = seconds_since_1970();
+        let time = Instant::now();
         let leases = leases.into_iter().map(|((network, address), record)| {
             let network = self.plan.network_name(network).to_owned();
-            let lease = record.map(|record| to_lease(record, network.clone(), wall));
-            ((network, address), lease)
+            let kept = record.map(|record| Kept::new(record, network.clone(), time));
+            ((network, address), kept)
         });
         let batch = Batch { revision, is_all, leases: leases.collect() };
         if let Some(keeper) = &mut self.leases.keeper {
@@ -195,6 +198,14 @@ impl Driver {
     }
 }
 
+impl Kept {
+    fn new(record: LeaseRecord, network: String, time: Instant) -> Self {
+        let LeaseRecord { address, mac, client, host_name, expires_in, .. } = record;
+        let ends = time.checked_add(Duration::from_millis(expires_in.get())).unwrap_or(time);
+        Self(Lease::new(network, address, mac, &client, host_name.map(String::from)), ends)
+    }
+}
+
 impl Keeper {
     /// `None`: there is no thread to spare; that is logged.
     fn start(path: PathBuf, lock: File, waker: Arc<Waker>) -> Option<Self> {
@@ -216,7 +227,7 @@ impl Keeper {
 
 /// Writes until there is nobody any more who could send something to write.
 fn keep(path: &Path, batches: &Receiver<Batch>, kept: &Sender<u64>, waker: &Waker) {
-    let mut table: BTreeMap<Key, Lease> = BTreeMap::new();
+    let mut table: BTreeMap<Key, Kept> = BTreeMap::new();
     let mut failing = false;
     loop {
         match if failing { batches.recv_timeout(RETRY) } else { batches.recv().map_err(Into::into) } {
@@ -224,9 +235,9 @@ fn keep(path: &Path, batches: &Receiver<Batch>, kept: &Sender<u64>, waker: &Wake
                 if is_all {
                     table.clear();
                 }
-                for (key, lease) in leases {
-                    match lease {
-                        Some(lease) => drop(table.insert(key, lease)),
+                for (key, kept) in leases {
+                    match kept {
+                        Some(kept) => drop(table.insert(key, kept)),
                         None => drop(table.remove(&key)),
                     }
                 }
@@ -242,10 +253,14 @@ fn keep(path: &Path, batches: &Receiver<Batch>, kept: &Sender<u64>, waker: &Wake
 }
 
 /// Writes the leases that have not ended. Whether that failed, which is told once.
-fn write(path: &Path, table: &mut BTreeMap<Key, Lease>, was_failing: bool) -> bool {
-    let wall = seconds_since_1970();
-    table.retain(|_, lease| lease.expires > wall);
-    let written = file::to_bytes(table.values()).map_err(io::Error::from);
+fn write(path: &Path, table: &mut BTreeMap<Key, Kept>, was_failing: bool) -> bool {
+    let (time, wall) = (Instant::now(), seconds_since_1970());
+    table.retain(|_, Kept(_, ends)| *ends > time);
+    for Kept(lease, ends) in table.values_mut() {
+        let left = ends.saturating_duration_since(time);
+        lease.expires = wall + left.as_secs() + u64::from(left.subsec_nanos() > 0);
+    }
+    let written = file::to_bytes(table.values().map(|Kept(lease, _)| lease)).map_err(io::Error::from);
     let file = path.display();
     match written.and_then(|bytes| state::write(path, &bytes)) {
         Ok(()) if was_failing => info!(%file, leases = table.len(), "leases are kept again"),
@@ -254,14 +269,6 @@ fn write(path: &Path, table: &mut BTreeMap<Key, Lease>, was_failing: bool) -> bo
         Err(_) => return true,
     }
     false
-}
-
-fn to_lease(record: LeaseRecord, network: String, wall: u64) -> Lease {
-    let LeaseRecord { address, mac, client, host_name, expires_in, .. } = record;
-    let expires = wall.saturating_add(expires_in.get().div_ceil(1000));
-    let mut lease = Lease::new(network, address, mac, &client, expires);
-    lease.host_name = host_name.map(String::from);
-    lease
 }
 
 /// Beside `state`, or in the folder that is there for what outlasts the process: systemd's, or the usual one.

@@ -30,10 +30,11 @@ impl Drop for Folder {
     }
 }
 
-fn change(host: u8, expires: Option<u64>) -> (Key, Option<Lease>) {
-    let address = Ipv4Addr::new(10, 0, 0, host);
-    let lease = expires.map(|at| Lease::new("lan".into(), address, MacAddr::local(1), &[1], at));
-    (("lan".into(), address), lease)
+/// A lease that ends in so many seconds, or is gone.
+fn change(host: u8, expires_in: Option<u64>) -> (Key, Option<Kept>) {
+    let lease = Lease::new("lan".into(), ip(host), MacAddr::local(1), &[1], None);
+    let kept = expires_in.map(|seconds| Kept(lease, Instant::now() + Duration::from_secs(seconds)));
+    (("lan".into(), ip(host)), kept)
 }
 
 /// The addresses in the file.
@@ -58,7 +59,7 @@ impl Thread {
     }
 
     /// Hands over a batch and waits until it is dealt with.
-    fn keep(&self, revision: u64, is_all: bool, leases: Vec<(Key, Option<Lease>)>) {
+    fn keep(&self, revision: u64, is_all: bool, leases: Vec<(Key, Option<Kept>)>) {
         self.keeper.batches.send(Batch { revision, is_all, leases }).unwrap();
         assert_eq!(self.keeper.kept.recv_timeout(Duration::from_secs(20)), Ok(revision));
     }
@@ -69,12 +70,14 @@ fn changes_are_on_the_disk_when_that_is_said_and_what_has_ended_is_left_out() {
     let folder = Folder::new();
     let path = folder.path("new/leases");
     let thread = Thread::start(&path);
-    let later = seconds_since_1970() + 3600;
+    let later = 3600;
     thread.keep(1, true, vec![change(2, Some(later)), change(3, Some(later))]);
     assert_eq!(kept(&path), [ip(2), ip(3)]);
+    let expires = file::read(&path).unwrap().unwrap()[0].expires - seconds_since_1970();
+    assert!((3500..=3600).contains(&expires), "{expires}");
     thread.keep(2, false, vec![change(4, Some(later)), change(2, None), change(9, None)]);
     assert_eq!(kept(&path), [ip(3), ip(4)]);
-    thread.keep(3, false, vec![change(3, Some(seconds_since_1970()))]);
+    thread.keep(3, false, vec![change(3, Some(0))]);
     assert_eq!(kept(&path), [ip(4)]);
     thread.keep(4, true, vec![change(7, Some(later))]);
     assert_eq!(kept(&path), [ip(7)]);
@@ -87,7 +90,7 @@ fn a_disk_that_refuses_costs_no_answer_and_is_tried_again() {
     let folder = Folder::new();
     let path = folder.path("leases");
     let thread = Thread::start(&path);
-    let later = seconds_since_1970() + 3600;
+    let later = 3600;
     fs::create_dir(&path).unwrap();
     thread.keep(1, true, vec![change(2, Some(later))]);
     assert!(path.is_dir());

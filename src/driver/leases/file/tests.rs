@@ -4,8 +4,9 @@ use super::super::tests::Folder;
 use super::*;
 
 fn lease(address: [u8; 4]) -> Lease {
-    let lease = Lease::new("lan".into(), address.into(), MacAddr::local(7), &[1, 2, 0xff], 1_800_000_000);
-    Lease { host_name: Some("vm-1".into()), ..lease }
+    let name = Some("vm-1".into());
+    let lease = Lease::new("lan".into(), address.into(), MacAddr::local(7), &[1, 2, 0xff], name);
+    Lease { expires: 1_800_000_000, ..lease }
 }
 
 /// What `read` says to these bytes.
