@@ -201,7 +201,7 @@ impl Gateway {
             // As of somebody who asks by ARP, an answer is likely to follow.
             let hop = Hop { network: input, address };
             let own_mac = self.interface(input).ok_or(DropReason::NoRoute)?.mac;
-            for frame in self.neighbours.hear(hop, meta.src, true, now).unwrap_or_default() {
+            for frame in self.neighbours.hear(hop, meta.src, true, self.origin, now).unwrap_or_default() {
                 send_waiting(frame, hop, own_mac, meta.src, out);
             }
         }

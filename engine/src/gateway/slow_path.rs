@@ -103,6 +103,7 @@ impl Gateway {
                 }
             }
         }
+        self.speak_for(None);
         self.serve_dhcp_clients(now, out);
     }
 
