@@ -16,6 +16,7 @@ use serde::{Deserialize, Serialize};
 use super::Answer;
 use super::networks::{self, Network};
 use super::ports::{self, Port};
+use super::table::Style;
 use super::uplinks::{self, Uplink};
 use crate::config::Plan;
 use crate::terminal::printable;
@@ -32,7 +33,7 @@ pub struct Map {
 }
 
 /// The picture.
-pub(super) fn text(map: &Map) -> String {
+pub(super) fn text(map: &Map, style: &Style) -> String {
     let Map { networks, uplinks, ports } = map;
     let of = |name: &str| ports.iter().filter(|port| port.network == name).collect::<Vec<_>>();
     let network = |network: &Network| {
@@ -40,20 +41,20 @@ pub(super) fn text(map: &Map) -> String {
         let title = format!("network {}: {}{address}", network.name, network.mode);
         // The uplink of a bridge is one of its ports.
         let arrow = network.uplink.as_ref().filter(|_| network.mode != "bridge");
-        block(&title, &of(&network.name), arrow.map(|uplink| format!("▶ uplink {uplink}")))
+        block(&title, &of(&network.name), arrow.map(|uplink| format!("▶ uplink {uplink}")), style)
     };
     let uplink = |uplink: &Uplink| {
         let address = uplink.address.as_ref()?;
         let gateway = uplink.gateway.as_ref().map(|gateway| format!(", gateway {gateway}"));
         let title = format!("uplink {}: {address}{}", uplink.name, gateway.unwrap_or_default());
-        Some(block(&title, &of(&uplink.name), None))
+        Some(block(&title, &of(&uplink.name), None, style))
     };
     let blocks: Vec<String> = networks.iter().map(network).chain(uplinks.iter().filter_map(uplink)).collect();
     if blocks.is_empty() { "no networks\n".to_owned() } else { blocks.join("\n") }
 }
 
 /// A title, and below it a branch for each port, and one more.
-fn block(title: &str, ports: &[&Port], last: Option<String>) -> String {
+fn block(title: &str, ports: &[&Port], last: Option<String>, style: &Style) -> String {
     let width = ports.iter().map(|port| port.name.chars().count()).max().unwrap_or(0);
     let branch = |port: &&Port| {
         let link = if port.link { "up" } else { "down" };
@@ -64,9 +65,18 @@ fn block(title: &str, ports: &[&Port], last: Option<String>) -> String {
     let mut text = format!("{}\n", printable(title));
     for (index, branch) in branches.iter().enumerate() {
         let corner = if index + 1 == branches.len() { '╰' } else { '├' };
-        text += &format!("{corner}─{}\n", printable(branch));
+        text += &format!("{}\n", cut(&format!("{corner}─{}", printable(branch)), style.width));
     }
     text
+}
+
+/// No longer than `width` characters: of a long line the end is missing, a namespace or a part of a path.
+fn cut(line: &str, width: usize) -> String {
+    if line.chars().count() <= width {
+        return line.to_owned();
+    }
+    let kept = line.chars().take(width.saturating_sub(1));
+    kept.chain(std::iter::once('…')).collect()
 }
 
 /// To `show map`.

@@ -93,7 +93,7 @@ pub fn text(answer: &Answer, style: &Style) -> String {
     match answer {
         Answer::Networks(networks) => networks::text(networks),
         Answer::Uplinks(uplinks) => uplinks::text(uplinks, style),
-        Answer::Map(map) => map::text(map),
+        Answer::Map(map) => map::text(map, style),
         Answer::Neighbours(neighbours) => neighbours::text(neighbours, style),
         Answer::Flushed(flushed) => changed::flushed_text(flushed),
         Answer::Ports(ports) => ports::text(ports, style),

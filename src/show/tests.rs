@@ -258,4 +258,6 @@ uplink wan: 10.0.0.2/24, gateway 10.0.0.1
 ";
     let map = Answer::Map(Map { networks: vec![network], uplinks: vec![uplink], ports });
     assert_eq!(text(&map, &Style::WIDE), expected);
+    let shown = text(&map, &narrow(20));
+    assert!(shown.contains("├─ a    up    tap t…\n"), "{shown}");
 }
