@@ -12,7 +12,6 @@
 //! 670): the kernel's work on a datagram is what costs.
 
 use std::io;
-use std::os::fd::OwnedFd;
 use std::path::PathBuf;
 
 use mio::{Registry, Token};
@@ -21,11 +20,12 @@ use rustix::io::Errno;
 use rustix::net::{RecvFlags, SendFlags, SocketType};
 
 use crate::PortError;
+use crate::closer::Given;
 use crate::error::Operation;
 use crate::framing::{LENGTH, Outbox};
 use crate::port::{Rx, count_tx};
 use crate::software_offload::Scratch;
-use crate::unix_socket::{BoundSocket, connect_to};
+use crate::unix_socket::{BoundSocket, Passed, connect_to};
 use crate::watch::Watch;
 
 /// What a dgram port is to be.
@@ -43,7 +43,8 @@ pub struct DgramPort {
     config: DgramConfig,
     socket: BoundSocket,
     /// Connected to the peer's socket.
-    peer: Option<OwnedFd>,
+    peer: Option<Given>,
+    passed: Passed,
     /// The peer's queue is full: there will be an event when it isn't.
     blocked: bool,
     outbox: Outbox,
@@ -57,9 +58,12 @@ impl DgramPort {
     /// # Errors
     /// It can't be made. That there is no peer yet is none: the link is down.
     pub fn open(config: &DgramConfig) -> Result<Self, PortError> {
+        let path = config.path.to_string_lossy();
+        let failed = |error: io::Error| PortError::when(Operation::Listen, &path)(error);
+        let passed = Passed::unwanted().map_err(failed)?;
         Ok(Self {
-            socket: BoundSocket::bind(&config.path, SocketType::DGRAM)
-                .map_err(PortError::when(Operation::Listen, &config.path.to_string_lossy()))?,
+            socket: BoundSocket::bind(&config.path, SocketType::DGRAM, passed.clone()).map_err(failed)?,
+            passed,
             config: config.clone(),
             peer: None,
             blocked: false,
@@ -80,8 +84,8 @@ impl DgramPort {
         while let Some(mut slot) = burst.slot() {
             let buffer = &mut slot.buffer()[HEADROOM..];
             // TRUNC: the whole length, also of a datagram that doesn't fit.
-            match rustix::net::recv(&self.socket, buffer, RecvFlags::TRUNC) {
-                Ok((_, len)) => {
+            match self.passed.recv(&self.socket, buffer, RecvFlags::TRUNC) {
+                Ok(len) => {
                     slot.commit(len, Offload::NONE);
                     if len > MAX_FRAME
                         && let Some(meta) = burst.metas_mut().last_mut()
@@ -128,7 +132,7 @@ impl DgramPort {
     }
 
     fn connect(&mut self) -> bool {
-        let peer = connect_to(&self.config.peer, SocketType::DGRAM).ok();
+        let peer = connect_to(&self.config.peer, SocketType::DGRAM, &self.passed).ok();
         self.peer = peer.filter(|peer| self.watch.as_ref().is_none_or(|watch| watch.readable(peer).is_ok()));
         self.blocked = false;
         self.peer.is_some()

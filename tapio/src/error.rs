@@ -54,6 +54,11 @@ impl PortError {
         self.source.kind()
     }
 
+    /// The port's socket can't be had now, which may be somebody else's doing.
+    pub fn is_about_socket(&self) -> bool {
+        self.operation == Operation::Listen
+    }
+
     fn advice(&self) -> Option<&'static str> {
         let errno = Errno::from_io_error(&self.source);
         let denied = matches!(errno, Some(Errno::PERM | Errno::ACCESS));

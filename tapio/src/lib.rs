@@ -16,6 +16,7 @@
 #![deny(clippy::undocumented_unsafe_blocks, clippy::multiple_unsafe_ops_per_block)]
 
 mod bpf;
+mod closer;
 mod dgram;
 mod error;
 mod framing;
@@ -63,4 +64,5 @@ pub use spec::PortSpec;
 pub use stream::{Role, StreamConfig, StreamPort};
 pub use tap::{TapConfig, TapPort};
 pub use tun::Tun;
+pub use unix_socket::BoundSocket;
 pub use vhost::{VhostDriver, VhostUserConfig, VhostUserPort};

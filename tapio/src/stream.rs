@@ -13,20 +13,20 @@
 //! | peer | it closes, or sends a length that no frame has | no peer, the link is down |
 
 use std::io;
-use std::os::fd::OwnedFd;
 use std::path::PathBuf;
 
 use mio::{Registry, Token};
 use packet::{Burst, DropReason, HEADROOM, Offload, OffloadSet, PortCounters, VNET_HDR_LEN};
 use rustix::io::Errno;
-use rustix::net::{RecvFlags, SendFlags, SocketFlags, SocketType, accept_with, listen};
+use rustix::net::{RecvFlags, SendFlags, SocketType, listen};
 
 use crate::PortError;
+use crate::closer::Given;
 use crate::error::Operation;
 use crate::framing::{Inbox, Outbox};
 use crate::port::{LinkLoss, Rx, count_tx};
 use crate::software_offload::Scratch;
-use crate::unix_socket::{BoundSocket, connect_to};
+use crate::unix_socket::{BoundSocket, Passed, accept, connect_to};
 use crate::watch::Watch;
 
 /// What a stream port is to be.
@@ -54,7 +54,8 @@ pub struct StreamPort {
     config: StreamConfig,
     /// As server only.
     listener: Option<BoundSocket>,
-    peer: Option<OwnedFd>,
+    peer: Option<Given>,
+    passed: Passed,
     /// The peer has not taken everything: there will be an event when it does.
     blocked: bool,
     inbox: Inbox,
@@ -69,10 +70,13 @@ impl StreamPort {
     /// # Errors
     /// The socket can't be made. That there is no peer yet is none: the link is down.
     pub fn open(config: &StreamConfig) -> Result<Self, PortError> {
+        let path = config.path.to_string_lossy();
+        let failed = |error: io::Error| PortError::when(Operation::Listen, &path)(error);
         let mut port = Self {
             config: config.clone(),
             listener: None,
             peer: None,
+            passed: Passed::unwanted().map_err(failed)?,
             blocked: false,
             inbox: Inbox::new(),
             outbox: Outbox::new(),
@@ -80,9 +84,7 @@ impl StreamPort {
             watch: None,
         };
         if config.role == Role::Server {
-            let listener = listen_at(config)
-                .map_err(PortError::when(Operation::Listen, &config.path.to_string_lossy()))?;
-            port.listener = Some(listener);
+            port.listener = Some(listen_at(config, &port.passed).map_err(failed)?);
         }
         Ok(port)
     }
@@ -146,8 +148,8 @@ impl StreamPort {
     /// Finds a peer, if there is one.
     fn connect(&mut self) -> bool {
         let peer = match &self.listener {
-            Some(listener) => accept(listener).ok(),
-            None => connect_to(&self.config.path, SocketType::STREAM).ok(),
+            Some(listener) => accept(listener, &self.passed).ok(),
+            None => connect_to(&self.config.path, SocketType::STREAM, &self.passed).ok(),
         };
         self.peer = peer.filter(|peer| self.watch.as_ref().is_none_or(|watch| watch.readable(peer).is_ok()));
         self.peer.is_some()
@@ -156,7 +158,7 @@ impl StreamPort {
     /// Whoever connects while there is a peer learns at once that the place is taken.
     fn refuse_others(&self) {
         if let Some(listener) = &self.listener {
-            (0..BACKLOG).find(|_| accept(listener).is_err());
+            (0..BACKLOG).find(|_| accept(listener, &self.passed).is_err());
         }
     }
 
@@ -186,9 +188,9 @@ impl StreamPort {
                     return Err(loss);
                 }
             }
-            match rustix::net::recv(peer, self.inbox.space(), RecvFlags::empty()) {
-                Ok((0, _)) => return Err(LinkLoss::Closed),
-                Ok((len, _)) => self.inbox.received(len),
+            match self.passed.recv(peer, self.inbox.space(), RecvFlags::empty()) {
+                Ok(0) => return Err(LinkLoss::Closed),
+                Ok(len) => self.inbox.received(len),
                 Err(Errno::AGAIN) => return Ok(Rx::Drained),
                 Err(Errno::INTR) => {}
                 Err(error) => return Err(LinkLoss::Failed(io::Error::from(error).kind())),
@@ -218,14 +220,10 @@ impl StreamPort {
     }
 }
 
-fn listen_at(config: &StreamConfig) -> io::Result<BoundSocket> {
-    let listener = BoundSocket::bind(&config.path, SocketType::STREAM)?;
+fn listen_at(config: &StreamConfig, passed: &Passed) -> io::Result<BoundSocket> {
+    let listener = BoundSocket::bind(&config.path, SocketType::STREAM, passed.clone())?;
     listen(&listener, BACKLOG)?;
     Ok(listener)
-}
-
-fn accept(listener: &BoundSocket) -> rustix::io::Result<OwnedFd> {
-    accept_with(listener, SocketFlags::NONBLOCK | SocketFlags::CLOEXEC)
 }
 
 /// Connections that wait to be taken, or refused.

@@ -8,12 +8,12 @@
 //! A ring that runs is used only while it is enabled; the guest's transmit ring is emptied otherwise.
 
 use std::fs;
-use std::os::fd::{AsRawFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd};
 use std::sync::Arc;
 
-use rustix::fs::{OFlags, fcntl_getfl, fcntl_setfl};
-
+use super::call;
 use super::features::{Features, protocol};
+use super::keeper::{GuestFd, Keeper};
 use super::memory_table::{MAX_REGIONS, MemoryTable, RegionAddress};
 use super::message::{Header, Request, RingAddress};
 use super::ring::Ring;
@@ -28,6 +28,7 @@ pub(super) struct Backend {
     features: Features,
     protocol_features: u64,
     pub memory: MemoryTable,
+    keeper: Keeper,
     /// Receive and transmit ring of each queue pair in turn, as the guest calls them.
     rings: Vec<RingState>,
     watch: Option<Arc<Watch>>,
@@ -42,8 +43,8 @@ struct RingState {
     base: u32,
     enabled: bool,
     running: Option<Ring>,
-    kick: Option<Watched<OwnedFd>>,
-    call: Option<OwnedFd>,
+    kick: Option<Watched<GuestFd>>,
+    call: Option<Arc<GuestFd>>,
 }
 
 /// A ring that runs.
@@ -52,27 +53,28 @@ pub(super) struct Running<'a> {
     pub ring: &'a mut Ring,
     pub memory: &'a MemoryTable,
     pub enabled: bool,
-    call: Option<&'a OwnedFd>,
+    call: Option<&'a Arc<GuestFd>>,
+    keeper: &'a Keeper,
 }
 
 impl Running<'_> {
     /// Tells the guest that there are used buffers.
     pub fn tell(&self) {
         if let Some(call) = self.call {
-            // Fails when the counter is full, and then the guest was told often enough.
-            let _ = rustix::io::write(call, &1_u64.to_ne_bytes());
+            call::tell(call, &self.keeper.closer);
         }
     }
 }
 
 impl Backend {
     /// A device that nothing is agreed on yet. Kicks are events of `watch`.
-    pub fn new(offload: bool, watch: Option<Arc<Watch>>) -> Self {
+    pub fn new(offload: bool, watch: Option<Arc<Watch>>, keeper: Keeper) -> Self {
         Self {
             offered: Features::offered(offload),
             features: Features::NONE,
             protocol_features: 0,
             memory: MemoryTable::default(),
+            keeper,
             rings: (0..MAX_RINGS).map(|_| RingState::default()).collect(),
             watch,
         }
@@ -89,7 +91,8 @@ impl Backend {
         let state = self.rings.get_mut(index)?;
         let enabled = state.enabled || !self.features.rings_start_disabled();
         let ring = state.running.as_mut()?;
-        Some(Running { ring, memory: &self.memory, enabled, call: state.call.as_ref() })
+        let (memory, keeper) = (&self.memory, &self.keeper);
+        Some(Running { ring, memory, enabled, call: state.call.as_ref(), keeper })
     }
 
     /// How many queue pairs there are up to the last of which a ring runs.
@@ -121,7 +124,10 @@ impl Backend {
             Request::SetOwner | Request::SetError => {}
             Request::ResetOwner | Request::ResetDevice => self.reset(),
             Request::SetMemoryTable(regions) => self.set_memory(regions)?,
-            Request::AddRegion(address, file) => self.memory.add(address, &file)?,
+            Request::AddRegion(address, file) => {
+                self.memory.add(address, &file, &self.keeper)?;
+                self.keeper.seal_and_close(file);
+            }
             Request::RemoveRegion(address) => {
                 self.memory.remove(address)?;
                 self.relocate_rings()?;
@@ -139,7 +145,7 @@ impl Backend {
                 self.start_if_complete(ring)?;
             }
             Request::SetCall { ring, eventfd } => {
-                self.state(ring)?.call = eventfd.map(checked_eventfd).transpose()?;
+                self.state(ring)?.call = eventfd.map(checked_eventfd).transpose()?.map(Arc::new);
             }
             Request::EnableRing { ring, enable } => self.state(ring)?.enabled = enable,
         }
@@ -171,16 +177,17 @@ impl Backend {
         self.features = Features::NONE;
     }
 
-    fn set_memory(&mut self, regions: Vec<(RegionAddress, OwnedFd)>) -> Result<(), Violation> {
+    fn set_memory(&mut self, regions: Vec<(RegionAddress, GuestFd)>) -> Result<(), Violation> {
         let mut memory = MemoryTable::default();
         for (address, file) in &regions {
-            memory.add(*address, file)?;
+            memory.add(*address, file, &self.keeper)?;
         }
         self.memory = memory;
+        regions.into_iter().for_each(|(_, file)| self.keeper.seal_and_close(file));
         self.relocate_rings()
     }
 
-    fn set_kick(&mut self, ring: u32, eventfd: OwnedFd) -> Result<(), Violation> {
+    fn set_kick(&mut self, ring: u32, eventfd: GuestFd) -> Result<(), Violation> {
         let eventfd = checked_eventfd(eventfd)?;
         let kick = Watched::new(eventfd, self.watch.as_ref()).map_err(|_| Violation::NotAnEventfd)?;
         self.state(ring)?.kick = Some(kick);
@@ -257,18 +264,12 @@ fn ring_size(size: u32) -> Result<u16, Violation> {
         .ok_or(Violation::BadRingSize(size))
 }
 
-/// An eventfd that never makes a writer wait. Anything else could: a full pipe, a file on a dead server.
-///
-/// A front-end that takes O_NONBLOCK off again, and fills the counter, makes us wait all the same. The guest can't.
-fn checked_eventfd(fd: OwnedFd) -> Result<OwnedFd, Violation> {
-    let kind = fs::read_link(format!("/proc/self/fd/{}", fd.as_raw_fd()));
-    if kind.is_ok_and(|kind| kind.as_os_str() == "anon_inode:[eventfd]") {
-        let flags = fcntl_getfl(&fd).and_then(|flags| fcntl_setfl(&fd, flags | OFlags::NONBLOCK));
-        if flags.is_ok() {
-            return Ok(fd);
-        }
-    }
-    Err(Violation::NotAnEventfd)
+/// An eventfd: nothing else can be signalled, and watching it could wait for others. A name of a file starts with a slash,
+/// whoever made it, and this one doesn't.
+fn checked_eventfd(fd: GuestFd) -> Result<GuestFd, Violation> {
+    let kind = fs::read_link(format!("/proc/self/fd/{}", fd.as_fd().as_raw_fd()));
+    let is_eventfd = kind.is_ok_and(|kind| kind.as_os_str() == "anon_inode:[eventfd]");
+    if is_eventfd { Ok(fd) } else { Err(Violation::NotAnEventfd) }
 }
 
 /// Queue pairs of a guest at most.

@@ -3,31 +3,36 @@
 
 use std::io::IoSliceMut;
 use std::mem::MaybeUninit;
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::AsFd;
 
 use rustix::io::Errno;
 use rustix::net::{
-    RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, ReturnFlags, SendFlags, recvmsg, send,
+    RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, ReturnFlags, SendFlags, Shutdown, recvmsg, send,
+    shutdown,
 };
 
+use super::keeper::{GuestFd, Keeper};
 use super::message::{HEADER_LEN, Header, MAX_DESCRIPTORS, MAX_PAYLOAD, Request};
 use super::violation::Violation;
 use super::watched::Watched;
+use crate::closer::Given;
 use crate::port::LinkLoss;
+use crate::unix_socket::SCM_MAX_FD;
 
 /// A front-end that is connected.
 #[derive(Debug)]
 pub(super) struct Connection {
-    socket: Watched<OwnedFd>,
+    socket: Watched<Given>,
+    keeper: Keeper,
     buffer: [u8; HEADER_LEN + MAX_PAYLOAD],
     filled: usize,
-    fds: Vec<OwnedFd>,
+    fds: Vec<GuestFd>,
 }
 
 impl Connection {
     /// `socket` doesn't block.
-    pub fn new(socket: Watched<OwnedFd>) -> Self {
-        Self { socket, buffer: [0; _], filled: 0, fds: Vec::new() }
+    pub fn new(socket: Watched<Given>, keeper: Keeper) -> Self {
+        Self { socket, keeper, buffer: [0; _], filled: 0, fds: Vec::new() }
     }
 
     /// The next request, once all of it is there.
@@ -51,9 +56,10 @@ impl Connection {
         }
     }
 
-    /// Reads until `wanted` bytes are there at most; `false` if there is nothing to read now.
+    /// Reads until `wanted` bytes are there at most; `false` if there is nothing to read now. Takes whatever descriptors
+    /// come along: those that there is no room for, the kernel closes here, and waits.
     fn read(&mut self, wanted: usize) -> Result<bool, LinkLoss> {
-        let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(MAX_DESCRIPTORS))];
+        let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(SCM_MAX_FD))];
         let mut ancillary = RecvAncillaryBuffer::new(&mut space);
         let mut bytes = [IoSliceMut::new(&mut self.buffer[self.filled..wanted])];
         let flags = RecvFlags::DONTWAIT | RecvFlags::CMSG_CLOEXEC;
@@ -65,17 +71,24 @@ impl Connection {
         };
         for message in ancillary.drain() {
             if let RecvAncillaryMessage::ScmRights(fds) = message {
-                self.fds.extend(fds);
+                self.fds.extend(fds.map(|fd| self.keeper.keep(fd)));
             }
         }
         if received.flags.contains(ReturnFlags::CTRUNC) || self.fds.len() > MAX_DESCRIPTORS {
             return Err(Violation::TooManyDescriptors.into());
         }
+        self.keeper.check_descriptors()?;
         if received.bytes == 0 {
             return Err(LinkLoss::Closed);
         }
         self.filled += received.bytes;
         Ok(true)
+    }
+
+    /// Ends the connection for the other side. The socket is closed later.
+    pub fn hang_up(&self) {
+        // Fails only if the other side has gone.
+        let _ = shutdown(&self.socket, Shutdown::Both);
     }
 
     /// Sends a reply. A front-end waits for it before it asks for more, so there is room in the socket.

@@ -14,15 +14,17 @@ use rustix::net::{SendAncillaryBuffer, SendAncillaryMessage, SendFlags, SocketTy
 
 use super::features::DRIVER_FEATURES;
 use super::guest_memory::{Mapping, SharedArea};
+use super::keeper::Keeper;
 use super::message;
-use crate::unix_socket::connect_to;
+use crate::closer::Given;
+use crate::unix_socket::{Passed, connect_to};
 
 /// A pair of rings with 1024 buffers each, without offloads.
 ///
 /// It relies on buffers being given back in order, which a [`VhostUserPort`](crate::VhostUserPort) does.
 #[derive(Debug)]
 pub struct VhostDriver {
-    _socket: OwnedFd,
+    _socket: Given,
     kick: OwnedFd,
     receive: Ring,
     transmit: Ring,
@@ -38,10 +40,11 @@ impl VhostDriver {
         if frames.is_empty() || frames.iter().any(|frame| VNET_HDR_LEN + frame.len() > BUFFER) {
             return Err(io::ErrorKind::InvalidInput.into());
         }
-        let socket = connect_to(path, SocketType::STREAM)?;
+        let socket = connect_to(path, SocketType::STREAM, &Passed::Refused)?;
         let memory = memfd_create("vhost-driver", MemfdFlags::CLOEXEC)?;
         ftruncate(&memory, MEMORY as u64)?;
-        let mapping = Arc::new(Mapping::new(memory.as_fd(), 0, MEMORY as u64)?);
+        let mapping = Mapping::new(memory.as_fd(), 0, MEMORY as u64, &Keeper::new()?);
+        let mapping = Arc::new(mapping.map_err(|_| io::ErrorKind::OutOfMemory)?);
         let receive = Ring::new(&mapping, 0, |_| BUFFER, WRITE).ok_or(io::ErrorKind::OutOfMemory)?;
         let lens = |slot: usize| VNET_HDR_LEN + frames[slot % frames.len()].len();
         let transmit = Ring::new(&mapping, 1, lens, 0).ok_or(io::ErrorKind::OutOfMemory)?;
@@ -123,7 +126,7 @@ impl Ring {
 }
 
 /// Agrees on features, shares the memory, and starts both rings.
-fn negotiate(socket: &OwnedFd, memory: BorrowedFd<'_>, kick: BorrowedFd<'_>) -> io::Result<()> {
+fn negotiate(socket: &Given, memory: BorrowedFd<'_>, kick: BorrowedFd<'_>) -> io::Result<()> {
     let send = |request: u32, payload: &[&[u8]], fds: &[BorrowedFd<'_>]| {
         let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(1))];
         let mut ancillary = SendAncillaryBuffer::new(&mut space);

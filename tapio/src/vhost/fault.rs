@@ -94,5 +94,5 @@ static RANGES: [Range; WATCHED_RANGES] =
     [const { Range { start: AtomicUsize::new(0), len: AtomicUsize::new(0) } }; WATCHED_RANGES];
 static FAULTS: AtomicU32 = AtomicU32::new(0);
 
-/// Regions of all guests together: hundreds of guests with a few each.
-const WATCHED_RANGES: usize = 4096;
+/// Regions of all guests together: thousands of guests with a few each.
+pub(super) const WATCHED_RANGES: usize = 16_384;

@@ -17,18 +17,21 @@ use std::ptr::{self, NonNull};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU16, Ordering};
 
-use rustix::fs::{FileType, fstat};
+use rustix::fs::{FileType, fcntl_get_seals, fstat};
 use rustix::io::Errno;
 use rustix::mm::{MapFlags, ProtFlags, mmap, munmap};
 
+use super::budget::Taken;
 use super::fault::Guard;
+use super::keeper::Keeper;
+use super::violation::Violation;
 
 /// A part of a file, mapped and shared with whoever else has it mapped.
 #[derive(Debug)]
 pub(super) struct Mapping {
-    /// What mmap returned: `start`, rounded down to the file system's page.
-    base: NonNull<u8>,
-    mapped: usize,
+    /// All that was mapped: `start` is inside. It is unmapped by the closer.
+    whole: Option<Mapped>,
+    keeper: Keeper,
     start: NonNull<u8>,
     len: usize,
     guard: Guard,
@@ -42,38 +45,36 @@ unsafe impl Sync for Mapping {}
 impl Mapping {
     /// Maps the bytes of `file` from `offset` to `offset + len`.
     ///
+    /// Nothing here waits for whoever holds the file: its seals are asked for first, which only the kernel's own memory file
+    /// systems know, and of those it is known that they answer at once. A file of FUSE would keep us in fstat(2) already.
+    ///
     /// # Errors
-    /// `INVAL` if it is not a regular file (a memfd and a file of hugetlbfs are), `OVERFLOW` if the file ends before
-    /// the range does, else what mmap(2) says.
-    pub fn new(file: BorrowedFd<'_>, offset: u64, len: u64) -> rustix::io::Result<Self> {
-        let stat = fstat(file)?;
+    /// It is not memory of tmpfs or hugetlbfs (a memfd is), the file ends before the range does, the guest has its share
+    /// already, or what mmap(2) says.
+    pub fn new(file: BorrowedFd<'_>, offset: u64, len: u64, keeper: &Keeper) -> Result<Self, Violation> {
+        fcntl_get_seals(file).map_err(|_| Violation::NotMemory)?;
+        let stat = fstat(file).map_err(Violation::CannotMap)?;
         if FileType::from_raw_mode(stat.st_mode) != FileType::RegularFile || len == 0 {
-            return Err(Errno::INVAL);
+            return Err(Violation::CannotMap(Errno::INVAL));
         }
-        let end = offset.checked_add(len).ok_or(Errno::OVERFLOW)?;
+        const TOO_LONG: Violation = Violation::CannotMap(Errno::OVERFLOW);
+        let end = offset.checked_add(len).ok_or(TOO_LONG)?;
         if u64::try_from(stat.st_size).map_or(true, |size| end > size) {
-            return Err(Errno::OVERFLOW);
+            return Err(TOO_LONG);
         }
         // Huge pages are mapped whole; on other file systems the rounding does no harm.
         let page = u64::try_from(stat.st_blksize).unwrap_or(0).clamp(SMALL_PAGE, HUGE_PAGE);
         if !page.is_power_of_two() {
-            return Err(Errno::INVAL);
+            return Err(Violation::CannotMap(Errno::INVAL));
         }
         let first = offset & !(page - 1);
-        let mapped = (end - first).checked_next_multiple_of(page).ok_or(Errno::OVERFLOW)?;
-        let mapped = usize::try_from(mapped).map_err(|_| Errno::OVERFLOW)?;
-        let protection = ProtFlags::READ | ProtFlags::WRITE;
-        let flags = MapFlags::SHARED | MapFlags::NORESERVE;
-        // SAFETY: the kernel chooses a free range of addresses, so nothing that exists is replaced.
-        let base = unsafe { mmap(ptr::null_mut(), mapped, protection, flags, file, first) }?;
-        let base = NonNull::new(base.cast::<u8>()).ok_or(Errno::NOMEM)?;
-        let Some(guard) = Guard::new(base.as_ptr() as usize, mapped) else {
-            unmap(base, mapped);
-            return Err(Errno::NOMEM);
-        };
-        // SAFETY: `offset - first` is below `mapped`, the length of the range that starts at `base`.
-        let start = unsafe { base.add((offset - first) as usize) };
-        Ok(Self { base, mapped, start, len: len as usize, guard })
+        let bytes = (end - first).checked_next_multiple_of(page).ok_or(TOO_LONG)?;
+        let whole = Mapped::new(file, first, bytes, page, keeper.room_for(bytes)?)?;
+        let guard = Guard::new(whole.base.as_ptr() as usize, whole.len);
+        let guard = guard.ok_or(Violation::CannotMap(Errno::NOMEM))?;
+        // SAFETY: `offset - first` is below `bytes`, the length of the range that starts at `base`.
+        let start = unsafe { whole.base.add((offset - first) as usize) };
+        Ok(Self { whole: Some(whole), keeper: keeper.clone(), start, len: len as usize, guard })
     }
 
     /// Whether all of the file was still there whenever it was accessed.
@@ -98,14 +99,56 @@ impl Mapping {
 impl Drop for Mapping {
     fn drop(&mut self) {
         self.guard.forget();
-        unmap(self.base, self.mapped);
+        if let Some(whole) = self.whole.take() {
+            self.keeper.closer.later(whole);
+        }
     }
 }
 
-fn unmap(base: NonNull<u8>, len: usize) {
-    // SAFETY: exactly the range that mmap returned; areas keep their mapping, and slices borrow it, so nothing points
-    // into it any more. An error is not possible with a range that is mapped.
-    let _ = unsafe { munmap(base.as_ptr().cast(), len) };
+/// What mmap returned, and the room that it takes.
+#[derive(Debug)]
+struct Mapped {
+    base: NonNull<u8>,
+    len: usize,
+    /// How much of it is unmapped at once.
+    step: usize,
+    _room: [Taken; 2],
+}
+
+// SAFETY: as with the mapping, of which it is all.
+unsafe impl Send for Mapped {}
+
+impl Mapped {
+    fn new(
+        file: BorrowedFd<'_>,
+        first: u64,
+        bytes: u64,
+        page: u64,
+        room: [Taken; 2],
+    ) -> Result<Self, Violation> {
+        let len = usize::try_from(bytes).map_err(|_| Violation::CannotMap(Errno::OVERFLOW))?;
+        let protection = ProtFlags::READ | ProtFlags::WRITE;
+        let flags = MapFlags::SHARED | MapFlags::NORESERVE;
+        // SAFETY: the kernel chooses a free range of addresses, so nothing that exists is replaced.
+        let base = unsafe { mmap(ptr::null_mut(), len, protection, flags, file, first) };
+        let base = NonNull::new(base.map_err(Violation::CannotMap)?.cast::<u8>());
+        let base = base.ok_or(Violation::CannotMap(Errno::NOMEM))?;
+        Ok(Self { base, len, step: UNMAPPED_AT_ONCE.max(page as usize), _room: room })
+    }
+}
+
+impl Drop for Mapped {
+    /// In steps: while a part is unmapped, no other thread of the process can map anything.
+    fn drop(&mut self) {
+        for start in (0..self.len).step_by(self.step) {
+            let len = self.step.min(self.len - start);
+            // SAFETY: a part of the range that mmap returned. Areas keep their mapping, and slices borrow it, so nothing
+            // points into it any more.
+            let part = unsafe { self.base.add(start) };
+            // SAFETY: as above. An error is not possible with a range that is mapped.
+            let _ = unsafe { munmap(part.as_ptr().cast(), len) };
+        }
+    }
 }
 
 /// Some bytes of the guest's memory. `start` to `start + len` is inside a mapping that lives as long as `'m`.
@@ -287,3 +330,5 @@ fn prefetch_to_write(at: NonNull<u8>) {
 const SMALL_PAGE: u64 = 4096;
 const HUGE_PAGE: u64 = 1 << 30;
 const CACHE_LINE: usize = 64;
+/// 8192 small pages: less than a millisecond.
+const UNMAPPED_AT_ONCE: usize = 32 << 20;

@@ -7,10 +7,11 @@
 //!
 //! The front-end sends all regions at once, or adds and removes them one by one as memory is plugged.
 
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::AsFd;
 use std::sync::Arc;
 
 use super::guest_memory::{GuestSlice, Mapping, SharedArea};
+use super::keeper::{GuestFd, Keeper};
 use super::violation::Violation;
 
 /// Where a region lies, as a message says.
@@ -43,7 +44,7 @@ pub(super) struct MemoryTable {
 
 impl MemoryTable {
     /// Adds a region in `file`, unless it is there already.
-    pub fn add(&mut self, address: RegionAddress, file: &OwnedFd) -> Result<(), Violation> {
+    pub fn add(&mut self, address: RegionAddress, file: &GuestFd, keeper: &Keeper) -> Result<(), Violation> {
         if let Some(region) = self.regions.iter_mut().find(|region| region.address == address) {
             region.added = region.added.saturating_add(1);
             return Ok(());
@@ -59,8 +60,7 @@ impl MemoryTable {
         if self.regions.iter().any(|region| overlap(&region.address, &address)) {
             return Err(Violation::RegionsOverlap);
         }
-        let mapping =
-            Mapping::new(file.as_fd(), address.file_offset, address.len).map_err(Violation::CannotMap)?;
+        let mapping = Mapping::new(file.as_fd(), address.file_offset, address.len, keeper)?;
         self.regions.push(Region { address, mapping: Arc::new(mapping), added: 1 });
         self.bytes = bytes;
         Ok(())

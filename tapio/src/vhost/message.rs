@@ -5,8 +5,7 @@
 //!             └ version 1:2, reply:1, wants a reply:1
 //! ```
 
-use std::os::fd::OwnedFd;
-
+use super::keeper::GuestFd;
 use super::memory_table::RegionAddress;
 use super::violation::Violation;
 
@@ -54,7 +53,7 @@ pub(super) enum Request {
     SetFeatures(u64),
     SetOwner,
     ResetOwner,
-    SetMemoryTable(Vec<(RegionAddress, OwnedFd)>),
+    SetMemoryTable(Vec<(RegionAddress, GuestFd)>),
     SetRingSize {
         ring: u32,
         size: u32,
@@ -72,11 +71,11 @@ pub(super) enum Request {
     },
     SetKick {
         ring: u32,
-        eventfd: Option<OwnedFd>,
+        eventfd: Option<GuestFd>,
     },
     SetCall {
         ring: u32,
-        eventfd: Option<OwnedFd>,
+        eventfd: Option<GuestFd>,
     },
     /// The descriptor is of no use here: who breaks a ring loses the connection.
     SetError,
@@ -89,7 +88,7 @@ pub(super) enum Request {
     },
     ResetDevice,
     MemorySlotCount,
-    AddRegion(RegionAddress, OwnedFd),
+    AddRegion(RegionAddress, GuestFd),
     RemoveRegion(RegionAddress),
 }
 
@@ -103,7 +102,7 @@ pub(super) struct RingAddress {
 
 impl Request {
     /// Checks a request's payload and descriptors.
-    pub fn parse(header: Header, payload: &[u8], fds: Vec<OwnedFd>) -> Result<Self, Violation> {
+    pub fn parse(header: Header, payload: &[u8], fds: Vec<GuestFd>) -> Result<Self, Violation> {
         let Header { request, .. } = header;
         let wrong_size = Violation::WrongSize { request, size: payload.len() as u32 };
         let number = || payload.try_into().map(u64::from_le_bytes).map_err(|_| wrong_size);
@@ -154,7 +153,7 @@ impl Request {
 /// The descriptors that came with a request.
 struct Fds {
     request: u32,
-    fds: Vec<OwnedFd>,
+    fds: Vec<GuestFd>,
 }
 
 impl Fds {
@@ -162,16 +161,16 @@ impl Fds {
         Violation::WrongDescriptors { request: self.request, count: self.fds.len() }
     }
 
-    fn all(&mut self) -> Vec<OwnedFd> {
+    fn all(&mut self) -> Vec<GuestFd> {
         std::mem::take(&mut self.fds)
     }
 
-    fn one(&mut self) -> Result<OwnedFd, Violation> {
+    fn one(&mut self) -> Result<GuestFd, Violation> {
         self.fds.pop().ok_or_else(|| self.wrong())
     }
 
     /// A ring's number and its eventfd, unless the message says that there is none.
-    fn of_ring(&mut self, number: u64) -> Result<(u32, Option<OwnedFd>), Violation> {
+    fn of_ring(&mut self, number: u64) -> Result<(u32, Option<GuestFd>), Violation> {
         let ring = (number & RING_MASK) as u32;
         Ok((ring, if number & NO_EVENTFD == 0 { Some(self.one()?) } else { None }))
     }
@@ -203,8 +202,8 @@ fn message(request: u32, flags: u32, payload: &[u8]) -> Vec<u8> {
 /// `None` if the size is wrong, an error if there is not one descriptor per region.
 fn memory_table(
     payload: &[u8],
-    fds: Vec<OwnedFd>,
-) -> Option<Result<Vec<(RegionAddress, OwnedFd)>, Violation>> {
+    fds: Vec<GuestFd>,
+) -> Option<Result<Vec<(RegionAddress, GuestFd)>, Violation>> {
     let (head, regions) = payload.split_first_chunk::<8>()?;
     let [count, _padding] = words(head);
     let count = usize::try_from(count).ok().filter(|&count| count <= MAX_TABLE_REGIONS)?;

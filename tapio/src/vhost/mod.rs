@@ -13,11 +13,14 @@
 //! sent by half, and all ports would wait with it.
 
 mod backend;
+mod budget;
+mod call;
 mod connection;
 mod driver;
 mod fault;
 mod features;
 mod guest_memory;
+mod keeper;
 mod memory_table;
 mod message;
 mod receive;
@@ -28,25 +31,26 @@ mod violation;
 mod watched;
 
 use std::io;
-use std::os::fd::OwnedFd;
 use std::path::PathBuf;
 use std::sync::Arc;
 
 use mio::{Registry, Token};
 use packet::BURST_FRAMES;
 use packet::{Burst, DropReason, Millis, OffloadSet, PortCounters};
-use rustix::net::{SocketFlags, SocketType, accept_with, listen};
+use rustix::net::{SocketType, listen};
 
 use self::backend::{Backend, MAX_QUEUE_PAIRS, Running};
 use self::connection::Connection;
 pub use self::driver::VhostDriver;
+use self::keeper::Keeper;
 use self::ring::Pieces;
 use self::transmit::Transmitter;
 pub use self::violation::Violation;
 use self::watched::Watched;
+use crate::closer::Given;
 use crate::error::Operation;
 use crate::port::{LinkLoss, Rx, count_tx};
-use crate::unix_socket::{BoundSocket, connect_to};
+use crate::unix_socket::{BoundSocket, Passed, accept, connect_to};
 use crate::watch::Watch;
 use crate::{Clock, PortError, Role};
 
@@ -67,7 +71,8 @@ pub struct VhostUserPort {
     config: VhostUserConfig,
     /// As server only.
     listener: Option<Watched<BoundSocket>>,
-    session: Option<Session>,
+    session: Option<Box<Session>>,
+    keeper: Keeper,
     watch: Option<Arc<Watch>>,
     transmitter: Transmitter,
     pieces: Pieces,
@@ -101,17 +106,18 @@ impl VhostUserPort {
     /// # Errors
     /// The socket can't be had; the error says what to do.
     pub fn open(config: &VhostUserConfig) -> Result<Self, PortError> {
+        let path = config.path.to_string_lossy();
+        let failed = |error: io::Error| PortError::when(Operation::Listen, &path)(error);
+        let keeper = Keeper::new().map_err(failed)?;
         let listener = match config.role {
             Role::Client => None,
-            Role::Server => Some(
-                listen_at(config)
-                    .map_err(PortError::when(Operation::Listen, &config.path.to_string_lossy()))?,
-            ),
+            Role::Server => Some(listen_at(config, &keeper).map_err(failed)?),
         };
         Ok(Self {
             config: config.clone(),
             listener,
             session: None,
+            keeper,
             watch: None,
             transmitter: Transmitter::new(),
             pieces: Pieces::new(),
@@ -131,7 +137,7 @@ impl VhostUserPort {
 
     /// A front-end that is connected is let go.
     pub(crate) fn deregister(&mut self) -> io::Result<()> {
-        self.session = None;
+        self.end_session();
         self.watch_from(None)
     }
 
@@ -201,21 +207,26 @@ impl VhostUserPort {
 
     /// Takes a front-end that waits, or finds one, if there is none.
     fn meet(&mut self) {
-        if self.session.is_some() || self.barred.is_some_and(|until| self.clock.now() < until) {
+        let barred = self.barred.is_some_and(|until| self.clock.now() < until);
+        if self.session.is_some() || barred || !self.keeper.has_room() {
             return;
         }
         let socket = match &self.listener {
-            Some(listener) => accept_with(listener, SocketFlags::NONBLOCK | SocketFlags::CLOEXEC).ok(),
-            None => connect_to(&self.config.path, SocketType::STREAM).ok(),
+            Some(listener) => accept(listener, &self.passed()),
+            None => connect_to(&self.config.path, SocketType::STREAM, &self.passed()),
         };
-        let socket = socket.and_then(|socket| Watched::new(socket, self.watch.as_ref()).ok());
-        self.session = socket.map(|socket| Session::new(socket, self.config.offload, self.watch.clone()));
+        let socket = socket.ok().and_then(|socket| Watched::new(socket, self.watch.as_ref()).ok());
+        self.session = socket.map(|socket| {
+            let (keeper, watch) = (self.keeper.clone(), self.watch.clone());
+            Box::new(Session::new(socket, self.config.offload, watch, keeper))
+        });
     }
 
     /// Lets the front-end go, and returns the true reason.
     fn lose(&mut self, loss: LinkLoss) -> LinkLoss {
-        let session = self.session.take();
-        let loss = match session.is_none_or(|session| session.backend.memory.is_whole()) {
+        let is_whole = self.session.as_ref().is_none_or(|session| session.backend.memory.is_whole());
+        self.end_session();
+        let loss = match is_whole {
             true => loss,
             // What looked like a lie was zeros where the memory had been.
             false => Violation::MemoryCutShort.into(),
@@ -224,13 +235,32 @@ impl VhostUserPort {
         self.barred = broke_protocol.then(|| self.clock.now() + BARRED);
         loss
     }
+
+    /// What comes beside messages is part of them.
+    fn passed(&self) -> Passed {
+        Passed::Received(self.keeper.closer.clone())
+    }
+
+    /// The front-end is told at once; all that it gave is let go of on the thread for that.
+    fn end_session(&mut self) {
+        if let Some(session) = self.session.take() {
+            session.connection.hang_up();
+            self.keeper.closer.later(session);
+        }
+    }
+}
+
+impl Drop for VhostUserPort {
+    fn drop(&mut self) {
+        self.end_session();
+    }
 }
 
 impl Session {
-    fn new(socket: Watched<OwnedFd>, offload: bool, watch: Option<Arc<Watch>>) -> Self {
+    fn new(socket: Watched<Given>, offload: bool, watch: Option<Arc<Watch>>, keeper: Keeper) -> Self {
         Self {
-            connection: Connection::new(socket),
-            backend: Backend::new(offload, watch),
+            connection: Connection::new(socket, keeper.clone()),
+            backend: Backend::new(offload, watch, keeper),
             pairs: 0,
             turn: 0,
             up: false,
@@ -375,8 +405,9 @@ impl Session {
     }
 }
 
-fn listen_at(config: &VhostUserConfig) -> io::Result<Watched<BoundSocket>> {
-    let listener = BoundSocket::bind(&config.path, SocketType::STREAM)?;
+fn listen_at(config: &VhostUserConfig, keeper: &Keeper) -> io::Result<Watched<BoundSocket>> {
+    let listener =
+        BoundSocket::bind(&config.path, SocketType::STREAM, Passed::Received(keeper.closer.clone()))?;
     listen(&listener, BACKLOG)?;
     Watched::new(listener, None)
 }

@@ -4,6 +4,7 @@ use std::fmt;
 
 use rustix::io::Errno;
 
+pub use super::budget::Kind;
 use crate::port::LinkLoss;
 
 /// How a front-end or its guest broke the vhost-user protocol.
@@ -25,6 +26,8 @@ pub enum Violation {
     // Memory.
     TooManyRegions,
     RegionTooLarge(u64),
+    NotMemory,
+    BeyondShare(Kind),
     RegionsOverlap,
     NoSuchRegion,
     CannotMap(Errno),
@@ -67,6 +70,19 @@ impl fmt::Display for Violation {
             Self::RepliesNotTaken => f.write_str("replies are not read"),
             Self::TooManyRegions => f.write_str("more memory regions than the switch takes"),
             Self::RegionTooLarge(len) => write!(f, "a memory region of {len} bytes"),
+            Self::NotMemory => f.write_str(
+                "memory that is a file on a disk, or of something else than tmpfs and hugetlbfs; give QEMU \
+                 memory-backend-memfd,share=on",
+            ),
+            Self::BeyondShare(Kind::Memory) => {
+                f.write_str("more memory than is left of what the switch can share with guests, of which each has its part")
+            }
+            Self::BeyondShare(Kind::Regions) => {
+                f.write_str("more memory regions than are left of what the system allows, of which each guest has its part")
+            }
+            Self::BeyondShare(Kind::Descriptors) => f.write_str(
+                "more file descriptors than are left for guests, of which each has its part, or their closing waits",
+            ),
             Self::RegionsOverlap => f.write_str("memory regions that overlap"),
             Self::NoSuchRegion => f.write_str("a memory region was removed that is not there"),
             Self::CannotMap(Errno::OVERFLOW) => f.write_str("a memory region that is longer than its file"),

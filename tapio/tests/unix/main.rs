@@ -2,5 +2,8 @@
 #![allow(clippy::unwrap_used, clippy::panic, reason = "these are tests")]
 
 mod dgram;
+mod hostile;
 mod lab;
 mod stream;
+#[path = "../waiting/mod.rs"]
+mod waiting;

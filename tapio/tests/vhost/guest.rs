@@ -87,8 +87,7 @@ impl Guest {
     /// The same over a connection that is there.
     pub fn over(socket: UnixStream) -> Self {
         socket.set_read_timeout(Some(Duration::from_secs(5))).unwrap();
-        let memory =
-            File::from(memfd_create("guest", MemfdFlags::CLOEXEC | MemfdFlags::ALLOW_SEALING).unwrap());
+        let memory = File::from(memfd_create("guest", MemfdFlags::CLOEXEC).unwrap());
         memory.set_len(MEMORY).unwrap();
         let event = || eventfd(0, EventfdFlags::NONBLOCK | EventfdFlags::CLOEXEC).unwrap();
         let ring = |_| Ring { kick: event(), call: event(), available: 0, used: 0 };
@@ -107,7 +106,7 @@ impl Guest {
 
     /// Sends any bytes with any descriptors.
     pub fn send_bytes(&self, bytes: &[u8], fds: &[BorrowedFd<'_>]) -> io::Result<usize> {
-        let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(64))];
+        let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(253))];
         let mut ancillary = SendAncillaryBuffer::new(&mut space);
         if !fds.is_empty() {
             assert!(ancillary.push(SendAncillaryMessage::ScmRights(fds)));

@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicU32, Ordering};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use mio::{Events, Poll, Token};
 use packet::builder::eth;
@@ -113,4 +113,14 @@ pub fn frames(count: usize) -> Vec<Vec<u8>> {
 
 pub fn plain(frames: &[Vec<u8>]) -> Vec<(Vec<u8>, Offload)> {
     frames.iter().map(|frame| (frame.clone(), Offload::NONE)).collect()
+}
+
+/// Waits for what another thread does.
+#[track_caller]
+pub fn wait_until(mut condition: impl FnMut() -> bool) {
+    let start = Instant::now();
+    while !condition() {
+        assert!(start.elapsed() < Duration::from_secs(10));
+        std::thread::sleep(Duration::from_millis(1));
+    }
 }

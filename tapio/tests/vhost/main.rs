@@ -3,6 +3,7 @@
 
 mod fuzz_corpus;
 mod guest;
+mod hostile;
 mod lab;
 mod lies;
 mod messages;
@@ -12,3 +13,5 @@ mod rings;
 mod session;
 #[path = "../../../fuzz/src/vhost_port.rs"]
 mod vhost_port;
+#[path = "../waiting/mod.rs"]
+mod waiting;

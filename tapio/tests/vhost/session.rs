@@ -9,7 +9,7 @@ use rustix::fs::{MemfdFlags, memfd_create};
 use tapio::{LinkLoss, Role};
 
 use crate::guest::*;
-use crate::lab::{Lab, frames, plain};
+use crate::lab::{Lab, frames, plain, wait_until};
 
 const HEADER: [u8; 12] = [0; 12];
 
@@ -113,7 +113,7 @@ fn guests_come_and_go_without_leaving_descriptors_or_mappings() {
             2 => {
                 guest.start(BASE, 2);
                 lab.run();
-                assert_eq!(count(), (1, 1));
+                wait_until(|| count() == (1, 1));
                 guest.send(1, &HEADER, &frames(1)[0]);
             }
             _ => {
@@ -126,7 +126,7 @@ fn guests_come_and_go_without_leaving_descriptors_or_mappings() {
         lab.run();
         assert_eq!(lab.loss.take(), Some(LinkLoss::Closed));
     }
-    assert_eq!(count(), (0, 0));
+    wait_until(|| count() == (0, 0));
     let (_lab, _guest) = Lab::usual();
 }
 
