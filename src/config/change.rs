@@ -178,7 +178,8 @@ impl Plan {
         Ok(())
     }
 
-    fn place_of(&self, id: PortId) -> String {
+    /// What logs and messages call a port: NETWORK/PORT, since a name is a port's in its network only.
+    pub fn place_of(&self, id: PortId) -> String {
         let network = self.port(id).map_or("", |port| self.network_name(port.network));
         format!("{network}/{}", self.port_name(id))
     }

@@ -140,5 +140,5 @@ const KINDS: &[(&str, Kind)] = &[
 const ROLES: &[(&str, Role)] = &[("server", Role::Server), ("client", Role::Client)];
 
 /// What to write where it is missing.
-const SOCKET: &str = "path = \"/run/tapswitch/NAME.sock\"";
+const SOCKET: &str = "path = \"/run/tapswitch-guests/NAME.sock\"";
 const PEER_SOCKET: &str = "peer = \"…\", the path of the other side's socket";

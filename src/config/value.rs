@@ -169,7 +169,7 @@ pub(super) fn device(text: &str) -> Read<String> {
 
 /// The path of a unix socket.
 pub(super) fn socket(text: &str) -> Read<PathBuf> {
-    let help = "write an absolute path, for example \"/run/tapswitch/vm1.sock\"";
+    let help = "write an absolute path, for example \"/run/tapswitch-guests/vm1.sock\"";
     if text.len() > 107 {
         let message = format!("the path of a socket has 107 bytes at most, this one {}", text.len());
         return Err(Wrong::new(message, help));

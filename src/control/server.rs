@@ -1,89 +1,84 @@
 //! The server's side of the control socket.
 
-use std::fs::{self, Permissions};
+use std::fs;
 use std::io::{self, Read, Write};
 use std::net::Shutdown;
-use std::os::unix::fs::{FileTypeExt, MetadataExt, PermissionsExt};
-use std::os::unix::net::{UnixListener, UnixStream};
-use std::path::{Path, PathBuf};
+use std::os::unix::fs::MetadataExt;
+use std::os::unix::net::UnixStream;
+use std::path::Path;
 use std::sync::Arc;
-use std::sync::mpsc::{Receiver, Sender, SyncSender, sync_channel};
+use std::sync::mpsc::{Sender, sync_channel};
 use std::thread;
 use std::time::{Duration, Instant};
 
 use mio::Waker;
+use rustix::io::Errno;
+use rustix::net::{SocketFlags, SocketType};
+use tapio::BoundSocket;
+use tracing::warn;
 
 use super::{Command, MAX_LIMIT, MAX_LINE, Reply, Request, RequestError, Response};
 
 /// A listening control socket. Dropped, it takes no more clients and its path is gone.
 #[derive(Debug)]
-pub struct Server {
-    path: PathBuf,
-    /// Device and inode of the socket, to remove no other one at its path.
-    identity: (u64, u64),
-    listener: UnixListener,
-}
+pub struct Server(Arc<BoundSocket>);
 
 impl Server {
     /// Listens at `path`, whose folder is made if need be. Requests go to `commands`, and `waker` tells their receiver.
-    /// What a process that no longer lives left at `path` is replaced.
+    /// What a process that no longer lives left at `path` is replaced. The socket is its owner's alone.
+    ///
+    /// All threads that there will be start now: later there may be none to be had.
     ///
     /// # Errors
     /// Another process listens there, something else is there, or the operating system refuses.
     pub fn listen(path: &Path, commands: Sender<Command>, waker: Arc<Waker>) -> io::Result<Self> {
-        make_room(path)?;
-        let listener = bind_private(path)?;
-        let metadata = fs::symlink_metadata(path)?;
-        let server = Self {
-            path: path.to_owned(),
-            identity: (metadata.dev(), metadata.ino()),
-            listener: listener.try_clone()?,
-        };
-        let link = Driver { commands, waker };
-        thread::Builder::new().name("control".into()).spawn(move || accept_all(&listener, &link))?;
-        Ok(server)
+        let socket = BoundSocket::bind_private(path, SocketType::STREAM).map_err(with_advice)?;
+        warn_of_folder(path);
+        rustix::io::ioctl_fionbio(&socket, false)?;
+        rustix::net::listen(&socket, BACKLOG)?;
+        let (socket, link) = (Arc::new(socket), Driver { commands, waker });
+        for _ in 0..CLIENTS {
+            let (socket, link) = (socket.clone(), link.clone());
+            let thread = thread::Builder::new().name("control".into()).stack_size(STACK);
+            thread.spawn(move || serve_clients(&socket, &link))?;
+        }
+        Ok(Self(socket))
     }
 }
 
 impl Drop for Server {
     fn drop(&mut self) {
-        // Wakes the thread that accepts; where that fails it ends with the process.
-        let _ = rustix::net::shutdown(&self.listener, rustix::net::Shutdown::Both);
-        if fs::symlink_metadata(&self.path).is_ok_and(|found| (found.dev(), found.ino()) == self.identity) {
-            let _ = fs::remove_file(&self.path);
-        }
+        // Wakes the threads that accept; where that fails they end with the process.
+        let _ = rustix::net::shutdown(&self.0, rustix::net::Shutdown::Both);
+        self.0.unlink();
     }
 }
 
-/// Makes the folder, and sees to it that nobody who lives is at `path`.
-fn make_room(path: &Path) -> io::Result<()> {
-    if let Some(folder) = path.parent().filter(|folder| !folder.as_os_str().is_empty()) {
-        fs::create_dir_all(folder)?;
-    }
-    let Ok(found) = fs::symlink_metadata(path) else { return Ok(()) };
-    if !found.file_type().is_socket() {
-        let message = "something else than a socket is there; name another path with --control PATH";
-        return Err(io::Error::new(io::ErrorKind::AlreadyExists, message));
-    }
-    match UnixStream::connect(path) {
-        Ok(_) => {
-            let message =
-                "another tapswitch listens there; stop it, or name another path with --control PATH";
-            Err(io::Error::new(io::ErrorKind::AddrInUse, message))
-        }
-        Err(error) if error.kind() == io::ErrorKind::ConnectionRefused => Ok(()),
-        Err(error) => Err(error),
+/// Whoever may write to the folder can put a socket of their own in the place of this one.
+fn warn_of_folder(path: &Path) {
+    let Some(folder) = path.parent() else { return };
+    let ours = rustix::process::geteuid().as_raw();
+    let is_open = |metadata: fs::Metadata| {
+        let others_write = metadata.mode() & 0o022 != 0 && metadata.mode() & 0o1000 == 0;
+        others_write || ![0, ours].contains(&metadata.uid())
+    };
+    if fs::metadata(folder).is_ok_and(is_open) {
+        warn!(folder = %folder.display(), "others may write to the control socket's folder, and put their own in its place");
     }
 }
 
-/// The socket appears at `path` when only its owner can open it, in place of a dead one if there is.
-fn bind_private(path: &Path) -> io::Result<UnixListener> {
-    let hidden = path.with_extension(std::process::id().to_string());
-    let _ = fs::remove_file(&hidden);
-    let listener = UnixListener::bind(&hidden)?;
-    fs::set_permissions(&hidden, Permissions::from_mode(0o600))?;
-    fs::rename(&hidden, path)?;
-    Ok(listener)
+/// Says what to do where that is known.
+fn with_advice(error: io::Error) -> io::Error {
+    let message = match error.kind() {
+        io::ErrorKind::AlreadyExists => {
+            "something else than a socket is there; name another path with --control PATH"
+        }
+        io::ErrorKind::AddrInUse => {
+            "another tapswitch listens there; stop it, or name another path with --control PATH"
+        }
+        _ => return error,
+    };
+    io::Error::new(error.kind(), message)
 }
 
 /// The way to the thread that answers.
@@ -102,49 +97,18 @@ impl Driver {
     }
 }
 
-/// Takes clients, each on a thread of its own, until the listener is shut down. No more than [`CLIENTS`] at once: the
-/// others wait in the listener's queue.
-fn accept_all(listener: &UnixListener, driver: &Driver) {
-    let (place, places) = sync_channel(CLIENTS);
-    for _ in 0..CLIENTS {
-        Place::give_back(&place);
-    }
-    while let Some(place) = Place::take(&place, &places) {
-        match listener.accept() {
-            Ok((stream, _)) => {
-                let driver = driver.clone();
-                let client = move || {
-                    let _place = place;
-                    // A client that went away is nobody's error.
-                    let _ = serve(&stream, &driver);
-                };
-                // Without a thread to spare, the client sees its connection closed.
-                let _ = thread::Builder::new().name("control client".into()).stack_size(STACK).spawn(client);
-            }
-            Err(error) if error.kind() == io::ErrorKind::InvalidInput => return,
+/// Serves one client after the other until the listener is shut down. Those for whom there is no thread wait in the
+/// listener's queue.
+fn serve_clients(listener: &BoundSocket, driver: &Driver) {
+    loop {
+        match rustix::net::accept_with(listener, SocketFlags::CLOEXEC) {
+            // A client that went away is nobody's error.
+            Ok(client) => drop(serve(&UnixStream::from(client), driver)),
+            Err(Errno::INVAL) => return,
+            Err(Errno::INTR) => {}
             // Out of descriptors or memory: clients that end free some.
             Err(_) => thread::sleep(PAUSE),
         }
-    }
-}
-
-/// The right to serve one client; free again when dropped.
-struct Place(SyncSender<()>);
-
-impl Place {
-    fn take(place: &SyncSender<()>, places: &Receiver<()>) -> Option<Self> {
-        places.recv().ok().map(|()| Self(place.clone()))
-    }
-
-    fn give_back(place: &SyncSender<()>) {
-        // There is room for as many as there are.
-        let _ = place.try_send(());
-    }
-}
-
-impl Drop for Place {
-    fn drop(&mut self) {
-        Self::give_back(&self.0);
     }
 }
 
@@ -242,6 +206,8 @@ impl Lines<'_> {
 
 /// Clients at once.
 const CLIENTS: usize = 16;
+/// Clients that wait for one of them to end.
+const BACKLOG: i32 = 128;
 /// What serving a client needs is on the heap.
 const STACK: usize = 128 * 1024;
 /// A client that says nothing for so long, or takes nothing, has lost its place to another.

@@ -50,7 +50,8 @@ impl Driver {
         let config = Config::load(&self.config).map_err(RequestError::WrongConfig)?;
         let plan = Plan::new(&config, Some(&self.plan));
         let actions = Plan::diff(&self.plan, &plan);
-        self.apply(plan).map_err(|error| RequestError::Failed(Box::new(error)))?;
+        let waiting = self.apply(plan).map_err(|error| RequestError::Failed(Box::new(error)))?;
+        self.warn_of(&waiting);
         self.follow_lease_file();
         info!(changes = actions.len(), "configuration reloaded");
         Ok(actions)
@@ -58,8 +59,14 @@ impl Driver {
 
     /// Goes over to the plan with a port more or less. The file stays as it is.
     fn change_ports(&mut self, plan: Result<Plan, ChangeError>) -> Result<(), RequestError> {
+        let failed = |error| RequestError::Failed(Box::new(error));
         let plan = plan.map_err(RequestError::WrongPort)?;
-        self.apply(plan).map_err(|error| RequestError::Failed(Box::new(error)))?;
+        let before = self.plan.clone();
+        if let Some((_, error)) = self.apply(plan).map_err(failed)?.pop() {
+            // Whoever adds a port sees that it can't be had.
+            self.apply(before).map_err(failed)?;
+            return Err(failed(error));
+        }
         info!(ports = self.ports.len(), "port added or deleted");
         Ok(())
     }

@@ -33,6 +33,7 @@ use engine::Worker;
 use engine::report::{CheckOutcome, LoopChange, ServerChange};
 use mio::{Events, Poll, Token, Waker};
 use packet::{BURST_FRAMES, Burst, Millis, PortId};
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use tapio::{Clock, LinkLoss, PortError, Rx, Signal, Signals, random_bytes};
 use tracing::{error, info, warn};
 
@@ -54,21 +55,30 @@ use crate::terminal::count;
 /// # Errors
 /// A port could not be opened, or the control socket; then nothing is left behind.
 pub fn run(config: &Path, plan: Plan, control: &Path, signals: Signals, log: &Log) -> Result<(), RunError> {
+    allow_descriptors();
     let mut driver = Driver::new(config, signals)?;
-    driver.apply(plan)?;
+    let waiting = driver.apply(plan)?;
+    driver.warn_of(&waiting);
     driver.load_connections();
     driver.follow_lease_file();
     let (sender, commands) = channel();
     let _server = Server::listen(control, sender, Arc::clone(&driver.waker))
         .map_err(|error| RunError::Control { path: control.to_path_buf(), error })?;
     // For whoever started the switch and waits: it doesn't depend on the log level.
-    let (up, all) = (driver.links_up(), driver.ports.len());
+    let (up, all) = (driver.links_up(), driver.plan.devices.len());
     let verb = if all == 1 { "is" } else { "are" };
     log.say(&format!("tapswitch: ready, {up} of {} {verb} up", count(all as u64, "port")));
     driver.run(&commands)?;
     driver.save_connections();
     driver.finish_leases();
     Ok(())
+}
+
+/// As many as the process may have: the usual limit is for programs that use select(2). Guests bring dozens each.
+fn allow_descriptors() {
+    let limit = getrlimit(Resource::Nofile);
+    // What can't be raised is enough for most.
+    let _ = setrlimit(Resource::Nofile, Rlimit { current: limit.maximum, ..limit });
 }
 
 /// Why the switch did not start, or had to end.
@@ -176,9 +186,9 @@ impl Driver {
         })
     }
 
-    /// Goes over to another plan, wholly or not at all.
-    fn apply(&mut self, plan: Plan) -> Result<(), PortError> {
-        self.ports.apply(&self.plan, &plan, self.poll.registry())?;
+    /// Goes over to another plan, wholly or not at all. Returns the ports whose sockets can't be had yet.
+    fn apply(&mut self, plan: Plan) -> Result<Vec<(PortId, PortError)>, PortError> {
+        let waiting = self.ports.apply(&self.plan, &plan, self.poll.registry())?;
         let gone = self.plan.devices.iter().filter(|(id, _)| plan.spec(*id).is_none());
         gone.for_each(|(id, _)| self.shares.forget(*id));
         self.worker.install(plan.runtime.clone());
@@ -191,7 +201,14 @@ impl Driver {
         // Not everybody's other side is there yet.
         let ids: Vec<PortId> = self.ports.ids().collect();
         ids.into_iter().for_each(|id| self.check_link(id));
-        Ok(())
+        waiting.iter().for_each(|&(id, _)| self.note_down(&[id], self.clock.now()));
+        Ok(waiting)
+    }
+
+    fn warn_of(&self, waiting: &[(PortId, PortError)]) {
+        for (id, error) in waiting {
+            warn!(port = self.plan.place_of(*id), %error, "the port stays down, and is tried again once a second");
+        }
     }
 
     fn run(&mut self, commands: &Receiver<Command>) -> Result<(), RunError> {
@@ -243,7 +260,7 @@ impl Driver {
         self.tell_server_changes();
         self.tell_loops();
         if let Some(port) = self.shares.found_dear() {
-            let port = self.plan.port_name(port);
+            let port = self.plan.place_of(port);
             warn!(port, "its frames take so long that it gets only the time that others leave");
         }
         self.spin.end_round() || self.ready.is_empty()
@@ -329,8 +346,8 @@ impl Driver {
             Ok(Rx::More | Rx::Drained) => {}
             Ok(Rx::LinkDown(loss)) => {
                 match loss {
-                    LinkLoss::Violation(_) => warn!(port = self.plan.port_name(id), %loss, "link lost"),
-                    _ => info!(port = self.plan.port_name(id), %loss, "link lost"),
+                    LinkLoss::Violation(_) => warn!(port = self.plan.place_of(id), %loss, "link lost"),
+                    _ => info!(port = self.plan.place_of(id), %loss, "link lost"),
                 }
                 self.note_down(&[id], now);
             }
@@ -425,7 +442,7 @@ impl Driver {
 
     /// The device is gone: deleted, or its namespace was.
     fn lose(&mut self, id: PortId, error: &io::Error, now: Millis) {
-        warn!(port = self.plan.port_name(id), %error, "the device is gone; waiting for it to come back");
+        warn!(port = self.plan.place_of(id), %error, "the device is gone; waiting for it to come back");
         self.ports.close(id, self.poll.registry());
         self.worker.set_link(id, false);
         self.recheck = Some(now + RECHECK);
@@ -437,7 +454,7 @@ impl Driver {
             if !self.worker.link(id) {
                 continue;
             }
-            info!(port = self.plan.port_name(id), "link down");
+            info!(port = self.plan.place_of(id), "link down");
             self.worker.set_link(id, false);
             self.recheck = Some(now + RECHECK);
             // A port that lost its other side while it was sending says why when it is asked for frames.
@@ -472,7 +489,7 @@ impl Driver {
     }
 
     fn note_up(&mut self, id: PortId) {
-        info!(port = self.plan.port_name(id), "link up");
+        info!(port = self.plan.place_of(id), "link up");
         self.worker.set_link(id, true);
         if !self.ready.contains(&id) {
             self.ready.push_back(id);

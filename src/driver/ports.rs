@@ -29,7 +29,15 @@ impl Ports {
 
     /// Goes from the ports of `old` to those of `new`, wholly or not at all: what was done is taken back after a
     /// failure. Devices that nothing has to be closed for are opened first, so that a failure there disturbs nobody.
-    pub(super) fn apply(&mut self, old: &Plan, new: &Plan, registry: &Registry) -> Result<(), PortError> {
+    ///
+    /// A socket that can't be had is no failure, lest others who may write to its folder keep the whole switch from starting:
+    /// such ports are returned, not open.
+    pub(super) fn apply(
+        &mut self,
+        old: &Plan,
+        new: &Plan,
+        registry: &Registry,
+    ) -> Result<Vec<(PortId, PortError)>, PortError> {
         let mut actions = Plan::diff(old, new);
         let closing: Vec<(PortId, PortSpec)> = actions
             .iter()
@@ -47,16 +55,20 @@ impl Ports {
             Action::Reconfigure(..) => 1,
             Action::Close(_) => 2,
         });
-        let mut undo = Vec::new();
+        let (mut undo, mut waiting) = (Vec::new(), Vec::new());
         for action in actions {
-            let inverse = inverse_of(&action, old);
-            if let Err(error) = self.perform(action, registry) {
-                self.take_back(undo, registry);
-                return Err(error);
+            let (inverse, opened) = (inverse_of(&action, old), opened_by(&action));
+            match (self.perform(action, registry), opened) {
+                (Ok(()), _) => {}
+                (Err(error), Some(id)) if error.is_about_socket() => waiting.push((id, error)),
+                (Err(error), _) => {
+                    self.take_back(undo, registry);
+                    return Err(error);
+                }
             }
             undo.extend(inverse);
         }
-        Ok(())
+        Ok(waiting)
     }
 
     /// Opens a port and asks for its events.
@@ -97,6 +109,13 @@ impl Ports {
                 warn!(%error, "after a failed reload, a port could not be had back");
             }
         }
+    }
+}
+
+fn opened_by(action: &Action) -> Option<PortId> {
+    match action {
+        Action::Open(id, _) => Some(*id),
+        Action::Close(_) | Action::Reconfigure(..) => None,
     }
 }
 

@@ -17,6 +17,7 @@ use std::thread::{Builder, JoinHandle};
 
 use nat_engine::{Imported, Nat, STATE_START, StateError};
 use packet::Millis;
+use rustix::fs::OFlags;
 use tracing::{error, info};
 
 use super::Driver;
@@ -188,14 +189,16 @@ fn write_new(path: &Path, state: &[u8]) -> io::Result<()> {
 /// What is in the file, and how old it is; `None` if there is no file. No more than a state of the length that its start
 /// tells is read.
 fn read(path: &Path) -> Result<Option<(Vec<u8>, Millis)>, LoadError> {
-    let metadata = match fs::metadata(path) {
+    // No link is followed, and nothing waited for: others may write to the folder.
+    let flags = (OFlags::NOFOLLOW | OFlags::NONBLOCK).bits().cast_signed();
+    let file = match OpenOptions::new().read(true).custom_flags(flags).open(path) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
-        found => found?,
+        opened => opened?,
     };
+    let (metadata, mut state) = (file.metadata()?, Vec::new());
     if !metadata.is_file() {
         return Err(StateError::Foreign.into());
     }
-    let (file, mut state) = (File::open(path)?, Vec::new());
     (&file).take(STATE_START as u64).read_to_end(&mut state)?;
     let len = Nat::state_len(&state)?;
     if metadata.len() != len {

@@ -117,7 +117,7 @@ fn port() -> Port {
         name: "webserver1".into(),
         kind: "vhost-user".into(),
         link: true,
-        device: "/run/tapswitch/webserver1.sock".into(),
+        device: "/run/tapswitch-guests/webserver1.sock".into(),
         netns: Some("/run/netns/webserver1".into()),
         mtu: 65535,
         learned: 1024,

@@ -118,7 +118,7 @@ fn a_port_that_flaps_writes_a_few_lines_and_how_many_there_would_be() {
         wait_until("the link is down", || !up());
     }
     guest.run(&format!("ip link set {DEVICE} down"));
-    wait_until("another port's line is there", || switch.log().contains("link down port=\"a\""));
+    wait_until("another port's line is there", || switch.log().contains("link down port=\"lan/a\""));
     let log = switch.log();
     assert!(log.len() < 10_000, "{} bytes", log.len());
     wait_until("it says how many", || switch.log().contains("more like this"));

@@ -21,6 +21,7 @@ mod guest_life;
 mod guests;
 mod host;
 mod host_device;
+mod hostile_sockets;
 mod import;
 mod junk;
 mod leases;

@@ -207,7 +207,7 @@ fn a_guest_that_lies_loses_its_port_and_nobody_else_notices() {
         passes(&mut b, &mut a, number + 100);
     }
     let log = switch.log();
-    assert!(!log.contains("port=\"a\" loss") && !log.contains("port=\"b\" loss"), "{log}");
+    assert!(!log.contains("port=\"lan/a\" loss") && !log.contains("port=\"lan/b\" loss"), "{log}");
     switch.terminate();
 }
 

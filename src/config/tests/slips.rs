@@ -33,7 +33,7 @@ fn a_value_without_quotes_is_shown_with_them_whatever_it_looks_like() {
         ("mac", "02:00:00:00:00:01"),
         ("publish", "8080:192.168.122.10:80/tcp"),
         ("domain", "lan.example.org"),
-        ("path", "/run/tapswitch/x.sock"),
+        ("path", "/run/tapswitch-guests/x.sock"),
         ("device", "eth0"),
         ("device", "0eth"),
         ("gateway", "10.0.0.1"),

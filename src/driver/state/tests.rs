@@ -104,3 +104,23 @@ fn no_more_is_read_than_a_state_has() {
         assert_eq!(read(Path::new(no_file)).unwrap_err().to_string(), "this is no saved NAT state");
     }
 }
+
+#[test]
+fn a_link_or_a_pipe_in_the_files_place_is_not_followed_and_not_waited_for() {
+    let folder = Folder::new();
+    let (path, elsewhere) = (folder.state(), folder.0.join("elsewhere"));
+    write(&elsewhere, &empty()).unwrap();
+    std::os::unix::fs::symlink(&elsewhere, &path).unwrap();
+    assert!(read(&path).is_err());
+    // Saving puts a file in the link's place, and leaves what it points to alone.
+    let before = fs::metadata(&elsewhere).unwrap().modified().unwrap();
+    let new = folder.0.join("state.new");
+    let _ = fs::remove_file(&new);
+    std::os::unix::fs::symlink(&elsewhere, new).unwrap();
+    write(&path, &empty()).unwrap();
+    assert!(fs::symlink_metadata(&path).unwrap().is_file());
+    assert_eq!(fs::metadata(&elsewhere).unwrap().modified().unwrap(), before);
+    fs::remove_file(&path).unwrap();
+    rustix::fs::mknodat(rustix::fs::CWD, &path, rustix::fs::FileType::Fifo, 0o600.into(), 0).unwrap();
+    assert!(read(&path).is_err());
+}
