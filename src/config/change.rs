@@ -6,8 +6,9 @@ use std::fmt;
 use engine::{NetworkConfig, PortConfig, Reach};
 use packet::PortId;
 use tapio::PortSpec;
+use toml::de::DeTable;
 
-use super::{Config, Mistakes, Plan, Port};
+use super::{Config, Mistake, Mistakes, Plan, Port, value};
 
 /// Why a port can't be added or deleted.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -137,8 +138,8 @@ impl Plan {
 
     /// Reads the port as if it stood in a file with its network alone.
     fn read(&self, network: &NetworkConfig, name: &str, keys: &str) -> Result<Port, ChangeError> {
-        // As the name of a table, whatever it is.
-        let quoted = |name: &str| format!("'{}'", name.replace(['\'', '\n'], " "));
+        let wrong = |text: &str, mistakes| ChangeError::Wrong(Mistakes::new("port", text, mistakes));
+        value::name(name).map_err(|error| wrong(name, vec![error.at(0..name.len())]))?;
         let largest = || self.ports_of(network).map(|port| port.mtu).max();
         let (mode, mtu) = match &network.interface {
             Some(interface) => (
@@ -148,8 +149,12 @@ impl Plan {
             None => ("mode = 'internal'".to_owned(), largest()),
         };
         let mtu = mtu.map(|mtu| format!("mtu = {mtu}")).unwrap_or_default();
-        let (network, port) = (quoted(&network.name), quoted(name));
-        let text = format!("[network.{network}.port.{port}]\n{keys}\n[network.{network}]\n{mode}\n{mtu}\n");
+        let own = &network.name;
+        let text = format!("[network.'{own}'.port.'{name}']\n{keys}\n[network.'{own}']\n{mode}\n{mtu}\n");
+        let strays = strays(&text, own, name);
+        if !strays.is_empty() {
+            return Err(wrong(&text, strays));
+        }
         let config = Config::parse_here("port", &text, &[]).map_err(ChangeError::Wrong)?;
         let ports = config.networks.into_iter().flat_map(|network| network.ports);
         ports.into_iter().find(|port| port.name == name).ok_or(ChangeError::Exists)
@@ -183,4 +188,25 @@ impl Plan {
         let network = self.port(id).map_or("", |port| self.network_name(port.network));
         format!("{network}/{}", self.port_name(id))
     }
+}
+
+/// Sections in the text of a port beside its own and its network's: the port's keys are followed by those of others.
+fn strays(text: &str, network: &str, port: &str) -> Vec<Mistake> {
+    let (document, _) = DeTable::parse_recoverable(text);
+    let mut strays = Vec::new();
+    let mut table = Some(document.get_ref());
+    let levels: [(&str, &[&str]); 4] =
+        [("network", &[]), (network, &[]), ("port", &["mode", "address", "mac", "mtu"]), (port, &[])];
+    for (way, others) in levels {
+        let Some(entries) = table else { break };
+        for name in entries.keys() {
+            let key: &str = name.get_ref();
+            if key != way && !others.contains(&key) {
+                let message = "a port is one section: nothing else can be added with it";
+                strays.push(Mistake::new(name.span(), message, "write only the keys of the port"));
+            }
+        }
+        table = entries.get(way).and_then(|value| value.get_ref().as_table());
+    }
+    strays
 }

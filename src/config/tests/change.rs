@@ -98,3 +98,25 @@ fn a_place_that_is_not_there_is_answered_with_those_that_are() {
     assert!(plan().without_port("lan/x").unwrap_err().to_string().contains("write one of: a, b"));
     assert!(plan().without_port("other/x").unwrap_err().to_string().contains("no ports"));
 }
+
+#[test]
+fn keys_that_hold_sections_and_names_with_line_breaks_add_nothing() {
+    for (section, line, column) in [
+        ("[network.evil]\nmode = 'internal'", 3, 10),
+        ("[network.lan.port.evil]\ntype = 'tap'", 3, 19),
+        ("[network.lan.balance.evil]\nlisten = '80'", 3, 14),
+        ("[uplink.evil]\ntype = 'tap'\naddress = '10.9.0.1/24'", 3, 2),
+        ("[nat]\nfiltering = 'endpoint-independent'", 3, 2),
+        ("[engine]\nflows = 1", 3, 2),
+    ] {
+        let said = refused("lan/c", &format!("type = 'tap'\n{section}"));
+        assert!(said.contains("a port is one section: nothing else can be added with it"), "{said}");
+        assert!(said.contains(&format!("port:{line}:{column}\n")), "{section}: {said}");
+    }
+    for name in ["c\nd", "c']\n[uplink.evil]\n#", "c\u{1b}[2J", "", "c d"] {
+        let said = refused(&format!("lan/{name}"), "type = 'tap'");
+        assert!(said.contains("can't be a name"), "{said}");
+        assert!(!said.contains('\u{1b}') && !said.contains("uplink.evil]\n#"), "{said}");
+    }
+    assert!(!refused("evil\nnet/c", "type = 'tap'").contains('\n'));
+}
