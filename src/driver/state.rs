@@ -55,6 +55,10 @@ impl Error for SaveError {}
 enum LoadError {
     Io(io::Error),
     Refused(StateError),
+    /// Longer than so many flows, the most that there may be, can make it.
+    TooLong {
+        flows: u32,
+    },
 }
 
 impl fmt::Display for LoadError {
@@ -62,6 +66,10 @@ impl fmt::Display for LoadError {
         match self {
             Self::Io(error) => error.fmt(f),
             Self::Refused(error) => error.fmt(f),
+            Self::TooLong { flows } => write!(
+                f,
+                "it is too long for {flows} flows, the most that [engine] allows; raise flows there, or remove the file"
+            ),
         }
     }
 }
@@ -100,7 +108,7 @@ impl Driver {
     pub(super) fn load_connections(&mut self) {
         let Some(path) = &self.plan.state else { return };
         let file = path.display();
-        let loaded = match read(path) {
+        let loaded = match read(path, self.plan.runtime.flow_limit) {
             Ok(None) => return info!(%file, "no connections were saved yet"),
             Ok(Some((state, age))) => {
                 self.worker.import_flows(&state, age, self.clock.now()).map_err(LoadError::from)
@@ -186,9 +194,9 @@ fn write_new(path: &Path, state: &[u8]) -> io::Result<()> {
     file.sync_all()
 }
 
-/// What is in the file, and how old it is; `None` if there is no file. No more than a state of the length that its start
-/// tells is read.
-fn read(path: &Path) -> Result<Option<(Vec<u8>, Millis)>, LoadError> {
+/// What is in the file, and how old it is; `None` if there is no file. No more is read than a state has that a switch with
+/// room for `flows`, or somewhat more, has saved.
+fn read(path: &Path, flows: u32) -> Result<Option<(Vec<u8>, Millis)>, LoadError> {
     // No link is followed, and nothing waited for: others may write to the folder.
     let flags = (OFlags::NOFOLLOW | OFlags::NONBLOCK).bits().cast_signed();
     let file = match OpenOptions::new().read(true).custom_flags(flags).open(path) {
@@ -204,11 +212,21 @@ fn read(path: &Path) -> Result<Option<(Vec<u8>, Millis)>, LoadError> {
     if metadata.len() != len {
         return Err(StateError::Damaged.into());
     }
+    if len > LOWERED * (u64::from(flows) + LEAST) * FLOW {
+        return Err(LoadError::TooLong { flows });
+    }
     (&file).take(len - STATE_START as u64).read_to_end(&mut state)?;
     // Where the system's time went back meanwhile, nothing is known.
     let age = metadata.modified()?.elapsed().unwrap_or_default();
     Ok(Some((state, Millis::new(u64::try_from(age.as_millis()).unwrap_or(u64::MAX)))))
 }
+
+/// Bytes that a flow takes in the file, with a mapping of its own; it takes less.
+const FLOW: u64 = 128;
+/// Whoever lowers the limit on flows to no less than a quarter keeps those that were used last.
+const LOWERED: u64 = 4;
+/// So many flows are read whatever the limit is.
+const LEAST: u64 = 1000;
 
 #[cfg(test)]
 mod tests;

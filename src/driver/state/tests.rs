@@ -8,6 +8,9 @@ use nat_engine::NatConfig;
 
 use super::*;
 
+/// The limit on flows.
+const FLOWS: u32 = 1 << 18;
+
 /// A folder that goes with the test.
 struct Folder(PathBuf);
 
@@ -27,7 +30,7 @@ impl Folder {
     /// What `read` says to these bytes.
     fn refusal(&self, bytes: &[u8]) -> String {
         fs::write(self.state(), bytes).unwrap();
-        read(&self.state()).unwrap_err().to_string()
+        read(&self.state(), FLOWS).unwrap_err().to_string()
     }
 }
 
@@ -45,12 +48,12 @@ fn empty() -> Vec<u8> {
 fn what_was_written_is_read_and_nobody_else_can_read_it() {
     let folder = Folder::new();
     let path = folder.0.join("new/folder/state");
-    assert!(read(&path).unwrap().is_none());
+    assert!(read(&path, FLOWS).unwrap().is_none());
     for _ in 0..2 {
         // One that a crash left, and readable by all.
         let _ = fs::write(folder.0.join("new/folder/state.new"), "half");
         write(&path, &empty()).unwrap();
-        let (state, age) = read(&path).unwrap().unwrap();
+        let (state, age) = read(&path, FLOWS).unwrap().unwrap();
         assert!(state == empty() && age < Millis::from_secs(60));
         assert_eq!(fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o600);
         assert_eq!(fs::read_dir(path.parent().unwrap()).unwrap().count(), 1);
@@ -79,7 +82,7 @@ fn the_file_tells_how_old_it_is() {
     write(&folder.state(), &empty()).unwrap();
     let age = |at: SystemTime| {
         File::open(folder.state()).unwrap().set_modified(at).unwrap();
-        read(&folder.state()).unwrap().unwrap().1.as_secs()
+        read(&folder.state(), FLOWS).unwrap().unwrap().1.as_secs()
     };
     let hour = Duration::from_secs(3600);
     assert!((3600..3660).contains(&age(SystemTime::now() - hour)));
@@ -99,9 +102,9 @@ fn no_more_is_read_than_a_state_has() {
     fs::write(folder.state(), &lying).unwrap();
     let len = Nat::state_len(&lying).unwrap();
     File::options().write(true).open(folder.state()).unwrap().set_len(len - 1).unwrap();
-    assert_eq!(read(&folder.state()).unwrap_err().to_string(), "the saved state is damaged");
+    assert_eq!(read(&folder.state(), FLOWS).unwrap_err().to_string(), "the saved state is damaged");
     for no_file in ["/dev/zero", "/"] {
-        assert_eq!(read(Path::new(no_file)).unwrap_err().to_string(), "this is no saved NAT state");
+        assert_eq!(read(Path::new(no_file), FLOWS).unwrap_err().to_string(), "this is no saved NAT state");
     }
 }
 
@@ -111,7 +114,7 @@ fn a_link_or_a_pipe_in_the_files_place_is_not_followed_and_not_waited_for() {
     let (path, elsewhere) = (folder.state(), folder.0.join("elsewhere"));
     write(&elsewhere, &empty()).unwrap();
     std::os::unix::fs::symlink(&elsewhere, &path).unwrap();
-    assert!(read(&path).is_err());
+    assert!(read(&path, FLOWS).is_err());
     // Saving puts a file in the link's place, and leaves what it points to alone.
     let before = fs::metadata(&elsewhere).unwrap().modified().unwrap();
     let new = folder.0.join("state.new");
@@ -122,5 +125,19 @@ fn a_link_or_a_pipe_in_the_files_place_is_not_followed_and_not_waited_for() {
     assert_eq!(fs::metadata(&elsewhere).unwrap().modified().unwrap(), before);
     fs::remove_file(&path).unwrap();
     rustix::fs::mknodat(rustix::fs::CWD, &path, rustix::fs::FileType::Fifo, 0o600.into(), 0).unwrap();
-    assert!(read(&path).is_err());
+    assert!(read(&path, FLOWS).is_err());
+}
+
+#[test]
+fn a_sparse_file_as_long_as_it_says_is_refused_before_it_is_read() {
+    let folder = Folder::new();
+    let mut lying = empty();
+    // No mappings, and 20 million flows: 1.3 GiB.
+    lying[16..20].copy_from_slice(&20_000_000_u32.to_be_bytes());
+    fs::write(folder.state(), &lying).unwrap();
+    let len = Nat::state_len(&lying).unwrap();
+    assert!(len > 1_300 << 20);
+    File::options().write(true).open(folder.state()).unwrap().set_len(len).unwrap();
+    let said = read(&folder.state(), FLOWS).unwrap_err().to_string();
+    assert!(said.starts_with("it is too long for 262144 flows") && !said.contains('\n'), "{said}");
 }
