@@ -1,6 +1,7 @@
 //! Frames, and time, through a worker with a NAT network and an uplink.
 //!
-//! Input: steps of `port:8 wait:8 len:16` and `len` bytes, a frame. The worker is told of an own address by MAC
+//! Input: steps of `port:8 wait:8 len:16` and `len` bytes, a frame; with [`OFFLOADED`] in `port`, a `virtio_net_hdr` and a
+//! frame. The worker is told of an own address by MAC
 //! 02:00:00:00:ff:00 (network) and 02:00:00:00:ff:01 (uplink).
 
 use std::net::{Ipv4Addr, SocketAddrV4};
@@ -10,11 +11,19 @@ use engine::{
     RuntimeConfig, Worker,
 };
 use nat_engine::{Balance, Condition, Match, NatRule, PortList, Target};
-use packet::{Burst, Ipv4Cidr, MacAddr, Millis, NetworkId, Offload, PortId, Protocol, Verdict, checksum};
+use packet::offload::{Segments, complete_checksum};
+use packet::{
+    Burst, Gso, Ipv4Cidr, MacAddr, Millis, NetworkId, Offload, PortId, Protocol, VNET_HDR_LEN, Verdict,
+    checksum,
+};
 
 const LAN: NetworkId = NetworkId::new(0);
 const WAN: NetworkId = NetworkId::new(1);
 const PORTS: u16 = 3;
+/// Marks a frame that comes with a `virtio_net_hdr`.
+const OFFLOADED: u8 = 0x80;
+/// What a super-frame has at most.
+const SEGMENTS: usize = 2048;
 
 /// Panics if something is wrong.
 pub fn run(data: &[u8]) {
@@ -27,19 +36,45 @@ pub fn run(data: &[u8]) {
         rest = behind;
         now = now + Millis::new(u64::from(wait) * 100);
         catch_up(&mut worker, now);
-        let Some(port) = PortId::new(u16::from(port) % PORTS) else { continue };
+        let Some((offload, frame)) = offload_of(port, frame) else { continue };
+        let Some(port) = PortId::new(u16::from(port & !OFFLOADED) % PORTS) else { continue };
         let Some(network) = worker.network_of(port) else { continue };
         burst.restart(Some(port), network);
-        burst.push(&with_right_checksum(frame), Offload::NONE);
+        burst.push(&with_right_checksum(frame), offload);
         worker.process(&mut burst, now);
-        worker.transmit(&mut burst, |_, burst, list, _| {
-            for &index in list {
-                assert!(!burst.bytes(usize::from(index)).is_empty());
-            }
-        });
+        worker.transmit(&mut burst, |_, burst, list, _| list.iter().for_each(|&index| leave(burst, index)));
         worker.service(&mut burst, now);
-        worker.transmit_own(|_, _, _, _| {});
+        worker.transmit_own(|_, burst, list, _| list.iter().for_each(|&index| leave(burst, index)));
         assert!(burst.metas().iter().all(|meta| meta.verdict != Verdict::Undecided));
+    }
+}
+
+/// What the sender left to its card, as a port reads it, and the frame; `None` if the port would drop it.
+fn offload_of(port: u8, bytes: &[u8]) -> Option<(Offload, &[u8])> {
+    if port & OFFLOADED == 0 {
+        return Some((Offload::NONE, bytes));
+    }
+    let (header, frame) = bytes.split_first_chunk::<VNET_HDR_LEN>()?;
+    Some((Offload::decode(header, frame.len()).ok()?, frame))
+}
+
+/// A frame leaves by a port that takes no offload: what the card owes is done, and in a routed packet changes nothing but
+/// the checksum of its own layer 4.
+fn leave(burst: &Burst, index: u8) {
+    let index = usize::from(index);
+    let (bytes, meta) = (burst.bytes(index), &burst.metas()[index]);
+    assert!(!bytes.is_empty());
+    if let Ok(mut segments) = Segments::new(bytes, meta) {
+        let mut out = vec![0; bytes.len()];
+        let count = std::iter::from_fn(|| segments.next_into(&mut out)).count();
+        assert!(count <= SEGMENTS, "{count}");
+    } else if meta.offload.needs_checksum && meta.offload.gso == Gso::None {
+        let mut completed = bytes.to_vec();
+        complete_checksum(&mut completed, &mut meta.offload.clone());
+        let own = if bytes.get(23) == Some(&Protocol::TCP.0) { 16 } else { 6 };
+        let at = 14 + usize::from(bytes[14] & 0xf) * 4 + own;
+        let changed = (0..bytes.len()).filter(|&place| bytes[place] != completed[place]);
+        assert!(!meta.routed || changed.into_iter().all(|place| (at..at + 2).contains(&place)));
     }
 }
 
