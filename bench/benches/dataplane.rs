@@ -89,6 +89,7 @@ fn config() -> RuntimeConfig {
             mtu: 1500,
             dhcp: None,
             pcp: false,
+            shared: None,
         }),
         ageing: Millis::from_secs(300),
         fdb_capacity: 8192,

@@ -2,7 +2,7 @@
 
 use std::net::Ipv4Addr;
 
-use nat_engine::{Balance, NatSettings, RuleSet, Timeouts};
+use nat_engine::{Balance, NatSettings, PortRange, RuleSet, Timeouts};
 use packet::{Ipv4Cidr, MacAddr, Millis, NetworkId, PortId, Protocol};
 
 /// A snapshot. Numbers, not names, connect its parts.
@@ -80,6 +80,9 @@ pub struct InterfaceConfig {
     pub dhcp: Option<DhcpConfig>,
     /// Whether hosts of the network may open ports of its uplink by PCP or NAT-PMP, if it is translated.
     pub pcp: bool,
+    /// These ports and identifiers of the address are the switch's; with those that are published, they are all that it has
+    /// of an address that is a host's, too. `None`: the address is the switch's alone.
+    pub shared: Option<PortRange>,
 }
 
 /// A DHCPv4 server's settings.

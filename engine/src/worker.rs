@@ -5,7 +5,7 @@ mod reports;
 use std::collections::BTreeSet;
 use std::ops::Range;
 
-use nat_engine::{Imported, StateError};
+use nat_engine::{Imported, PortChange, StateError};
 use packet::{
     Burst, DropReason, MacAddr, Millis, NetworkId, PortCounters, PortId, PuntReason, TxLists, Verdict, Vid,
     parse,
@@ -216,6 +216,17 @@ impl Worker {
     /// The state doesn't fit; nothing has changed.
     pub fn import_flows(&mut self, state: &[u8], age: Millis, now: Millis) -> Result<Imported, StateError> {
         self.gateway.nat_mut().import(state, age, now)
+    }
+
+    /// Ports of uplinks' addresses that hosts have, too, whose use has begun or ended since the last call. To be asked
+    /// before [`transmit`](Self::transmit) and [`transmit_own`](Self::transmit_own).
+    pub fn take_port_changes(&mut self) -> Vec<PortChange> {
+        self.gateway.nat_mut().take_port_changes()
+    }
+
+    /// Ports of such addresses that are in use.
+    pub fn shared_ports(&self) -> impl Iterator<Item = PortChange> + '_ {
+        self.gateway.nat().shared_ports()
     }
 
     /// A server that has died or come back since the last call; `None`: there are no more.

@@ -156,6 +156,7 @@ fn interface(number: u8, address: Ipv4Addr) -> InterfaceConfig {
         mtu: 1500,
         dhcp: None,
         pcp: true,
+        shared: None,
     }
 }
 

@@ -12,7 +12,7 @@ use crate::flow::{Direction, Flow};
 use crate::flow_table::{FlowKey, FlowMappings};
 use crate::mapping::HashedKey;
 use crate::nat::{Nat, contact_of};
-use crate::port_pool::{PortLease, Published, Wanted};
+use crate::port_pool::{PortLease, Wanted};
 use crate::prepare::{Admission, Destination, Reply, Source, has_ports_or_identifiers, reply};
 use crate::slab::Id;
 use crate::{NatPacket, NatSettings, PortRange, Tuple};
@@ -129,7 +129,7 @@ impl Nat {
         let mut refused = Vec::new();
         let mut good = None;
         while good.is_none() && refused.len() < TRIES {
-            let published = Published { rules: &self.config.rules, addresses: &self.config.addresses };
+            let published = self.config.published();
             let ports = &mut self.mappings.ports;
             let lease = ports.lease(outside, original.protocol(), wanted, &published, &mut self.random, now);
             let Some(lease) = lease else { break };
@@ -146,7 +146,8 @@ impl Nat {
     /// Whether the flow's owner may have one more port of the outside address.
     fn may_lease(&self, admission: &Admission, outside: Ipv4Addr, wanted: Wanted) -> bool {
         let (ports, protocol) = (&self.mappings.ports, admission.original.protocol());
-        let (low, high) = wanted.range_for(protocol);
+        let limit = self.config.published().limit(outside);
+        let Some((low, high)) = wanted.range_for(protocol, limit) else { return true };
         let used = || ports.used(outside, protocol, (low, high));
         self.owners.may_add_port(self.owner, usize::from(high - low) + 1, used)
     }

@@ -18,7 +18,7 @@ use packet::{Millis, Protocol};
 
 use crate::flow::{Direction, Flow};
 use crate::nat::Nat;
-use crate::port_pool::{PortLease, Published, Wanted};
+use crate::port_pool::{PortLease, Wanted};
 use crate::rule::{RuleSet, Target};
 use crate::slab::Id;
 use crate::timeouts::TimeoutClass;
@@ -150,7 +150,7 @@ impl Nat {
     /// it before it comes back by [`return_port`](Self::return_port). Nobody can guess which it is. `None` if all are taken.
     pub fn lease_port(&mut self, address: Ipv4Addr, protocol: Protocol, now: Millis) -> Option<PortLease> {
         let wanted = Wanted { port: u16::MAX, keep: false, range: None, parity: false };
-        let published = Published { rules: &self.config.rules, addresses: &self.config.addresses };
+        let published = self.config.published();
         self.mappings.ports.lease(address, protocol, wanted, &published, &mut self.random, now)
     }
 

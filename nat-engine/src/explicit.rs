@@ -13,7 +13,7 @@ use packet::{Millis, NetworkId, Protocol};
 
 use crate::mapping::MappingKey;
 use crate::nat::Nat;
-use crate::port_pool::{Published, Wanted};
+use crate::port_pool::Wanted;
 use crate::prepare::{Outside, candidate, decide};
 use crate::slab::Id;
 use crate::{Behaviour, Tuple};
@@ -249,7 +249,7 @@ impl Nat {
                 if settings.limits_hosts() && !self.hosts.may_map(*inside.ip(), settings, now) {
                     return Err(MappingRefused::HostLimit);
                 }
-                let published = Published { rules: &self.config.rules, addresses: &self.config.addresses };
+                let published = self.config.published();
                 let wanted = Wanted { port, keep: true, range, parity: false };
                 let ports = &mut self.mappings.ports;
                 let lease = ports.lease(outside, protocol, wanted, &published, &mut self.random, now);

@@ -60,7 +60,7 @@ pub use early_fragments::{EarlyFragment, EarlyFragments};
 pub use explicit::{ExplicitMapping, MappingRefused, MappingRequest};
 pub use flow_table::FlowKey;
 pub use nat::{FlowView, Known, Nat, NatConfig, RuleCounter, RuleCounters};
-pub use port_pool::PortLease;
+pub use port_pool::{PortChange, PortLease};
 pub use prepare::{Admission, Destination};
 pub use rewrite::NatPacket;
 pub use rule::{AddressRange, Candidate, Condition, Match, NatRule, PortList, PortRange, RuleSet, Target};

@@ -313,7 +313,7 @@ mod tests {
             let inside = SocketAddrV4::new(Ipv4Addr::new(10, 0, 0, 1), 5000);
             let nobody = SocketAddrV4::new(Ipv4Addr::UNSPECIFIED, 0);
             let key = MappingKey::restored(Protocol::UDP, inside, outside, nobody);
-            let published = Published { rules: &RuleSet::default(), addresses: &[] };
+            let published = Published { rules: &RuleSet::default(), addresses: &[], shared: &[] };
             let remote = |last| Ipv4Addr::new(198, 51, 100, last);
             let (mut mapping, mut flows) = (None, BTreeMap::new());
             for (begins, last) in steps {

@@ -17,10 +17,10 @@ use crate::identification::Identifications;
 use crate::keyed::Random;
 use crate::mapping::Mappings;
 use crate::owners::Owners;
-use crate::port_pool::Published;
+use crate::port_pool::{PortChange, Published};
 use crate::rule::NatRule;
 use crate::slab::Id;
-use crate::{Behaviour, NatPacket, NatSettings, RuleSet, Timeouts, Tuple};
+use crate::{Behaviour, NatPacket, NatSettings, PortRange, RuleSet, Timeouts, Tuple};
 
 /// Flows, mappings and rules of one worker.
 #[derive(Debug)]
@@ -59,8 +59,17 @@ pub struct NatConfig {
     /// By which network packets to elsewhere leave, by [`packet::NetworkId::index`] of the network they come from: hosts that
     /// reach each other by outside addresses see the sources they have there. `None` for networks that are outside.
     pub uplinks: Vec<Option<NetworkId>>,
+    /// Own addresses that a host has, too: only these ports and identifiers of theirs are taken for hosts inside. What is in
+    /// use of them is told by [`Nat::take_port_changes`], which has to be called.
+    pub shared: Vec<(Ipv4Addr, PortRange)>,
     /// Mapping, filtering and limits.
     pub settings: NatSettings,
+}
+
+impl NatConfig {
+    pub(crate) fn published(&self) -> Published<'_> {
+        Published { rules: &self.rules, addresses: &self.addresses, shared: &self.shared }
+    }
 }
 
 /// What [`Nat::translate_known`] made of a packet.
@@ -150,7 +159,7 @@ impl Nat {
         self.prerouting_counters = carry_over(&old.prerouting, &new.prerouting, &self.prerouting_counters);
         self.postrouting_counters =
             carry_over(&old.postrouting, &new.postrouting, &self.postrouting_counters);
-        self.mappings.ports.republish(&Published { rules: &config.rules, addresses: &config.addresses });
+        self.mappings.ports.republish(&config.published());
         let old = std::mem::replace(&mut self.config, config);
         self.reserve();
         self.follow_servers();
@@ -277,6 +286,16 @@ impl Nat {
     /// The rules.
     pub const fn rules(&self) -> &RuleSet {
         &self.config.rules
+    }
+
+    /// Ports of shared addresses whose use has begun or ended since the last call, in that order.
+    pub fn take_port_changes(&mut self) -> Vec<PortChange> {
+        self.mappings.ports.take_changes()
+    }
+
+    /// Ports of shared addresses that are in use.
+    pub fn shared_ports(&self) -> impl Iterator<Item = PortChange> + '_ {
+        self.mappings.ports.shared()
     }
 
     /// How often each rule decided.

@@ -36,6 +36,19 @@ impl PortLease {
     }
 }
 
+/// The use of a port, or of an identifier of ICMP queries, of an address that a host has, too.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct PortChange {
+    /// The address.
+    pub address: Ipv4Addr,
+    /// Whose port it is.
+    pub protocol: Protocol,
+    /// The port or identifier.
+    pub port: u16,
+    /// Whether it is in use from now on, or free.
+    pub leased: bool,
+}
+
 /// The pools of all outside addresses. 8 KiB for each address and protocol in use, and 8 more if ports are published.
 #[derive(Debug)]
 pub(crate) struct PortPools {
@@ -43,11 +56,18 @@ pub(crate) struct PortPools {
     by_address: BTreeMap<(Ipv4Addr, Protocol), Id>,
     /// Ports that rest, and until when, the next one first.
     resting: VecDeque<(Millis, PortLease)>,
+    /// Of addresses that are shared.
+    changes: Vec<PortChange>,
 }
 
 impl PortPools {
     pub(crate) const fn new() -> Self {
-        Self { pools: Slab::new(), by_address: BTreeMap::new(), resting: VecDeque::new() }
+        Self {
+            pools: Slab::new(),
+            by_address: BTreeMap::new(),
+            resting: VecDeque::new(),
+            changes: Vec::new(),
+        }
     }
 
     /// A free port of `address`: `wanted` itself, else another of its range. `None` if there is none left.
@@ -104,18 +124,42 @@ impl PortPools {
         let pool = &mut self.pools[lease.pool];
         pool.leased.remove(lease.port);
         pool.leases -= 1;
+        self.note(lease.pool, lease.port, false);
+    }
+
+    /// What has changed of shared addresses since the last call.
+    pub(crate) fn take_changes(&mut self) -> Vec<PortChange> {
+        std::mem::take(&mut self.changes)
+    }
+
+    /// What is leased of shared addresses.
+    pub(crate) fn shared(&self) -> impl Iterator<Item = PortChange> + '_ {
+        let pools = self.by_address.values().map(|&id| &self.pools[id]).filter(|pool| pool.limit.is_some());
+        pools.flat_map(|pool| {
+            let leased = (0..=u16::MAX).filter(|&port| pool.leased.word(port / 64) >> (port % 64) & 1 != 0);
+            leased.map(|port| pool.change(port, true))
+        })
     }
 
     fn take(&mut self, pool: Id, port: u16) -> PortLease {
         self.pools[pool].leased.insert(port);
         self.pools[pool].leases += 1;
+        self.note(pool, port, true);
         PortLease { pool, port }
+    }
+
+    fn note(&mut self, pool: Id, port: u16, leased: bool) {
+        let pool = &self.pools[pool];
+        if pool.limit.is_some() {
+            self.changes.push(pool.change(port, leased));
+        }
     }
 
     fn pool(&mut self, address: Ipv4Addr, protocol: Protocol, published: &Published<'_>) -> Id {
         *self.by_address.entry((address, protocol)).or_insert_with(|| {
-            let reserved = published.ports(address, protocol);
-            self.pools.insert(PortPool { address, protocol, leased: PortSet::default(), reserved, leases: 0 })
+            let (reserved, limit) = (published.ports(address, protocol), published.limit(address));
+            let leased = PortSet::default();
+            self.pools.insert(PortPool { address, protocol, leased, reserved, limit, leases: 0 })
         })
     }
 
@@ -134,7 +178,10 @@ impl PortPools {
         by_address.retain(|&(address, protocol), &mut id| {
             let is_used = pools[id].leases > 0;
             match is_used {
-                true => pools[id].reserved = published.ports(address, protocol),
+                true => {
+                    pools[id].reserved = published.ports(address, protocol);
+                    pools[id].limit = published.limit(address);
+                }
                 false => drop(pools.remove(id)),
             }
             is_used
@@ -156,9 +203,14 @@ pub(crate) struct Wanted {
 }
 
 impl Wanted {
-    /// The ports that it may be.
-    pub(crate) fn range_for(&self, protocol: Protocol) -> PortRange {
-        self.range.filter(|_| protocol.has_ports()).unwrap_or_else(|| range_of(protocol, self.port))
+    /// The ports that it may be, of those that are to be had; `None`: there are none.
+    pub(crate) fn range_for(&self, protocol: Protocol, limit: Option<PortRange>) -> Option<PortRange> {
+        let range = self.range.filter(|_| protocol.has_ports());
+        let (low, high) = match (range, limit) {
+            (Some((low, high)), Some((first, last))) => (low.max(first), high.min(last)),
+            (range, limit) => range.or(limit).unwrap_or_else(|| range_of(protocol, self.port)),
+        };
+        (low <= high).then_some((low, high))
     }
 }
 
@@ -168,9 +220,15 @@ pub(crate) struct Published<'a> {
     pub(crate) rules: &'a RuleSet,
     /// The switch's own addresses, by network.
     pub(crate) addresses: &'a [Option<Ipv4Addr>],
+    /// Of these addresses only these ports are to be had.
+    pub(crate) shared: &'a [(Ipv4Addr, PortRange)],
 }
 
 impl Published<'_> {
+    pub(crate) fn limit(&self, address: Ipv4Addr) -> Option<PortRange> {
+        self.shared.iter().find(|(shared, _)| *shared == address).map(|&(_, range)| range)
+    }
+
     fn ports(&self, address: Ipv4Addr, protocol: Protocol) -> PortSet {
         let mut reserved = PortSet::default();
         let own = |network: NetworkId| self.addresses.get(network.index()).copied().flatten();
@@ -194,6 +252,8 @@ struct PortPool {
     protocol: Protocol,
     leased: PortSet,
     reserved: PortSet,
+    /// Of these ports only, identifiers included; `None`: of all.
+    limit: Option<PortRange>,
     /// How many bits `leased` has.
     leases: u32,
 }
@@ -201,7 +261,7 @@ struct PortPool {
 impl PortPool {
     fn choose(&self, wanted: Wanted, random: &mut Random) -> Option<u16> {
         let Wanted { port, keep, parity, .. } = wanted;
-        let (low, high) = wanted.range_for(self.protocol);
+        let (low, high) = wanted.range_for(self.protocol, self.limit)?;
         let kept =
             (keep && (low..=high).contains(&port)).then(|| self.first_free(port..=port, ANY)).flatten();
         kept.or_else(|| {
@@ -216,6 +276,10 @@ impl PortPool {
     fn used(&self, (low, high): PortRange) -> usize {
         let bits = |word: u16| (self.leased.word(word) | self.reserved.word(word)).count_ones();
         (low / 64..=high / 64).map(|word| bits(word) as usize).sum()
+    }
+
+    const fn change(&self, port: u16, leased: bool) -> PortChange {
+        PortChange { address: self.address, protocol: self.protocol, port, leased }
     }
 
     /// Of those ports that have a bit in `set`, for each 64 alike.
@@ -293,16 +357,19 @@ mod tests {
     struct Fixture {
         pools: PortPools,
         rules: RuleSet,
+        shared: Vec<(Ipv4Addr, PortRange)>,
         random: Random,
     }
 
     impl Fixture {
         fn new() -> Self {
-            Self { pools: PortPools::new(), rules: RuleSet::default(), random: Random::new([1, 2]) }
+            let random = Random::new([1, 2]);
+            Self { pools: PortPools::new(), rules: RuleSet::default(), shared: Vec::new(), random }
         }
 
         fn lease(&mut self, protocol: Protocol, wanted: Wanted) -> Option<PortLease> {
-            let published = Published { rules: &self.rules, addresses: &[Some(OUTSIDE)] };
+            let published =
+                Published { rules: &self.rules, addresses: &[Some(OUTSIDE)], shared: &self.shared };
             self.pools.lease(OUTSIDE, protocol, wanted, &published, &mut self.random, Millis::ZERO)
         }
 
@@ -366,8 +433,32 @@ mod tests {
         assert!(!(5000..=5001).contains(&fixture.udp(5000).unwrap().port()));
         assert_eq!(fixture.lease(Protocol::TCP, same(5000)).unwrap().port(), 5000);
         fixture.rules.prerouting.clear();
-        fixture.pools.republish(&Published { rules: &fixture.rules, addresses: &[] });
+        fixture.pools.republish(&Published { rules: &fixture.rules, addresses: &[], shared: &[] });
         assert_eq!(fixture.udp(5000).unwrap().port(), 5000);
+    }
+
+    #[test]
+    fn of_a_shared_address_only_its_range_is_leased_and_each_change_is_told() {
+        let mut fixture = Fixture { shared: vec![(OUTSIDE, (40_000, 40_003))], ..Fixture::new() };
+        let kept = fixture.udp(40_001).unwrap();
+        assert_eq!(kept.port(), 40_001);
+        let ping = fixture.lease(Protocol::ICMP, same(7)).unwrap();
+        assert!((40_000..=40_003).contains(&ping.port()));
+        let others: Vec<_> = [80, 5000, 50_000].map(|port| fixture.udp(port).unwrap().port()).into();
+        assert!(others.iter().all(|port| (40_000..=40_003).contains(port)), "{others:?}");
+        assert!(fixture.udp(40_000).is_none());
+        let ruled = |low, high| Wanted { range: Some((low, high)), ..same(9) };
+        assert!(fixture.lease(Protocol::TCP, ruled(1024, 39_999)).is_none());
+        let ruled = fixture.lease(Protocol::TCP, ruled(1024, u16::MAX)).unwrap();
+        assert!((40_000..=40_003).contains(&ruled.port()));
+        let changes = fixture.pools.take_changes();
+        assert_eq!(changes.len(), 6);
+        assert_eq!(fixture.pools.shared().count(), 6);
+        let change = |leased| PortChange { address: OUTSIDE, protocol: Protocol::UDP, port: 40_001, leased };
+        assert_eq!(changes[0], change(true));
+        fixture.pools.give_back(kept);
+        assert_eq!(fixture.pools.take_changes(), [change(false)]);
+        assert!(fixture.pools.shared().all(|leased| leased != change(true)));
     }
 
     #[test]

@@ -22,6 +22,17 @@ pub struct RuleSet {
 }
 
 impl RuleSet {
+    /// Ports of `address` that rules take for inside servers, as far as they name them. `own` tells the switch's own address
+    /// on a network.
+    pub fn published(
+        &self,
+        address: Ipv4Addr,
+        protocol: Protocol,
+        own: impl Fn(NetworkId) -> Option<Ipv4Addr>,
+    ) -> impl Iterator<Item = PortRange> {
+        self.prerouting.iter().flat_map(move |rule| rule.publishes(address, protocol, &own).to_vec())
+    }
+
     /// Whether hosts on `network` know inside hosts by `address`, because a rule translates sources to it or its
     /// destinations to others: somebody has to answer for it there.
     pub fn stands_for_others(&self, address: Ipv4Addr, network: NetworkId) -> bool {

@@ -23,7 +23,6 @@ use crate::flow::{Direction, Flow};
 use crate::flow_table::{BOTH, FlowMappings};
 use crate::mapping::MappingKey;
 use crate::nat::Nat;
-use crate::port_pool::Published;
 use crate::prepare::has_ports_or_identifiers;
 use crate::slab::Id;
 use crate::tcp::TcpState;
@@ -172,7 +171,7 @@ impl Nat {
 
     /// A mapping that no flow uses yet.
     fn restore_mapping(&mut self, &SavedMapping { key, port }: &SavedMapping) -> Id {
-        let published = Published { rules: &self.config.rules, addresses: &self.config.addresses };
+        let published = self.config.published();
         let lease = self.mappings.ports.claim(key.outside(), key.protocol(), port, &published);
         let key = self.mappings.hashed(key);
         let is_first = self.mappings.find(key).is_none();

@@ -102,6 +102,8 @@ drop_reasons! {
     InterfaceChanged = "interface_changed",
     /// An IPv4 packet for the switch itself, of a protocol or port that nothing serves.
     NoService = "no_service",
+    /// From inside, for the host whose address the uplink has, too: nothing that leaves by its card comes back to it.
+    HostNotReached = "host_not_reached",
     /// The ARP packet is malformed or makes no sense.
     BadArp = "bad_arp",
     /// An ARP packet that is not about the switch's own address.

@@ -4,7 +4,7 @@ use std::net::Ipv4Addr;
 use std::ops::Range;
 use std::path::PathBuf;
 
-use nat_engine::{NatSettings, Timeouts};
+use nat_engine::{NatSettings, PortRange, Timeouts};
 use packet::{Ipv4Cidr, MacAddr, Millis};
 use toml::Spanned;
 use toml::de::{DeTable, DeValue};
@@ -76,7 +76,11 @@ pub(super) struct UplinkTable {
     pub(super) device: DeviceTable,
     pub(super) mtu: Maybe<u32>,
     pub(super) learn_limit: Maybe<u32>,
+    /// The switch's own.
     pub(super) address: Maybe<Ipv4Cidr>,
+    /// The host's, instead.
+    pub(super) host_address: Maybe<()>,
+    pub(super) host_ports: Maybe<PortRange>,
     pub(super) gateway: Maybe<Ipv4Addr>,
     pub(super) mac: Maybe<MacAddr>,
 }
@@ -162,11 +166,21 @@ fn port(name: Spanned<String>, entries: &DeTable<'_>, mistakes: &mut Vec<Mistake
 
 fn uplink(name: Spanned<String>, entries: &DeTable<'_>, mistakes: &mut Vec<Mistake>) -> Option<UplinkTable> {
     let mut table = Table::new(name.span(), entries, mistakes);
+    let device = DeviceTable::read(&mut table, "peer-mac")?;
+    let address = table.optional("address", text(uplink_address));
+    let place = address.as_ref().map(Spanned::span).unwrap_or_default();
+    let (address, host_address) = match address.map(Spanned::into_inner) {
+        Some(UplinkAddress::Own(own)) => (Some(Spanned::new(place, own)), None),
+        Some(UplinkAddress::Host) => (None, Some(Spanned::new(place, ()))),
+        None => (None, None),
+    };
     let uplink = UplinkTable {
-        device: DeviceTable::read(&mut table, "peer-mac")?,
+        device,
         mtu: table.optional("mtu", mtu),
         learn_limit: table.optional("learn-limit", learn_limit),
-        address: table.optional("address", text(uplink_address)),
+        address,
+        host_address,
+        host_ports: table.optional("host-ports", text(value::port_range)),
         gateway: table.optional("gateway", text(value::address)),
         mac: table.optional("mac", text(value::station)),
         name,
@@ -247,13 +261,19 @@ fn workers(value: &DeValue<'_>) -> Read<()> {
     }
 }
 
-fn uplink_address(text: &str) -> Read<Ipv4Cidr> {
+enum UplinkAddress {
+    Own(Ipv4Cidr),
+    Host,
+}
+
+fn uplink_address(text: &str) -> Read<UplinkAddress> {
     match text {
+        "host" => Ok(UplinkAddress::Host),
         "dhcp" => Err(Wrong::new(
-            "this version needs a fixed address of the uplink",
-            "write the switch's own address on the uplink, for example \"10.180.13.232/24\"",
+            "this version needs a fixed address of the uplink, or the host's",
+            "write the switch's own address on the uplink, for example \"10.180.13.232/24\", or \"host\"",
         )),
-        fixed => value::host_cidr(fixed),
+        fixed => value::host_cidr(fixed).map(UplinkAddress::Own),
     }
 }
 

@@ -19,6 +19,7 @@ mod place;
 mod plan;
 mod poll;
 mod publish;
+mod shared;
 mod slip;
 mod table;
 mod text;
@@ -32,7 +33,7 @@ use std::path::{Path, PathBuf};
 
 use engine::report::Chain;
 use engine::{CheckConfig, InterfaceConfig};
-use nat_engine::{NatSettings, Timeouts};
+use nat_engine::{NatSettings, PortRange, Timeouts};
 use packet::{MacAddr, Millis, Protocol};
 use tapio::{HostUse, Netns, PortSpec};
 
@@ -44,6 +45,7 @@ pub use lease_file::LeaseFile;
 pub use mistake::{ConfigError, Mistake, Mistakes};
 pub use plan::{Action, Plan};
 pub use poll::PollMode;
+pub use shared::{HostAddress, SharedUplink};
 pub(crate) use table::suggestion;
 pub(crate) use text::read as read_text;
 
@@ -181,6 +183,16 @@ struct Port {
 struct Uplink {
     port: Port,
     gateway: Option<Ipv4Addr>,
-    /// `None` if a network of mode bridge has the uplink as its port.
-    interface: Option<InterfaceConfig>,
+    place: UplinkPlace,
+}
+
+/// What the switch has on an uplink.
+#[derive(Clone, PartialEq, Eq, Debug)]
+enum UplinkPlace {
+    /// Nothing: a network of mode bridge has it as its port.
+    Bridged,
+    /// An address of its own.
+    Own(InterfaceConfig),
+    /// These ports of the host's address.
+    Shared(PortRange),
 }

@@ -9,7 +9,8 @@ use nat_engine::{Balance, Condition, Match, NatRule, PortList, Target};
 use packet::{Ipv4Cidr, Millis, NetworkId, PortId, Protocol};
 use tapio::PortSpec;
 
-use super::{Balanced, Config, LeaseFile, Mode, Network, PollMode, Port, Publish, Uplink};
+use super::shared::{SharedUplink, host_placeholder};
+use super::{Balanced, Config, LeaseFile, Mode, Network, PollMode, Port, Publish, Uplink, UplinkPlace};
 use crate::rules::{self, Interfaces};
 
 /// A configuration with numbers for names.
@@ -21,6 +22,8 @@ pub struct Plan {
     pub devices: Vec<(PortId, PortSpec)>,
     /// Networks of mode bridge, and the port of each that is its uplink.
     pub bridged: Vec<(NetworkId, PortId)>,
+    /// Uplinks whose address is the host's, too: see [`Plan::follow_hosts`].
+    pub shared: Vec<SharedUplink>,
     /// Whether the switch waits for frames or looks for them.
     pub poll: PollMode,
     /// Where connections are kept from one process to the next.
@@ -49,7 +52,7 @@ impl Plan {
         config.networks.iter().for_each(|network| builder.publish_rules(network));
         config.networks.iter().for_each(|network| builder.balance(network));
         config.networks.iter().for_each(|network| builder.nat_rules(network));
-        config.uplinks.iter().for_each(|uplink| builder.uplink(uplink));
+        config.uplinks.iter().enumerate().for_each(|(nth, uplink)| builder.uplink(nth, uplink));
         builder.finish()
     }
 
@@ -201,14 +204,24 @@ impl<'a> Builder<'a> {
         }
     }
 
-    fn uplink(&mut self, uplink: &Uplink) {
-        // Without an interface it is a port of the network that bridges it.
-        let Some(interface) = &uplink.interface else { return };
+    fn uplink(&mut self, nth: usize, uplink: &Uplink) {
+        let interface = match &uplink.place {
+            // It is a port of the network that bridges it.
+            UplinkPlace::Bridged => return,
+            UplinkPlace::Own(interface) => Some(interface.clone()),
+            UplinkPlace::Shared(ports) => {
+                let network = self.network_id(&uplink.port.name);
+                let port = self.port_id(&uplink.port.name, &uplink.port.name);
+                let placeholder = host_placeholder(nth);
+                self.plan.shared.push(SharedUplink { network, port, ports: *ports, host: None, placeholder });
+                None
+            }
+        };
         self.plan.runtime.networks.push(NetworkConfig {
             id: self.network_id(&uplink.port.name),
             name: uplink.port.name.clone(),
             reach: Reach::Uplink(uplink.gateway),
-            interface: Some(interface.clone()),
+            interface,
             ageing: UPLINK_AGEING,
             fdb_capacity: uplink.port.learn_limit.clamp(MIN_FDB_CAPACITY, UPLINK_FDB_CAPACITY),
             isolated: false,
@@ -232,8 +245,11 @@ impl<'a> Builder<'a> {
     /// What the file's `publish` says goes before any rule.
     fn publish_rules(&mut self, network: &Network) {
         let Mode::Nat { uplink, .. } = network.mode else { return };
-        let Some(outside) = &self.config.uplinks[uplink].interface else { return };
-        let own = outside.address.address();
+        let own = match &self.config.uplinks[uplink].place {
+            UplinkPlace::Bridged => return,
+            UplinkPlace::Own(interface) => interface.address.address(),
+            UplinkPlace::Shared(_) => host_placeholder(uplink),
+        };
         let from_outside = Condition::is(self.network_id(&self.config.uplinks[uplink].port.name));
         let rules = network.publish.iter().flat_map(|publish| {
             let address = publish.address.unwrap_or(own);
@@ -317,7 +333,7 @@ fn segments(config: &Config) -> Vec<(&str, Vec<&Port>)> {
         };
         (network.name.as_str(), network.ports.iter().chain(bridged).collect())
     });
-    let uplinks = config.uplinks.iter().filter(|uplink| uplink.interface.is_some());
+    let uplinks = config.uplinks.iter().filter(|uplink| uplink.place != UplinkPlace::Bridged);
     networks.chain(uplinks.map(|uplink| (uplink.port.name.as_str(), vec![&uplink.port]))).collect()
 }
 

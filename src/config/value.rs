@@ -3,6 +3,7 @@
 use std::net::Ipv4Addr;
 use std::path::{Path, PathBuf};
 
+use nat_engine::PortRange;
 use packet::{Ipv4Cidr, MacAddr, Protocol};
 use tapio::Netns;
 use toml::de::DeValue;
@@ -137,6 +138,29 @@ pub(super) fn protocol(text: &str) -> Option<(&str, Protocol)> {
 pub(super) fn port(text: &str) -> Option<u16> {
     text.parse().ok().filter(|&port| port != 0)
 }
+
+/// `FIRST-LAST`, of ports above 1023: those below are the host's.
+pub(super) fn port_range(text: &str) -> Read<PortRange> {
+    let parse = || {
+        let (first, last) = text.split_once('-')?;
+        Some((port(first.trim())?, port(last.trim())?))
+    };
+    let help = "write the first and the last port, for example \"40000-49151\"";
+    match parse() {
+        None => Err(Wrong::new(format!("`{text}` is not a range of ports"), help)),
+        Some((first, last)) if first > last => {
+            Err(Wrong::new("the range ends before it begins", format!("write \"{last}-{first}\"")))
+        }
+        Some((first, _)) if first < 1024 => Err(Wrong::new("ports below 1024 are the host's", help)),
+        Some((first, last)) if last - first < MIN_HOST_PORTS => {
+            Err(Wrong::new(format!("{} ports are too few", last - first + 1), help))
+        }
+        Some(range) => Ok(range),
+    }
+}
+
+/// A guest that opens a web page takes dozens.
+const MIN_HOST_PORTS: u16 = 255;
 
 /// A domain name: labels of letters, digits and hyphens. RFC 1035, 2.3.1, and RFC 1123, 2.1.
 pub(super) fn domain(text: &str) -> Read<String> {

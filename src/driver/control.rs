@@ -6,6 +6,7 @@ use packet::PortId;
 use tracing::info;
 
 use super::Driver;
+use super::shared::look_at_hosts;
 use crate::config::{Action, ChangeError, Config, Mistakes, Plan};
 use crate::control::{Command, Request, RequestError, What};
 use crate::rules;
@@ -48,7 +49,8 @@ impl Driver {
     /// Reads the configuration again and becomes what it says, wholly or not at all.
     pub(super) fn reload(&mut self) -> Result<Vec<Action>, RequestError> {
         let config = Config::load(&self.config).map_err(RequestError::WrongConfig)?;
-        let plan = Plan::new(&config, Some(&self.plan));
+        let mut plan = Plan::new(&config, Some(&self.plan));
+        look_at_hosts(&mut plan);
         let actions = Plan::diff(&self.plan, &plan);
         let waiting = self.apply(plan).map_err(|error| RequestError::Failed(Box::new(error)))?;
         self.warn_of(&waiting);
@@ -82,6 +84,7 @@ impl Driver {
         self.plan.runtime.rules = runtime.rules.clone();
         self.worker.install(runtime);
         self.generation += 1;
+        self.follow_hosts();
         info!(%line, "NAT rule changed");
         Ok(changed::rule(&line, number))
     }

@@ -2,7 +2,7 @@
 
 use mio::{Registry, Token};
 use packet::PortId;
-use tapio::{LinkEvent, LinkMonitor, Netns, PortSpec};
+use tapio::{HostStack, LinkEvent, LinkMonitor, Netns, PortSpec};
 use tracing::warn;
 
 use crate::config::Plan;
@@ -48,6 +48,9 @@ impl LinkMonitors {
         let concerns = |spec: &PortSpec| {
             events.iter().any(|event| match event {
                 LinkEvent::Changed(name) => *name == spec.device(),
+                LinkEvent::Addresses => {
+                    matches!(spec, PortSpec::Packet(packet) if matches!(packet.host, HostStack::Shared(_)))
+                }
                 LinkEvent::Overflow => true,
             })
         };

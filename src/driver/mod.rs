@@ -16,6 +16,7 @@ mod leases;
 mod links;
 mod ports;
 mod send;
+mod shared;
 mod shares;
 mod spin;
 mod state;
@@ -42,6 +43,7 @@ use self::leases::{LeaseLog, Leases};
 use self::links::{LINKS, LinkMonitors};
 use self::ports::Ports;
 use self::send::Sender;
+use self::shared::look_at_hosts;
 use self::shares::{Meter, Shares, Way, Work};
 use self::spin::Spin;
 use self::state::Saving;
@@ -54,12 +56,20 @@ use crate::terminal::count;
 ///
 /// # Errors
 /// A port could not be opened, or the control socket; then nothing is left behind.
-pub fn run(config: &Path, plan: Plan, control: &Path, signals: Signals, log: &Log) -> Result<(), RunError> {
+pub fn run(
+    config: &Path,
+    mut plan: Plan,
+    control: &Path,
+    signals: Signals,
+    log: &Log,
+) -> Result<(), RunError> {
     allow_descriptors();
     let mut driver = Driver::new(config, signals)?;
+    look_at_hosts(&mut plan);
     let waiting = driver.apply(plan)?;
     driver.warn_of(&waiting);
     driver.load_connections();
+    driver.claim_ports();
     driver.follow_lease_file();
     let (sender, commands) = channel();
     let _server = Server::listen(control, sender, Arc::clone(&driver.waker))
@@ -193,7 +203,9 @@ impl Driver {
         gone.for_each(|(id, _)| self.shares.forget(*id));
         self.worker.install(plan.runtime.clone());
         self.spin.set_mode(plan.poll);
-        self.plan = plan;
+        let before = std::mem::replace(&mut self.plan, plan);
+        self.claim_all_ports();
+        self.tell_hosts(&before);
         self.generation += 1;
         self.links.follow(&self.plan, self.poll.registry());
         // An event may have come and gone before the port was in the worker's configuration.
@@ -287,8 +299,10 @@ impl Driver {
 
     /// Devices of ports may have gone down or come up.
     fn on_link_event(&mut self, place: usize) {
-        for id in self.links.changed(place, &self.plan) {
-            self.check_link(id);
+        let changed = self.links.changed(place, &self.plan);
+        changed.iter().for_each(|&id| self.check_link(id));
+        if changed.iter().any(|&id| self.is_shared(id)) {
+            self.follow_hosts();
         }
     }
 
@@ -378,6 +392,7 @@ impl Driver {
     /// Takes the burst through the worker, and sends what comes out.
     fn forward(&mut self, meter: &mut Meter, now: Millis) {
         self.worker.process(&mut self.burst, now);
+        self.claim_ports();
         let (ports, shares) = (&mut self.ports, &mut self.shares);
         let mut sender = Sender { ports, shares, meter, down: Vec::new() };
         self.worker.transmit(&mut self.burst, |id, burst, frames, counters| {
@@ -386,6 +401,7 @@ impl Driver {
         let down = sender.down;
         self.note_down(&down, now);
         self.worker.service(&mut self.burst, now);
+        self.claim_ports();
         self.transmit_own(meter, now);
     }
 
@@ -406,6 +422,7 @@ impl Driver {
         }
         if self.worker.next_timeout().is_some_and(|at| at <= now) {
             self.worker.on_timeout(now);
+            self.claim_ports();
             let mut meter = self.meter();
             self.transmit_own(&mut meter, now);
         }

@@ -11,7 +11,7 @@ use rustix::net::netlink::SocketAddrNetlink;
 use rustix::net::{AddressFamily, RecvFlags, SocketFlags, SocketType, bind, recv, socket_with};
 
 use crate::Netns;
-use crate::netlink::{attributes, messages};
+use crate::netlink::{Message, attributes, messages};
 
 /// Events about the links of one namespace. One serves all ports there: each link's change is told to each monitor.
 #[derive(Debug)]
@@ -25,6 +25,8 @@ pub struct LinkMonitor {
 pub enum LinkEvent {
     /// The link of that name: up or down, there or gone. What exactly is asked of the port.
     Changed(String),
+    /// Addresses or routes: which is to be looked up.
+    Addresses,
     /// More than the kernel keeps: any link may have changed.
     Overflow,
 }
@@ -45,7 +47,7 @@ impl LinkMonitor {
         let flags = SocketFlags::CLOEXEC | SocketFlags::NONBLOCK;
         // No protocol number: NETLINK_ROUTE is 0.
         let socket = socket_with(AddressFamily::NETLINK, SocketType::RAW, flags, None)?;
-        bind(&socket, &SocketAddrNetlink::new(0, libc::RTMGRP_LINK as u32))?;
+        bind(&socket, &SocketAddrNetlink::new(0, GROUPS))?;
         Ok(Self { socket, buffer: vec![0; 32 * 1024] })
     }
 
@@ -62,7 +64,9 @@ impl LinkMonitor {
         let mut events = Vec::new();
         loop {
             match recv(&self.socket, &mut self.buffer[..], RecvFlags::empty()) {
-                Ok((len, _)) => events.extend(messages(&self.buffer[..len]).filter_map(|m| changed(m.body))),
+                Ok((len, _)) => {
+                    events.extend(messages(&self.buffer[..len]).filter_map(|message| changed(&message)))
+                }
                 Err(Errno::NOBUFS) => events.push(LinkEvent::Overflow),
                 Err(Errno::INTR) => {}
                 Err(_) => break,
@@ -73,14 +77,18 @@ impl LinkMonitor {
     }
 }
 
-/// The link that a message's body is about: an `ifinfomsg`, then attributes.
-fn changed(body: &[u8]) -> Option<LinkEvent> {
-    let mut attributes = attributes(body.get(IFINFOMSG_LEN..)?);
+/// What a message is about; that of a link has an `ifinfomsg`, then attributes.
+fn changed(message: &Message<'_>) -> Option<LinkEvent> {
+    if !matches!(u16::try_from(message.kind), Ok(libc::RTM_NEWLINK | libc::RTM_DELLINK)) {
+        return Some(LinkEvent::Addresses);
+    }
+    let mut attributes = attributes(message.body.get(IFINFOMSG_LEN..)?);
     let (_, name) = attributes.find(|&(kind, _)| kind == libc::IFLA_IFNAME)?;
     let name = name.split(|&byte| byte == 0).next()?;
     Some(LinkEvent::Changed(String::from_utf8_lossy(name).into_owned()))
 }
 
+const GROUPS: u32 = (libc::RTMGRP_LINK | libc::RTMGRP_IPV4_IFADDR | libc::RTMGRP_IPV4_ROUTE) as u32;
 const IFINFOMSG_LEN: usize = 16;
 
 #[cfg(test)]
@@ -94,7 +102,11 @@ mod tests {
         let mut monitor = LinkMonitor::open(Some(&netns.netns())).unwrap();
         assert_eq!(monitor.events(), []);
         netns.enter(|| Links::open().unwrap().set_up("lo").unwrap()).unwrap();
-        assert_eq!(monitor.events(), [LinkEvent::Changed("lo".to_owned())]);
+        let events = monitor.events();
+        // With it come its address, and the routes there.
+        let links: Vec<_> = events.iter().filter(|event| **event != LinkEvent::Addresses).collect();
+        assert_eq!(links, [&LinkEvent::Changed("lo".to_owned())]);
+        assert!(links.len() < events.len());
         assert_eq!(monitor.events(), []);
     }
 }

@@ -116,7 +116,7 @@ pub(crate) fn number(bytes: &[u8]) -> u32 {
 
 /// A message of a datagram.
 pub(crate) struct Message<'a> {
-    kind: i32,
+    pub(crate) kind: i32,
     sequence: u32,
     /// From the family's header on.
     pub(crate) body: &'a [u8],

@@ -10,11 +10,13 @@ mod bridge;
 mod client;
 mod demo;
 mod dhcp;
+mod document;
 mod embedding;
 mod fairness;
 #[path = "../../tapio/tests/vhost/guest.rs"]
 #[allow(dead_code, clippy::unwrap_used, reason = "written for the tests of its own crate")]
 mod fake_guest;
+mod first_network;
 mod fragments;
 mod guest;
 mod guest_life;
@@ -36,6 +38,7 @@ mod port_mapping;
 mod ports;
 mod process;
 mod route;
+mod shared_address;
 mod state;
 mod switch;
 mod traffic;

@@ -25,7 +25,7 @@ mod slow_path;
 
 use std::net::Ipv4Addr;
 
-use nat_engine::{EarlyFragments, FlowKey, Known, Nat, NatConfig, NatPacket};
+use nat_engine::{EarlyFragments, FlowKey, Known, Nat, NatConfig, NatPacket, PortRange};
 use packet::wire::{EthernetHeader, FromBytes, Ipv4Header};
 use packet::{
     BURST_FRAMES, Burst, DropCounters, DropReason, EtherType, Frame, Ipv4Cidr, Ipv4Packet, L4, MacAddr,
@@ -43,7 +43,7 @@ pub(crate) use self::outgoing::Outgoing;
 use self::route::{Hop, Routes};
 use crate::dhcp::DhcpServer;
 use crate::report::NeighbourReport;
-use crate::runtime_config::{InterfaceConfig, Reach, RuntimeConfig};
+use crate::runtime_config::{InterfaceConfig, NetworkConfig, Reach, RuntimeConfig};
 
 /// The switch's own side of all networks.
 #[derive(Debug)]
@@ -98,6 +98,8 @@ struct Interface {
     reach: Reach,
     dhcp: Option<DhcpServer>,
     pcp: bool,
+    /// Whether the address is a host's, too, which answers for it.
+    is_shared: bool,
 }
 
 impl Gateway {
@@ -150,6 +152,7 @@ impl Gateway {
             flow_limit: config.flow_limit,
             addresses: self.interfaces.iter().map(|i| Some(i.as_ref()?.address.address())).collect(),
             uplinks: config.networks.iter().map(|network| network.reach.uplink()).collect(),
+            shared: config.networks.iter().filter_map(shared_address).collect(),
             settings: config.nat,
         });
         self.end_port_mappings();
@@ -418,7 +421,7 @@ impl Gateway {
 
 impl Interface {
     fn new(config: &InterfaceConfig, reach: Reach, dhcp: Option<DhcpServer>) -> Self {
-        let InterfaceConfig { mac, address, mtu, pcp, .. } = *config;
+        let InterfaceConfig { mac, address, mtu, pcp, shared, .. } = *config;
         let dhcp = config.dhcp.clone().map(|settings| match dhcp {
             Some(mut server) => {
                 server.reconfigure(settings, address, mtu);
@@ -426,7 +429,7 @@ impl Interface {
             }
             None => DhcpServer::new(settings, address, mtu),
         });
-        Self { mac, address, mtu, reach, dhcp, pcp }
+        Self { mac, address, mtu, reach, dhcp, pcp, is_shared: shared.is_some() }
     }
 }
 
@@ -439,6 +442,12 @@ fn keeps_addresses(network: NetworkId, old: &RuntimeConfig, new: &RuntimeConfig)
     }
     let before = addresses(network, old);
     before.is_some() && before == addresses(network, new)
+}
+
+/// The address that a network's interface shares with a host, and the ports of it.
+fn shared_address(network: &NetworkConfig) -> Option<(Ipv4Addr, PortRange)> {
+    let interface = network.interface.as_ref()?;
+    Some((interface.address.address(), interface.shared?))
 }
 
 /// Whether the slow path wants to see a flooded frame.

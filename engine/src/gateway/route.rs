@@ -189,6 +189,7 @@ mod tests {
                 mtu: 1500,
                 dhcp: None,
                 pcp: false,
+                shared: None,
             }),
             ageing: Millis::from_secs(300),
             fdb_capacity: 64,

@@ -130,7 +130,8 @@ impl Gateway {
         }
         let asks_us = operation == ArpPacket::REQUEST && self.answers_for(target, input);
         let mut heard = Ok(());
-        if own.contains(sender) {
+        // A router may be outside of a subnet that is one host alone.
+        if own.contains(sender) || interface.reach == Reach::Uplink(Some(sender)) {
             let hop = Hop { network: input, address: sender };
             match self.neighbours.hear(hop, sender_mac, asks_us, self.origin, now) {
                 Ok(waiting) => {
@@ -153,10 +154,12 @@ impl Gateway {
     fn answers_for(&self, address: Ipv4Addr, network: NetworkId) -> bool {
         let Some(interface) = self.interface(network) else { return false };
         let is_uplink = matches!(interface.reach, Reach::Uplink(_));
-        interface.address.address() == address
-            || (is_uplink
-                && interface.address.contains(address)
-                && self.nat.rules().stands_for_others(address, network))
+        if interface.address.address() == address {
+            return !interface.is_shared;
+        }
+        is_uplink
+            && interface.address.contains(address)
+            && self.nat.rules().stands_for_others(address, network)
     }
 
     pub(super) fn ask(&self, hop: Hop, mac: Option<MacAddr>, out: &mut Outgoing) {
@@ -181,6 +184,14 @@ impl Gateway {
             return Ok(());
         }
         let interface = self.interface(input).ok_or(DropReason::NoService)?;
+        if interface.is_shared {
+            // The host has heard it, too, and answers if need be.
+            return Ok(());
+        }
+        if self.is_a_hosts(ip.dst) {
+            self.tell(IcmpError::Prohibited, meta, bytes, input, now, out)?;
+            return Err(DropReason::HostNotReached);
+        }
         let from_outside = matches!(interface.reach, Reach::Uplink(_));
         match ip.l4 {
             L4::Udp if ip.dst_port == DHCP_SERVER_PORT && !from_outside => {
@@ -212,6 +223,12 @@ impl Gateway {
             }
             _ => Err(DropReason::NoService),
         }
+    }
+
+    /// Whether a host has this own address of the switch's, too.
+    fn is_a_hosts(&self, address: Ipv4Addr) -> bool {
+        let owner = self.routes.owner_of(address).and_then(|network| self.interface(network));
+        owner.is_some_and(|interface| interface.is_shared)
     }
 
     /// Tells the sender of a SYN that nobody wanted it, unless its connection has come about since.

@@ -41,6 +41,7 @@ pub fn nat_config() -> RuntimeConfig {
         mtu: 1500,
         dhcp: None,
         pcp: false,
+        shared: None,
     };
     let network = |id: NetworkId, name: &str, reach, interface| NetworkConfig {
         id,

@@ -9,6 +9,7 @@ use toml::Spanned;
 
 use super::super::balance::BalanceTable;
 use super::super::file::{ModeName, NetworkTable};
+use super::super::shared::host_placeholder;
 use super::super::{Balanced, Mode};
 use super::{Check, setting};
 
@@ -40,7 +41,9 @@ impl Check<'_> {
             }
         }
         let listen = section.listen.as_ref()?.get_ref();
-        let own = self.file.uplinks[uplink].address.as_ref().map(|address| address.get_ref().address());
+        let table = &self.file.uplinks[uplink];
+        let own = table.address.as_ref().map(|address| address.get_ref().address());
+        let own = own.or_else(|| table.host_address.as_ref().map(|_| host_placeholder(uplink)));
         let sockets = |list: &Option<Spanned<Vec<Spanned<SocketAddrV4>>>>| {
             list.iter().flat_map(Spanned::get_ref).map(|server| *server.get_ref()).collect()
         };

@@ -1,9 +1,13 @@
 //! What the host itself has on the devices that ports and uplinks are to be made of.
 
+use std::ops::Range;
+
+use nat_engine::PortRange;
 use packet::Ipv4Cidr;
 use tapio::{HostUse, Netns};
 use toml::Spanned;
 
+use super::super::UplinkPlace;
 use super::super::device::{DeviceTable, PacketTable};
 use super::super::file::{Maybe, UplinkTable};
 use super::{Check, span};
@@ -17,15 +21,21 @@ impl Check<'_> {
         let file = self.file;
         let ports = file.networks.iter().flat_map(|network| &network.ports);
         for port in ports {
-            self.host_device(&port.name, &port.device, false);
+            self.host_device(&port.name, &port.device, Role::Port);
         }
         for uplink in &file.uplinks {
-            self.host_device(&uplink.name, &uplink.device, true);
+            let is_shared = uplink.host_address.is_some();
+            self.host_device(
+                &uplink.name,
+                &uplink.device,
+                if is_shared { Role::Shared } else { Role::Uplink },
+            );
             self.address_of_the_host(uplink);
+            self.subnet_of_the_host(uplink);
         }
     }
 
-    fn host_device(&mut self, name: &Spanned<String>, table: &DeviceTable, is_uplink: bool) {
+    fn host_device(&mut self, name: &Spanned<String>, table: &DeviceTable, role: Role) {
         let Some((device, netns)) = place_of(name, table) else { return };
         if device.get_ref() == "lo" {
             self.wrong(device.span(), "`lo` is the host's own loopback", "write another device");
@@ -33,6 +43,9 @@ impl Check<'_> {
         }
         let DeviceTable::Packet(packet) = table else { return };
         self.host_keys(packet);
+        if role == Role::Shared {
+            return;
+        }
         let Some(what) = (self.devices)(device.get_ref(), netns).and_then(|found| found.what()) else {
             return;
         };
@@ -40,11 +53,14 @@ impl Check<'_> {
             return;
         }
         let message = format!("the host has {what} on `{}`, and would lose it", device.get_ref());
-        let help = if is_uplink {
-            "write host-stack = true where the switch has an address of its own beside the host's, or take-over = true \
-             where the host is to be cut off"
-        } else {
-            "write host-stack = true to leave the device to the host as well, or take-over = true to cut the host off"
+        let help = match role {
+            Role::Port => {
+                "write host-stack = true to leave the device to the host as well, or take-over = true to cut the host off"
+            }
+            _ => {
+                "write address = \"host\" to share the host's address with it, host-stack = true where the switch has one of \
+                 its own beside it, or take-over = true to cut the host off"
+            }
         };
         self.wrong(device.span(), message, help);
     }
@@ -55,6 +71,47 @@ impl Check<'_> {
         {
             let help = "remove one of the two: with `host-stack` the host keeps the device";
             self.wrong(place, "`take-over` takes what `host-stack` leaves", help);
+        }
+    }
+
+    /// The switch's part of the host's address.
+    pub(super) fn shared_uplink(&mut self, table: &UplinkTable, address: Range<usize>) -> UplinkPlace {
+        let DeviceTable::Packet(packet) = &table.device else {
+            let help = "write type = \"packet\" and the name of the host's network card as `device`";
+            self.wrong(address, "only an uplink of type packet shares the host's address", help);
+            return UplinkPlace::Bridged;
+        };
+        for (place, key) in [
+            (span(&table.gateway), "`gateway`: it is the host's"),
+            (span(&table.mac), "`mac`: it is the device's"),
+            (span(&packet.host_stack), "`host-stack`: the host keeps the device"),
+            (span(&packet.take_over), "`take-over`: the host keeps the device"),
+        ] {
+            if let Some(place) = place {
+                let message = format!("an uplink that shares the host's address has no {key}");
+                self.wrong(place, message, "remove the key");
+            }
+        }
+        UplinkPlace::Shared(table.host_ports.as_ref().map_or(HOST_PORTS, |range| *range.get_ref()))
+    }
+
+    /// The host's subnet is no network of the switch's.
+    fn subnet_of_the_host(&mut self, uplink: &UplinkTable) {
+        let file = self.file;
+        let (Some(_), Some((device, netns))) = (&uplink.host_address, place_of(&uplink.name, &uplink.device))
+        else {
+            return;
+        };
+        let host = (self.devices)(device.get_ref(), netns).and_then(|found| found.address());
+        let Some((host, _)) = host else { return };
+        let networks = file.networks.iter().filter_map(|network| network.address.as_ref());
+        for network in networks.filter(|network| network.get_ref().overlaps(host)) {
+            let message = format!(
+                "{} overlaps {host}, which the host has on `{}`",
+                network.get_ref(),
+                device.get_ref()
+            );
+            self.wrong(network.span(), message, "write an address of a subnet of its own");
         }
     }
 
@@ -74,6 +131,14 @@ impl Check<'_> {
     }
 }
 
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Role {
+    Port,
+    Uplink,
+    /// An uplink by the host's own address.
+    Shared,
+}
+
 /// The device of a port, by its own key or by the port's name, and its namespace.
 fn place_of<'a>(
     name: &'a Spanned<String>,
@@ -86,6 +151,10 @@ fn place_of<'a>(
     };
     Some((device.as_ref().unwrap_or(name), netns.as_ref().map(Spanned::get_ref)))
 }
+
+/// Above what servers take, and in one piece. Linux takes ports for its own connections from 32768 to 60999: those in use are
+/// its.
+const HOST_PORTS: PortRange = (40_000, 49_151);
 
 fn is_set(value: &Maybe<bool>) -> bool {
     value.as_ref().is_some_and(|value| *value.get_ref())

@@ -29,6 +29,7 @@ impl Check<'_> {
             mtu: mtu(&table.mtu),
             dhcp: self.dhcp(table, address, mode),
             pcp: table.pcp.as_ref().is_some_and(|pcp| *pcp.get_ref()),
+            shared: None,
         })
     }
 

@@ -12,13 +12,14 @@ use std::ops::Range;
 
 use engine::InterfaceConfig;
 use packet::{Ipv4Cidr, MacAddr, Millis};
+use tapio::{HostStack, PortSpec, SharedAddress};
 use toml::Spanned;
 
 pub(super) use self::host::Devices;
 use super::file::{FileConfig, Maybe, ModeName, NetworkTable, PortTable, UplinkTable};
 use super::mistake::Mistake;
 use super::table::suggestion;
-use super::{Config, Mode, Network, Port, Uplink};
+use super::{Config, Mode, Network, Port, Uplink, UplinkPlace};
 use crate::rules::Interfaces;
 
 /// Checks what concerns more than one value of `text`, which `file` was read from. `name_servers` are offered where a
@@ -156,11 +157,14 @@ impl Check<'_> {
 
     fn uplink(&mut self, table: &UplinkTable) -> Option<Uplink> {
         let mtu = mtu(&table.mtu);
-        let device = self.device(&table.name, &table.device, mtu);
+        let mut device = self.device(&table.name, &table.device, mtu);
+        if let (Some(PortSpec::Packet(packet)), true) = (&mut device, table.host_address.is_some()) {
+            packet.host = HostStack::Shared(SharedAddress::default());
+        }
         let users: Vec<&NetworkTable> =
             self.file.networks.iter().filter(|network| uses(network, table)).collect();
         let name = table.name.get_ref();
-        let interface = match users.as_slice() {
+        let place = match users.as_slice() {
             [] => {
                 let help = format!("write uplink = \"{name}\" in a network, or remove the section");
                 self.wrong(table.name.span(), "no network uses this uplink", help);
@@ -168,7 +172,7 @@ impl Check<'_> {
             }
             [only] if is_bridge(only) => {
                 self.bridged_uplink(table, only);
-                None
+                UplinkPlace::Bridged
             }
             users => {
                 if let Some(bridge) = users.iter().find(|network| is_bridge(network)) {
@@ -177,20 +181,23 @@ impl Check<'_> {
                     self.wrong(place, message, "give the bridge network an uplink of its own");
                     return None;
                 }
-                Some(self.uplink_interface(table, mtu)?)
+                match &table.host_address {
+                    Some(address) => self.shared_uplink(table, address.span()),
+                    None => UplinkPlace::Own(self.uplink_interface(table, mtu)?),
+                }
             }
         };
         let learn_limit = setting(&table.learn_limit, DEFAULT_LEARN_LIMIT);
         Some(Uplink {
             port: Port { name: name.clone(), device: device?, mtu, learn_limit, static_macs: Vec::new() },
             gateway: table.gateway.as_ref().map(|gateway| *gateway.get_ref()),
-            interface,
+            place,
         })
     }
 
     /// The uplink is a port of `network` and has nothing of its own.
     fn bridged_uplink(&mut self, table: &UplinkTable, network: &NetworkTable) {
-        let own = [span(&table.address), span(&table.gateway), span(&table.mac)];
+        let own = [span(&table.address), span(&table.host_address), span(&table.gateway), span(&table.mac)];
         for place in own.into_iter().flatten() {
             let message = format!(
                 "network `{}` bridges this uplink: the switch has no address on it",
@@ -205,9 +212,12 @@ impl Check<'_> {
     }
 
     fn uplink_interface(&mut self, table: &UplinkTable, mtu: u16) -> Option<InterfaceConfig> {
+        if let Some(place) = span(&table.host_ports) {
+            self.wrong(place, "this key needs `address = \"host\"`", "remove the key");
+        }
         let Some(address) = &table.address else {
-            let help =
-                "write the switch's own address on the uplink, for example address = \"10.180.13.232/24\"";
+            let help = "write address = \"host\" to share the host's, or the switch's own address on the uplink, for example \
+                        address = \"10.180.13.232/24\"";
             self.wrong(table.name.span(), "`address` is missing", help);
             return None;
         };
@@ -220,7 +230,7 @@ impl Check<'_> {
         }
         let mac =
             table.mac.as_ref().map_or_else(|| own_mac(table.name.get_ref(), subnet), |mac| *mac.get_ref());
-        Some(InterfaceConfig { mac, address: subnet, mtu, dhcp: None, pcp: false })
+        Some(InterfaceConfig { mac, address: subnet, mtu, dhcp: None, pcp: false, shared: None })
     }
 }
 
