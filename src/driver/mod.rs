@@ -15,6 +15,7 @@ mod flush;
 mod leases;
 mod links;
 mod ports;
+mod run_error;
 mod send;
 mod shared;
 mod shares;
@@ -22,8 +23,6 @@ mod spin;
 mod state;
 
 use std::collections::VecDeque;
-use std::error::Error;
-use std::fmt;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -42,6 +41,7 @@ use self::flush::Flushings;
 use self::leases::{LeaseLog, Leases};
 use self::links::{LINKS, LinkMonitors};
 use self::ports::Ports;
+pub use self::run_error::RunError;
 use self::send::Sender;
 use self::shared::look_at_hosts;
 use self::shares::{Meter, Shares, Way, Work};
@@ -89,48 +89,6 @@ fn allow_descriptors() {
     let limit = getrlimit(Resource::Nofile);
     // What can't be raised is enough for most.
     let _ = setrlimit(Resource::Nofile, Rlimit { current: limit.maximum, ..limit });
-}
-
-/// Why the switch did not start, or had to end.
-#[derive(Debug)]
-pub enum RunError {
-    /// A port can't be had.
-    Port(PortError),
-    /// The control socket can't be had.
-    Control {
-        /// Where it was to be.
-        path: PathBuf,
-        /// What was in the way.
-        error: io::Error,
-    },
-    /// A system call of the loop itself failed.
-    Io(io::Error),
-}
-
-impl fmt::Display for RunError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Port(error) => error.fmt(f),
-            Self::Control { path, error } => {
-                write!(f, "cannot listen for control requests at {}: {error}", path.display())
-            }
-            Self::Io(error) => write!(f, "the event loop failed: {error}"),
-        }
-    }
-}
-
-impl Error for RunError {}
-
-impl From<PortError> for RunError {
-    fn from(error: PortError) -> Self {
-        Self::Port(error)
-    }
-}
-
-impl From<io::Error> for RunError {
-    fn from(error: io::Error) -> Self {
-        Self::Io(error)
-    }
 }
 
 struct Driver {
