@@ -182,12 +182,6 @@ impl Plan {
         }
         Ok(())
     }
-
-    /// What logs and messages call a port: NETWORK/PORT, since a name is a port's in its network only.
-    pub fn place_of(&self, id: PortId) -> String {
-        let network = self.port(id).map_or("", |port| self.network_name(port.network));
-        format!("{network}/{}", self.port_name(id))
-    }
 }
 
 /// Sections in the text of a port beside its own and its network's: the port's keys are followed by those of others.

@@ -119,6 +119,16 @@ impl Plan {
         self.port(id).map_or("", |port| &port.name)
     }
 
+    /// What messages call a port: `NETWORK/PORT`, or the uplink that it is.
+    pub fn place_of(&self, id: PortId) -> String {
+        let (name, port) = (self.port_name(id), self.port(id));
+        let network = port.and_then(|port| self.runtime.networks.get(port.network.index()));
+        match network {
+            Some(network) if !matches!(network.reach, Reach::Uplink(_)) => format!("{}/{name}", network.name),
+            _ => name.to_owned(),
+        }
+    }
+
     /// The MTU of a port; 0 if there is none.
     pub fn port_mtu(&self, id: PortId) -> u16 {
         self.port(id).map_or(0, |port| port.mtu)

@@ -3,7 +3,7 @@
 use std::sync::mpsc::Receiver;
 
 use packet::PortId;
-use tracing::info;
+use tracing::{error, info};
 
 use super::Driver;
 use super::shared::look_at_hosts;
@@ -48,6 +48,10 @@ impl Driver {
 
     /// Reads the configuration again and becomes what it says, wholly or not at all.
     pub(super) fn reload(&mut self) -> Result<Vec<Action>, RequestError> {
+        self.try_reload().inspect_err(|error| error!("the reload failed: {error}"))
+    }
+
+    fn try_reload(&mut self) -> Result<Vec<Action>, RequestError> {
         let config = Config::load(&self.config).map_err(RequestError::WrongConfig)?;
         let mut plan = Plan::new(&config, Some(&self.plan));
         look_at_hosts(&mut plan);
@@ -61,14 +65,10 @@ impl Driver {
 
     /// Goes over to the plan with a port more or less. The file stays as it is.
     fn change_ports(&mut self, plan: Result<Plan, ChangeError>) -> Result<(), RequestError> {
-        let failed = |error| RequestError::Failed(Box::new(error));
         let plan = plan.map_err(RequestError::WrongPort)?;
-        let before = self.plan.clone();
-        if let Some((_, error)) = self.apply(plan).map_err(failed)?.pop() {
-            // Whoever adds a port sees that it can't be had.
-            self.apply(before).map_err(failed)?;
-            return Err(failed(error));
-        }
+        self.apply(plan)
+            .inspect_err(|error| error!("a port could not be added or deleted: {error}"))
+            .map_err(|error| RequestError::Failed(Box::new(error)))?;
         info!(ports = self.ports.len(), "port added or deleted");
         Ok(())
     }

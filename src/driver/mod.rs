@@ -21,6 +21,7 @@ mod shared;
 mod shares;
 mod spin;
 mod state;
+mod transition;
 
 use std::collections::VecDeque;
 use std::io;
@@ -35,11 +36,12 @@ use mio::{Events, Poll, Token, Waker};
 use packet::{BURST_FRAMES, Burst, Millis, PortId};
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use tapio::{Clock, LinkLoss, PortError, Rx, Signal, Signals, random_bytes};
-use tracing::{error, info, warn};
+use tracing::{info, warn};
 
 use self::flush::Flushings;
 use self::leases::{LeaseLog, Leases};
 use self::links::{LINKS, LinkMonitors};
+pub use self::ports::PlacedError;
 use self::ports::Ports;
 pub use self::run_error::RunError;
 use self::send::Sender;
@@ -155,7 +157,7 @@ impl Driver {
     }
 
     /// Goes over to another plan, wholly or not at all. Returns the ports whose sockets can't be had yet.
-    fn apply(&mut self, plan: Plan) -> Result<Vec<(PortId, PortError)>, PortError> {
+    fn apply(&mut self, plan: Plan) -> Result<Vec<(PortId, PortError)>, PlacedError> {
         let waiting = self.ports.apply(&self.plan, &plan, self.poll.registry())?;
         let gone = self.plan.devices.iter().filter(|(id, _)| plan.spec(*id).is_none());
         gone.for_each(|(id, _)| self.shares.forget(*id));
@@ -480,9 +482,8 @@ impl Driver {
                     return true;
                 }
                 Signal::Hangup => {
-                    if let Err(error) = self.reload() {
-                        error!("{error}");
-                    }
+                    // What is wrong is in the log.
+                    let _ = self.reload();
                 }
             }
         }

@@ -1,11 +1,13 @@
-//! The open ports, and how one set of them becomes another.
+//! The open ports.
 
-use mio::{Registry, Token};
+use std::error::Error;
+use std::fmt;
+
+use mio::Registry;
 use packet::PortId;
 use tapio::{Port, PortError, PortSpec};
-use tracing::warn;
 
-use crate::config::{Action, Plan};
+use super::transition::open;
 
 /// The open ports, by number.
 #[derive(Default)]
@@ -27,103 +29,57 @@ impl Ports {
         self.0.get_mut(id.index())?.as_mut()
     }
 
-    /// Goes from the ports of `old` to those of `new`, wholly or not at all: what was done is taken back after a
-    /// failure. Devices that nothing has to be closed for are opened first, so that a failure there disturbs nobody.
-    ///
-    /// A socket that can't be had is no failure, lest others who may write to its folder keep the whole switch from starting:
-    /// such ports are returned, not open.
-    pub(super) fn apply(
-        &mut self,
-        old: &Plan,
-        new: &Plan,
-        registry: &Registry,
-    ) -> Result<Vec<(PortId, PortError)>, PortError> {
-        let mut actions = Plan::diff(old, new);
-        let closing: Vec<(PortId, PortSpec)> = actions
-            .iter()
-            .filter_map(|action| match action {
-                Action::Close(id) => Some((*id, old.spec(*id)?.clone())),
-                _ => None,
-            })
-            .collect();
-        actions.sort_by_key(|action| match action {
-            Action::Open(id, spec) => {
-                let waits =
-                    closing.iter().any(|(other, closed)| other == id || closed.device() == spec.device());
-                if waits { 3 } else { 0 }
-            }
-            Action::Reconfigure(..) => 1,
-            Action::Close(_) => 2,
-        });
-        let (mut undo, mut waiting) = (Vec::new(), Vec::new());
-        for action in actions {
-            let (inverse, opened) = (inverse_of(&action, old), opened_by(&action));
-            match (self.perform(action, registry), opened) {
-                (Ok(()), _) => {}
-                (Err(error), Some(id)) if error.is_about_socket() => waiting.push((id, error)),
-                (Err(error), _) => {
-                    self.take_back(undo, registry);
-                    return Err(error);
-                }
-            }
-            undo.extend(inverse);
-        }
-        Ok(waiting)
-    }
-
     /// Opens a port and asks for its events.
     pub(super) fn open(&mut self, id: PortId, spec: &PortSpec, registry: &Registry) -> Result<(), PortError> {
-        let mut port = Port::open(spec)?;
-        let watched = port.register(registry, Token(id.index()));
-        watched.map_err(|error| PortError::watch(&spec.device(), error))?;
-        if self.0.len() <= id.index() {
-            self.0.resize_with(id.index() + 1, || None);
-        }
-        self.0[id.index()] = Some(port);
+        let port = open(id, spec, registry)?;
+        self.put(id, port);
         Ok(())
     }
 
     /// Closes a port: a device that it made goes with it.
     pub(super) fn close(&mut self, id: PortId, registry: &Registry) {
-        if let Some(mut port) = self.0.get_mut(id.index()).and_then(Option::take) {
-            // Fails only if the descriptor is dead, and then it isn't watched any more.
-            let _ = port.deregister(registry);
-        }
+        drop(self.take(id, registry));
     }
 
-    fn perform(&mut self, action: Action, registry: &Registry) -> Result<(), PortError> {
-        match action {
-            Action::Open(id, spec) => self.open(id, &spec, registry),
-            Action::Close(id) => {
-                self.close(id, registry);
-                Ok(())
-            }
-            // A port that is gone takes its settings when it comes back.
-            Action::Reconfigure(id, spec) => self.get_mut(id).map_or(Ok(()), |port| port.reconfigure(&spec)),
-        }
+    /// Takes a port out, without its events.
+    pub(super) fn take(&mut self, id: PortId, registry: &Registry) -> Option<Port> {
+        let mut port = self.0.get_mut(id.index())?.take()?;
+        // Fails only if the descriptor is dead, and then it isn't watched any more.
+        let _ = port.deregister(registry);
+        Some(port)
     }
 
-    fn take_back(&mut self, undo: Vec<Action>, registry: &Registry) {
-        for action in undo.into_iter().rev() {
-            if let Err(error) = self.perform(action, registry) {
-                warn!(%error, "after a failed reload, a port could not be had back");
-            }
+    /// Puts a port in, whose events are asked for.
+    pub(super) fn put(&mut self, id: PortId, port: Port) {
+        if self.0.len() <= id.index() {
+            self.0.resize_with(id.index() + 1, || None);
         }
+        self.0[id.index()] = Some(port);
     }
 }
 
-fn opened_by(action: &Action) -> Option<PortId> {
-    match action {
-        Action::Open(id, _) => Some(*id),
-        Action::Close(_) | Action::Reconfigure(..) => None,
+/// A port of the configuration that can't be had.
+#[derive(Debug)]
+pub struct PlacedError {
+    place: String,
+    error: PortError,
+}
+
+impl PlacedError {
+    /// `place` is `NETWORK/PORT`, or the uplink.
+    pub(super) const fn new(place: String, error: PortError) -> Self {
+        Self { place, error }
     }
 }
 
-/// What takes `action` back.
-fn inverse_of(action: &Action, old: &Plan) -> Option<Action> {
-    Some(match action {
-        Action::Open(id, _) => Action::Close(*id),
-        Action::Close(id) => Action::Open(*id, old.spec(*id)?.clone()),
-        Action::Reconfigure(id, _) => Action::Reconfigure(*id, old.spec(*id)?.clone()),
-    })
+impl fmt::Display for PlacedError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "port {}: {}", self.place, self.error)
+    }
+}
+
+impl Error for PlacedError {
+    fn source(&self) -> Option<&(dyn Error + 'static)> {
+        Some(&self.error)
+    }
 }

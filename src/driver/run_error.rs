@@ -5,13 +5,13 @@ use std::fmt;
 use std::io;
 use std::path::PathBuf;
 
-use tapio::PortError;
+use super::PlacedError;
 
 /// Why the switch did not start, or had to end.
 #[derive(Debug)]
 pub enum RunError {
     /// A port can't be had.
-    Port(PortError),
+    Port(PlacedError),
     /// The control socket can't be had.
     Control {
         /// Where it was to be.
@@ -37,8 +37,8 @@ impl fmt::Display for RunError {
 
 impl Error for RunError {}
 
-impl From<PortError> for RunError {
-    fn from(error: PortError) -> Self {
+impl From<PlacedError> for RunError {
+    fn from(error: PlacedError) -> Self {
         Self::Port(error)
     }
 }

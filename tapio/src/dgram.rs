@@ -73,6 +73,25 @@ impl DgramPort {
         })
     }
 
+    /// Goes over to another peer.
+    pub(crate) fn reconfigure(&mut self, config: &DgramConfig) {
+        if self.config.peer != config.peer {
+            self.config = config.clone();
+            // What waits was for the one before.
+            self.outbox.clear();
+            self.peer = None;
+            self.connect();
+        }
+    }
+
+    pub(crate) fn socket_mut(&mut self) -> &mut BoundSocket {
+        &mut self.socket
+    }
+
+    pub(crate) fn config(&self) -> &DgramConfig {
+        &self.config
+    }
+
     pub(crate) fn link_up(&mut self) -> bool {
         self.peer.is_some() || self.connect()
     }

@@ -6,10 +6,10 @@
 
 use std::convert::Infallible;
 use std::fmt;
-use std::fs::File;
+use std::fs::{self, File};
 use std::io;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
-use std::os::unix::fs::OpenOptionsExt;
+use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::PathBuf;
 use std::str::FromStr;
 use std::thread;
@@ -27,6 +27,29 @@ pub enum Netns {
     Pid(u32),
 }
 
+/// Which namespace it is, however it is found. The kernel gives the number of one that has ended to another: it tells two
+/// apart as long as somebody holds the one.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct NetnsId {
+    device: u64,
+    inode: u64,
+}
+
+impl NetnsId {
+    fn of(metadata: &fs::Metadata) -> Self {
+        Self { device: metadata.dev(), inode: metadata.ino() }
+    }
+
+    /// The namespace that `netns` leads to now; `None`: the calling thread's.
+    ///
+    /// # Errors
+    /// There is no such name, path or process, or this process may not look at it.
+    pub fn find(netns: Option<&Netns>) -> io::Result<Self> {
+        let path = netns.map_or_else(|| Ok(PathBuf::from(OWN)), Netns::path)?;
+        Ok(Self::of(&fs::metadata(path)?))
+    }
+}
+
 /// An open network namespace: it exists at least as long as this handle.
 #[derive(Debug)]
 pub struct NetnsHandle(OwnedFd);
@@ -37,17 +60,21 @@ impl Netns {
     /// # Errors
     /// There is no such name, path or process, or this process may not look at it.
     pub fn open(&self) -> io::Result<NetnsHandle> {
-        let path = match self {
+        // A path may be anything; opening a FIFO must not wait for a writer.
+        let file = File::options().read(true).custom_flags(libc::O_NONBLOCK).open(self.path()?)?;
+        Ok(NetnsHandle(file.into()))
+    }
+
+    /// The file that stands for it.
+    fn path(&self) -> io::Result<PathBuf> {
+        Ok(match self {
             Self::Name(name) if name.is_empty() || name.contains('/') || name.starts_with('.') => {
                 return Err(io::ErrorKind::InvalidInput.into());
             }
             Self::Name(name) => PathBuf::from("/run/netns").join(name),
             Self::Path(path) => path.clone(),
             Self::Pid(pid) => PathBuf::from(format!("/proc/{pid}/ns/net")),
-        };
-        // A path may be anything; opening a FIFO must not wait for a writer.
-        let file = File::options().read(true).custom_flags(libc::O_NONBLOCK).open(path)?;
-        Ok(NetnsHandle(file.into()))
+        })
     }
 }
 
@@ -80,7 +107,15 @@ impl NetnsHandle {
     /// # Errors
     /// /proc is not mounted.
     pub fn current() -> io::Result<Self> {
-        Ok(Self(File::open("/proc/thread-self/ns/net")?.into()))
+        Ok(Self(File::open(OWN)?.into()))
+    }
+
+    /// Which namespace it is.
+    ///
+    /// # Errors
+    /// None that is known of.
+    pub fn id(&self) -> io::Result<NetnsId> {
+        Ok(NetnsId::of(&File::from(self.0.try_clone()?).metadata()?))
     }
 
     /// A new, empty namespace without a name. It ends with the last handle, socket or process in it.
@@ -120,6 +155,9 @@ impl AsFd for NetnsHandle {
     }
 }
 
+/// The calling thread's namespace.
+const OWN: &str = "/proc/thread-self/ns/net";
+
 fn on_own_thread<R: Send>(f: impl FnOnce() -> R + Send) -> io::Result<R> {
     thread::scope(|scope| {
         let thread = thread::Builder::new().name("netns".into()).spawn_scoped(scope, f)?;
@@ -130,32 +168,46 @@ fn on_own_thread<R: Send>(f: impl FnOnce() -> R + Send) -> io::Result<R> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::os::unix::fs::MetadataExt;
 
-    fn inode(handle: &NetnsHandle) -> u64 {
-        File::from(handle.as_fd().try_clone_to_owned().unwrap()).metadata().unwrap().ino()
+    fn id(handle: &NetnsHandle) -> NetnsId {
+        handle.id().unwrap()
     }
 
     #[test]
     fn entering_a_namespace_leaves_the_callers_thread_where_it_is() {
-        let before = inode(&NetnsHandle::current().unwrap());
+        let before = id(&NetnsHandle::current().unwrap());
         let other = NetnsHandle::anonymous().unwrap();
-        let inside = other.enter(|| inode(&NetnsHandle::current().unwrap())).unwrap();
-        assert_eq!(inside, inode(&other));
+        let inside = other.enter(|| id(&NetnsHandle::current().unwrap())).unwrap();
+        assert_eq!(inside, id(&other));
         assert_ne!(inside, before);
-        assert_eq!(inode(&NetnsHandle::current().unwrap()), before);
+        assert_eq!(id(&NetnsHandle::current().unwrap()), before);
     }
 
     #[test]
     fn an_anonymous_namespace_is_found_by_the_path_of_its_handle() {
         let handle = NetnsHandle::anonymous().unwrap();
-        assert_eq!(inode(&handle.netns().open().unwrap()), inode(&handle));
+        assert_eq!(id(&handle.netns().open().unwrap()), id(&handle));
     }
 
     #[test]
     fn a_process_id_means_that_processes_namespace() {
         let here = Netns::Pid(std::process::id()).open().unwrap();
-        assert_eq!(inode(&here), inode(&NetnsHandle::current().unwrap()));
+        assert_eq!(id(&here), id(&NetnsHandle::current().unwrap()));
+    }
+
+    #[test]
+    fn one_namespace_is_the_same_by_whatever_way_it_is_found() {
+        let (one, other) = (NetnsHandle::anonymous().unwrap(), NetnsHandle::anonymous().unwrap());
+        assert_eq!(NetnsId::find(Some(&one.netns())).unwrap(), id(&one));
+        assert_ne!(id(&one), id(&other));
+        assert_eq!(
+            NetnsId::find(None).unwrap(),
+            NetnsId::find(Some(&Netns::Pid(std::process::id()))).unwrap()
+        );
+        assert_eq!(
+            NetnsId::find(Some(&Netns::Name("..".into()))).unwrap_err().kind(),
+            io::ErrorKind::InvalidInput
+        );
     }
 
     #[test]

@@ -29,7 +29,7 @@ use crate::port::{LinkLoss, Rx, count_tx};
 use crate::shared::{Fence, Share, SharedAddress};
 use crate::silence::Silence;
 use crate::watch::Watch;
-use crate::{HostUse, Link, LinkChange, Links, Netns, NetnsHandle, PortError};
+use crate::{HostUse, Link, LinkChange, Links, Netns, NetnsHandle, NetnsId, PortError};
 
 /// What a packet port is to be.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -70,6 +70,10 @@ pub struct PacketPort {
     watch: Option<Watch>,
 }
 
+/// How a packet port was before a change.
+#[derive(Debug)]
+pub(crate) struct PacketBefore(PacketConfig);
+
 impl PacketPort {
     /// Takes the device, if it is there.
     ///
@@ -97,11 +101,23 @@ impl PacketPort {
         Ok(port)
     }
 
-    /// Changes the MTU of the live device, and what the switch has of the host's address.
+    /// Changes the MTU of the live device, and what the switch has of the host's address, and says how it was.
     ///
     /// # Errors
-    /// The device can't have it.
-    pub fn reconfigure(&mut self, config: &PacketConfig) -> Result<(), PortError> {
+    /// The device can't be as `config` says. Nothing has changed then.
+    pub(crate) fn reconfigure(&mut self, config: &PacketConfig) -> Result<PacketBefore, PortError> {
+        let before = PacketBefore(self.config.clone());
+        self.become_as(config).inspect_err(|_| self.take_back(PacketBefore(before.0.clone())))?;
+        Ok(before)
+    }
+
+    /// Takes a change back. What fails can't be helped: then the device is gone.
+    pub(crate) fn take_back(&mut self, PacketBefore(config): PacketBefore) {
+        let _ = self.become_as(&config);
+        self.config = config;
+    }
+
+    fn become_as(&mut self, config: &PacketConfig) -> Result<(), PortError> {
         if let Some(device) = &mut self.device {
             device.configure(config)?;
         }
@@ -117,6 +133,21 @@ impl PacketPort {
         if let Some(share) = &self.share {
             share.lease(protocol, port, is_leased);
         }
+    }
+
+    /// Whether what the host has of the device is what `config` says, or can become so while the port has it.
+    pub(crate) fn can_become(&self, config: &PacketConfig) -> bool {
+        let both_share =
+            matches!((&self.config.host, &config.host), (HostStack::Shared(_), HostStack::Shared(_)));
+        both_share || self.config.host == config.host
+    }
+
+    pub(crate) fn device(&self) -> &str {
+        &self.config.device
+    }
+
+    pub(crate) fn netns(&self) -> Option<NetnsId> {
+        self.netns.as_ref().map_or_else(|| NetnsId::find(None), NetnsHandle::id).ok()
     }
 
     /// Takes the device if it is there now.

@@ -8,8 +8,14 @@ use packet::{Burst, DropReason, OffloadSet, PortCounters};
 use rustix::io::Errno;
 
 use crate::error::Operation;
+use crate::packet_socket::PacketBefore;
+use crate::tap::TapBefore;
+use crate::unix_socket::BoundSocket;
 use crate::vhost::Violation;
-use crate::{DgramPort, MemoryPort, PacketPort, PortError, PortSpec, StreamPort, TapPort, VhostUserPort};
+use crate::{
+    DgramConfig, DgramPort, MemoryPort, NetnsId, PacketPort, PortError, PortSpec, StreamPort, TapPort,
+    VhostUserPort,
+};
 
 /// A port of the switch.
 #[derive(Debug)]
@@ -26,6 +32,18 @@ pub enum Port {
     VhostUser(Box<VhostUserPort>),
     /// One end of a pair in memory, for tests and benchmarks.
     Memory(MemoryPort),
+}
+
+/// How a port was before [`Port::reconfigure`].
+#[derive(Debug)]
+pub struct Before(Settings);
+
+#[derive(Debug)]
+enum Settings {
+    Tap(TapBefore),
+    Packet(PacketBefore),
+    Dgram(DgramConfig),
+    All,
 }
 
 /// Why receiving stopped.
@@ -184,15 +202,107 @@ impl Port {
         }
     }
 
-    /// Changes the settings of the live port to those of `spec`.
+    /// Changes the settings of the live port to those of `spec`. What comes back takes it back; [`settle`](Self::settle)
+    /// ends it. A port whose settings are all that there is to it only says whether it is that.
     ///
     /// # Errors
-    /// The system refuses a value, or `spec` is about another device: see [`PortSpec::same_device`].
-    pub fn reconfigure(&mut self, spec: &PortSpec) -> Result<(), PortError> {
+    /// The system refuses a value, or `spec` is about another device: see [`PortSpec::same_device`]. Nothing has changed
+    /// then.
+    pub fn reconfigure(&mut self, spec: &PortSpec) -> Result<Before, PortError> {
+        Ok(Before(match (self, spec) {
+            (Self::Tap(port), PortSpec::Tap(config)) => Settings::Tap(port.reconfigure(config)?),
+            (Self::Packet(port), PortSpec::Packet(config)) => Settings::Packet(port.reconfigure(config)?),
+            (Self::Dgram(port), PortSpec::Dgram(config)) => {
+                let before = port.config().clone();
+                port.reconfigure(config);
+                Settings::Dgram(before)
+            }
+            (Self::Stream(port), PortSpec::Stream(config)) if port.config() == config => Settings::All,
+            (_, _) => return Err(PortError::when(Operation::Move, &spec.device())(Errno::INVAL)),
+        }))
+    }
+
+    /// Takes a [`reconfigure`](Self::reconfigure) back.
+    pub fn take_back(&mut self, Before(before): Before) {
+        match (self, before) {
+            (Self::Tap(port), Settings::Tap(before)) => port.take_back(before),
+            (Self::Packet(port), Settings::Packet(before)) => port.take_back(before),
+            (Self::Dgram(port), Settings::Dgram(config)) => port.reconfigure(&config),
+            (_, _) => {}
+        }
+    }
+
+    /// Ends a [`reconfigure`](Self::reconfigure): nothing takes it back any more.
+    pub fn settle(&mut self) {
+        if let Self::Tap(port) = self {
+            port.settle();
+        }
+    }
+
+    /// Whether this is what `spec` describes, so that [`reconfigure`](Self::reconfigure) makes it that, also where the
+    /// namespace goes by another name. A vhost-user port never is: its guest's connection belongs to it.
+    pub fn is(&self, spec: &PortSpec) -> bool {
         match (self, spec) {
-            (Self::Tap(port), PortSpec::Tap(config)) => port.reconfigure(config),
-            (Self::Packet(port), PortSpec::Packet(config)) => port.reconfigure(config),
-            (_, _) => Err(PortError::when(Operation::Move, &spec.device())(Errno::INVAL)),
+            (Self::Tap(_), PortSpec::Tap(_)) => self.has_device_of(spec),
+            (Self::Packet(port), PortSpec::Packet(config)) => {
+                port.can_become(config) && self.has_device_of(spec)
+            }
+            (Self::Stream(port), PortSpec::Stream(config)) => port.config() == config,
+            (Self::Dgram(port), PortSpec::Dgram(config)) => port.config().path == config.path,
+            (_, _) => false,
+        }
+    }
+
+    /// Whether the port has the device that `spec` describes, whatever its namespace is called there.
+    pub fn has_device_of(&self, spec: &PortSpec) -> bool {
+        let device = match self {
+            Self::Tap(port) => port.device(),
+            Self::Packet(port) => port.device(),
+            _ => return false,
+        };
+        spec.is_device()
+            && spec.device() == device
+            && self.netns().is_some_and(|netns| NetnsId::find(spec.netns()).is_ok_and(|other| other == netns))
+    }
+
+    /// Whether the port has made the socket that `spec` needs to make: then [`step_aside`](Self::step_aside) makes room.
+    pub fn has_socket_of(&mut self, spec: &PortSpec) -> bool {
+        self.socket_mut().is_some_and(|socket| spec.socket() == Some(socket.path()))
+    }
+
+    /// Leaves the path of the socket that the port has made to another port's. Connections stay.
+    ///
+    /// # Errors
+    /// The file can't be renamed.
+    pub fn step_aside(&mut self) -> Result<(), PortError> {
+        let Some(socket) = self.socket_mut() else { return Ok(()) };
+        let path = socket.path().to_string_lossy().into_owned();
+        socket.step_aside().map_err(PortError::when(Operation::Listen, &path))
+    }
+
+    /// Takes [`step_aside`](Self::step_aside) back.
+    pub fn step_back(&mut self) {
+        if let Some(socket) = self.socket_mut() {
+            // What could be in the way is gone: it was just made and removed by us.
+            let _ = socket.step_back();
+        }
+    }
+
+    fn socket_mut(&mut self) -> Option<&mut BoundSocket> {
+        match self {
+            Self::Stream(port) => port.listener_mut(),
+            Self::Dgram(port) => Some(port.socket_mut()),
+            Self::VhostUser(port) => port.listener_mut(),
+            Self::Tap(_) | Self::Packet(_) | Self::Memory(_) => None,
+        }
+    }
+
+    /// The network namespace that its device is in; `None`: it has no device, or that isn't known.
+    pub fn netns(&self) -> Option<NetnsId> {
+        match self {
+            Self::Tap(port) => port.netns(),
+            Self::Packet(port) => port.netns(),
+            _ => None,
         }
     }
 

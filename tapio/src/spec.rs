@@ -52,14 +52,18 @@ impl PortSpec {
         }
     }
 
+    /// Whether it is a network device.
+    pub const fn is_device(&self) -> bool {
+        matches!(self, Self::Tap(_) | Self::Packet(_))
+    }
+
     /// Whether both need something that only one port can have: a device, or a socket that the switch makes.
     pub fn collides(&self, other: &Self) -> bool {
         match (self.socket(), other.socket()) {
             (Some(a), Some(b)) => a == b,
             (None, None) => {
-                let device = |spec: &Self| matches!(spec, Self::Tap(_) | Self::Packet(_));
-                device(self)
-                    && device(other)
+                self.is_device()
+                    && other.is_device()
                     && self.device() == other.device()
                     && self.netns() == other.netns()
             }
@@ -68,7 +72,7 @@ impl PortSpec {
     }
 
     /// The socket that the switch makes.
-    fn socket(&self) -> Option<&Path> {
+    pub(crate) fn socket(&self) -> Option<&Path> {
         match self {
             Self::Stream(StreamConfig { path, role: Role::Server })
             | Self::VhostUser(VhostUserConfig { path, role: Role::Server, .. })
@@ -87,9 +91,10 @@ impl PortSpec {
                 let host = if both_share { a.host.clone() } else { b.host.clone() };
                 PacketConfig { mtu: a.mtu, host, ..b.clone() } == *a
             }
+            (Self::Dgram(a), Self::Dgram(b)) => a.path == b.path,
             // All that there is to them.
-            (Self::Stream(_) | Self::Dgram(_) | Self::VhostUser(_), _) => self == other,
-            (Self::Tap(_) | Self::Packet(_), _) => false,
+            (Self::Stream(_) | Self::VhostUser(_), _) => self == other,
+            (Self::Tap(_) | Self::Packet(_) | Self::Dgram(_), _) => false,
         }
     }
 }

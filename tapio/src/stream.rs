@@ -89,6 +89,14 @@ impl StreamPort {
         Ok(port)
     }
 
+    pub(crate) fn listener_mut(&mut self) -> Option<&mut BoundSocket> {
+        self.listener.as_mut()
+    }
+
+    pub(crate) fn config(&self) -> &StreamConfig {
+        &self.config
+    }
+
     pub(crate) fn link_up(&mut self) -> bool {
         self.peer.is_some() || self.connect()
     }

@@ -26,7 +26,7 @@ use rustix::io::Errno;
 use crate::error::Operation;
 use crate::port::{Rx, count_tx};
 use crate::software_offload::Scratch;
-use crate::{Link, LinkChange, Links, Netns, PortError, tap_ioctl};
+use crate::{Link, LinkChange, Links, Netns, NetnsHandle, NetnsId, PortError, tap_ioctl};
 
 /// What a tap is to be.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -58,13 +58,25 @@ pub struct TapPort {
     tun: OwnedFd,
     links: Links,
     config: TapConfig,
+    /// Where the device is; `None` if /proc doesn't tell.
+    netns: Option<NetnsId>,
     link: Link,
     /// The device was there before: give it back as it was in `link`.
     found: bool,
     /// The address that this port gave the device.
     added_address: Option<Ipv4Cidr>,
+    /// The one that it is to lose when nothing can be in the way of the change any more.
+    leaving_address: Option<Ipv4Cidr>,
     offloads: OffloadSet,
     scratch: Scratch,
+}
+
+/// How a tap was before a change.
+#[derive(Debug)]
+pub(crate) struct TapBefore {
+    config: TapConfig,
+    link: LinkChange,
+    address: Option<Ipv4Cidr>,
 }
 
 impl TapPort {
@@ -98,9 +110,11 @@ impl TapPort {
             tun,
             links,
             config: config.clone(),
+            netns: NetnsHandle::current().and_then(|netns| netns.id()).ok(),
             link,
             found,
             added_address: None,
+            leaving_address: None,
             offloads: OffloadSet::NONE,
             scratch: Scratch::new(),
         };
@@ -109,17 +123,66 @@ impl TapPort {
         Ok(port)
     }
 
-    /// Changes MAC, MTU, address and offloads of the live device.
+    /// Changes MAC, MTU, address and offloads of the live device, and says how it was. An address that is to go stays
+    /// until [`settle`](Self::settle): with it, routes would be gone.
     ///
     /// # Errors
-    /// The system refuses a value, or `config` is about another device or namespace.
-    pub fn reconfigure(&mut self, config: &TapConfig) -> Result<(), PortError> {
-        if (&config.device, &config.netns) != (&self.config.device, &self.config.netns) {
+    /// The system refuses a value, or `config` is about another device. Nothing has changed then.
+    pub(crate) fn reconfigure(&mut self, config: &TapConfig) -> Result<TapBefore, PortError> {
+        if config.device != self.config.device {
             return Err(PortError::when(Operation::Move, &config.device)(Errno::INVAL));
         }
-        self.apply(config)?;
-        self.config = config.clone();
-        Ok(())
+        self.settle();
+        let link = self.link().map_err(PortError::when(Operation::ConfigureLink, &config.device))?;
+        let before = TapBefore {
+            config: self.config.clone(),
+            link: LinkChange { mac: Some(link.mac), mtu: Some(link.mtu), up: None },
+            address: self.added_address,
+        };
+        match self.apply(config) {
+            Ok(()) => {
+                self.config = config.clone();
+                Ok(before)
+            }
+            Err(error) => {
+                self.take_back(before);
+                Err(error)
+            }
+        }
+    }
+
+    /// Takes a change back. What fails can't be helped: then the device is gone.
+    pub(crate) fn take_back(&mut self, TapBefore { config, link, address }: TapBefore) {
+        self.leaving_address = None;
+        if self.added_address != address
+            && let Some(address) = std::mem::replace(&mut self.added_address, address)
+        {
+            let _ = self.links.remove_address(self.link.index, address);
+        }
+        let _ = self.set_link(&link);
+        if let Ok(offloads) = offer_offloads(&self.tun, config.offload) {
+            self.offloads = offloads;
+        }
+        self.config = config;
+    }
+
+    /// The end of a change.
+    pub(crate) fn settle(&mut self) {
+        let Some(address) = self.leaving_address.take() else { return };
+        // It is gone where somebody else has taken it away.
+        let _ = self.links.remove_address(self.link.index, address);
+        if let Some(address) = self.added_address {
+            // The kernel takes an address of the same subnet away with the one before it.
+            let _ = self.links.add_address(self.link.index, address);
+        }
+    }
+
+    pub(crate) fn device(&self) -> &str {
+        &self.config.device
+    }
+
+    pub(crate) fn netns(&self) -> Option<NetnsId> {
+        self.netns
     }
 
     fn apply(&mut self, config: &TapConfig) -> Result<(), PortError> {
@@ -138,23 +201,18 @@ impl TapPort {
         change().map_err(PortError::when(Operation::ConfigureLink, &self.config.device))
     }
 
-    /// Adds `address`, and removes the one that was added before.
+    /// Adds `address`; the one that was added before is to leave.
     fn set_address(&mut self, address: Option<Ipv4Cidr>) -> io::Result<()> {
         if self.added_address.is_some() && self.added_address == address {
             return Ok(());
         }
-        if let Some(address) = self.added_address.take() {
-            match self.links.remove_address(self.link.index, address) {
-                Err(error) if error.kind() != io::ErrorKind::AddrNotAvailable => return Err(error),
-                _ => {}
-            }
-        }
-        let Some(address) = address else { return Ok(()) };
-        match self.links.add_address(self.link.index, address) {
-            Ok(()) => self.added_address = Some(address),
-            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
-            Err(error) => return Err(error),
-        }
+        let added = match address.map(|address| self.links.add_address(self.link.index, address)) {
+            None => None,
+            Some(Ok(())) => address,
+            Some(Err(error)) if error.kind() == io::ErrorKind::AlreadyExists => None,
+            Some(Err(error)) => return Err(error),
+        };
+        self.leaving_address = std::mem::replace(&mut self.added_address, added);
         Ok(())
     }
 
@@ -232,7 +290,9 @@ impl Drop for TapPort {
         if !self.found {
             return;
         }
+        self.settle();
         let _ = self.set_address(None);
+        self.settle();
         let _ = tap_ioctl::set_offload(&self.tun, 0);
         let before = LinkChange {
             mac: self.config.mac.map(|_| self.link.mac),

@@ -29,6 +29,8 @@ pub struct BoundSocket {
     path: PathBuf,
     /// Device and inode, to remove no other socket at the path.
     identity: (u64, u64),
+    /// Where it is as long as another one is to have its path.
+    aside: Option<PathBuf>,
 }
 
 impl BoundSocket {
@@ -54,7 +56,27 @@ impl BoundSocket {
         let socket = new_socket(kind, passed)?;
         bind_with_mode(&socket, &SocketAddrUnix::new(path)?, Mode::from_raw_mode(mode))?;
         let metadata = fs::symlink_metadata(path)?;
-        Ok(Self { socket, path: path.to_owned(), identity: (metadata.dev(), metadata.ino()) })
+        Ok(Self { socket, path: path.to_owned(), identity: (metadata.dev(), metadata.ino()), aside: None })
+    }
+
+    /// Where it is, or will be again.
+    pub(crate) fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// Leaves its path to another socket; those who are connected stay so.
+    pub(crate) fn step_aside(&mut self) -> io::Result<()> {
+        let mut aside = self.path.clone().into_os_string();
+        aside.push(format!(".{}", std::process::id()));
+        let aside = PathBuf::from(aside);
+        fs::rename(&self.path, &aside)?;
+        self.aside = Some(aside);
+        Ok(())
+    }
+
+    /// Takes its path again.
+    pub(crate) fn step_back(&mut self) -> io::Result<()> {
+        self.aside.take().map_or(Ok(()), |aside| fs::rename(aside, &self.path))
     }
 }
 
@@ -67,8 +89,9 @@ impl AsFd for BoundSocket {
 impl BoundSocket {
     /// Takes the socket from its path. What is there in its place by now stays.
     pub fn unlink(&self) {
-        if fs::symlink_metadata(&self.path).is_ok_and(|found| (found.dev(), found.ino()) == self.identity) {
-            let _ = fs::remove_file(&self.path);
+        let path = self.aside.as_ref().unwrap_or(&self.path);
+        if fs::symlink_metadata(path).is_ok_and(|found| (found.dev(), found.ino()) == self.identity) {
+            let _ = fs::remove_file(path);
         }
     }
 }

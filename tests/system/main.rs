@@ -37,6 +37,7 @@ mod neighbours;
 mod port_mapping;
 mod ports;
 mod process;
+mod reload;
 mod route;
 mod shared_address;
 mod state;

@@ -103,8 +103,13 @@ impl Switch {
 
     /// Writes another configuration and makes the switch load it.
     pub fn reload(&self, config: &str) -> Output {
-        fs::write(self.folder.config(), config).expect("the folder exists");
+        self.write_config(config);
         self.command(&["reload"])
+    }
+
+    /// Writes another configuration, of which the switch doesn't know yet.
+    pub fn write_config(&self, config: &str) {
+        fs::write(self.folder.config(), config).expect("the folder exists");
     }
 
     /// What it has written to standard error.

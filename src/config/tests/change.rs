@@ -80,7 +80,7 @@ fn what_another_port_has_is_not_to_be_had() {
         assert!(said.contains(&format!("is port {by}'s already")), "{said}");
     };
     taken("type = 'packet'\ndevice = 'a'", "lan/a");
-    taken("type = 'tap'\ndevice = 'wan'", "wan/wan");
+    taken("type = 'tap'\ndevice = 'wan'", "wan");
     taken("type = 'dgram'\npath = '/run/b'\npeer = '/run/c'", "lan/b");
     taken("type = 'tap'\nstatic-macs = ['02:00:00:00:00:01']", "lan/a");
     taken("type = 'tap'\npeer-address = '192.168.122.2/24'", "lan/a");

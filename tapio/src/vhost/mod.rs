@@ -155,6 +155,10 @@ impl VhostUserPort {
         self.session.as_ref().is_some_and(|session| session.up)
     }
 
+    pub(crate) fn listener_mut(&mut self) -> Option<&mut BoundSocket> {
+        self.listener.as_mut().map(Watched::get_mut)
+    }
+
     pub(crate) fn offloads(&self) -> OffloadSet {
         self.transmitter.offloads()
     }

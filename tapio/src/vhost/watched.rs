@@ -28,6 +28,11 @@ impl<T: AsFd> Watched<T> {
         self.watch = watch.cloned();
         Ok(())
     }
+
+    /// What is watched.
+    pub fn get_mut(&mut self) -> &mut T {
+        &mut self.fd
+    }
 }
 
 impl<T: AsFd> AsFd for Watched<T> {
