@@ -88,6 +88,7 @@ impl Plan {
         let mut free = ids.filter(|&id| self.port(id).is_none());
         let id = free.next().ok_or(ChangeError::TooMany)?;
         let mut plan = self.clone();
+        plan.settings.add_port(&network.name, name, keys);
         plan.devices.push((id, port.device));
         plan.devices.sort_by_key(|(id, _)| *id);
         plan.runtime.ports.push(PortConfig {
@@ -113,6 +114,7 @@ impl Plan {
             return Err(ChangeError::NoSuchPort { known });
         };
         let mut plan = self.clone();
+        plan.settings.remove_port(&network.name, name);
         plan.devices.retain(|(device, _)| *device != id);
         plan.runtime.ports.retain(|port| port.id != id);
         Ok(plan)

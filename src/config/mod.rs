@@ -19,6 +19,7 @@ mod place;
 mod plan;
 mod poll;
 mod publish;
+mod settings;
 mod shared;
 mod slip;
 mod table;
@@ -45,6 +46,7 @@ pub use lease_file::LeaseFile;
 pub use mistake::{ConfigError, Mistake, Mistakes};
 pub use plan::{Action, Plan};
 pub use poll::PollMode;
+pub use settings::{Change, Kind, Outcome, Settings, Value};
 pub use shared::{HostAddress, SharedUplink};
 pub(crate) use table::suggestion;
 pub(crate) use text::read as read_text;
@@ -63,6 +65,7 @@ pub struct Config {
     leases: LeaseFile,
     nat: NatSettings,
     poll: PollMode,
+    settings: Settings,
 }
 
 impl Config {
@@ -92,7 +95,15 @@ impl Config {
     ) -> Result<Self, Mistakes> {
         let wrong = |mistakes| Mistakes::new(name, text, mistakes);
         let file = file::read(text).map_err(wrong)?;
-        check::check(&file, text, name_servers, devices).map_err(wrong)
+        let mut config = check::check(&file, text, name_servers, devices).map_err(wrong)?;
+        config.settings = Settings::read(text);
+        for network in &config.networks {
+            if let Some(dhcp) = network.interface.as_ref().and_then(|interface| interface.dhcp.as_ref()) {
+                let servers = dhcp.dns.iter().map(ToString::to_string).collect();
+                config.settings.set_name_servers(&network.name, servers);
+            }
+        }
+        Ok(config)
     }
 
     /// The port `name` of `network`.

@@ -10,7 +10,9 @@ use packet::{Ipv4Cidr, Millis, NetworkId, PortId, Protocol};
 use tapio::PortSpec;
 
 use super::shared::{SharedUplink, host_placeholder};
-use super::{Balanced, Config, LeaseFile, Mode, Network, PollMode, Port, Publish, Uplink, UplinkPlace};
+use super::{
+    Balanced, Config, LeaseFile, Mode, Network, PollMode, Port, Publish, Settings, Uplink, UplinkPlace,
+};
 use crate::rules::{self, Interfaces};
 
 /// A configuration with numbers for names.
@@ -28,6 +30,8 @@ pub struct Plan {
     pub poll: PollMode,
     /// Where connections are kept from one process to the next.
     pub state: Option<PathBuf>,
+    /// What the file says, and what was changed since, in its own words.
+    pub settings: Settings,
     /// Where leases are.
     pub leases: LeaseFile,
 }
@@ -175,6 +179,7 @@ impl<'a> Builder<'a> {
         plan.runtime.nat = config.nat;
         plan.poll = config.poll;
         plan.state = config.state.clone();
+        plan.settings = config.settings.clone();
         plan.leases = config.leases.clone();
         Self {
             config,

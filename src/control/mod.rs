@@ -16,6 +16,7 @@ mod tests;
 
 use std::error::Error;
 use std::fmt;
+use std::path::PathBuf;
 use std::sync::mpsc::SyncSender;
 
 use serde::{Deserialize, Serialize};
@@ -161,6 +162,13 @@ pub enum RequestError {
     WrongPort(ChangeError),
     /// The filter makes no sense, or names what isn't there; nothing changed.
     WrongFilter(filter::FilterError),
+    /// The configuration to reload would close every port; nothing changed.
+    NothingLeft {
+        /// The file.
+        path: PathBuf,
+        /// How many ports there are.
+        ports: usize,
+    },
     /// What was asked for could not be brought about.
     Failed(Box<dyn Error + Send + Sync>),
 }
@@ -170,7 +178,7 @@ impl RequestError {
     pub fn kind(&self) -> ErrorKind {
         match self {
             Self::Malformed(_) | Self::TooLong | Self::TooSlow => ErrorKind::Request,
-            Self::WrongConfig(_) | Self::WrongRule(_) => ErrorKind::Config,
+            Self::WrongConfig(_) | Self::NothingLeft { .. } | Self::WrongRule(_) => ErrorKind::Config,
             Self::WrongPort(error) if error.is_missing() => ErrorKind::Failed,
             Self::WrongFilter(filter::FilterError::Missing(_)) => ErrorKind::Failed,
             Self::WrongPort(_) | Self::WrongFilter(_) => ErrorKind::Config,
@@ -192,6 +200,12 @@ impl fmt::Display for RequestError {
             Self::WrongConfig(error) => {
                 write!(f, "nothing changed, the configuration is wrong:\n{}", error.render(false))
             }
+            Self::NothingLeft { path, ports } => write!(
+                f,
+                "error: nothing changed: {} has no network, and {ports} ports are open; write a section [network.NAME], \
+                 or end the switch to close them all",
+                path.display()
+            ),
             Self::WrongPort(error) => write!(f, "{error}"),
             Self::WrongFilter(error) => write!(f, "{error}"),
             Self::WrongRule(mistakes) => f.write_str(&mistakes.render(false)),

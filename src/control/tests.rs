@@ -14,6 +14,7 @@ use mio::{Events, Poll, Token, Waker};
 
 use super::server::CLIENT_TIME;
 use super::*;
+use crate::config::{Change, Kind, Outcome, Value};
 use crate::show::Listed;
 use crate::show::changed::{Flushed, PortChanged, RuleChanged, Saved};
 use crate::show::drops::Drop;
@@ -403,7 +404,18 @@ fn answers_of_every_kind() -> Vec<Answer> {
         Answer::Servers(vec![server]),
         Answer::Drops(vec![drop]),
         Answer::Stats(Stats { frames: 1, ..Stats::default() }),
-        Answer::Reloaded(Reloaded { opened: 1, closed: 2, reconfigured: 3 }),
+        Answer::Reloaded(Reloaded {
+            opened: 1,
+            closed: 2,
+            reconfigured: 3,
+            changes: vec![Change {
+                kind: Kind::Setting,
+                what: "lan/publish".into(),
+                change: Outcome::Changed,
+                from: Some(Value::Many(vec!["80:192.168.122.10:80/tcp".into()])),
+                to: Some(Value::One("none".into())),
+            }],
+        }),
         Answer::RuleChanged(RuleChanged { chain: "PREROUTING".into(), number: 1, added: true }),
         Answer::PortChanged(PortChanged { port: "n/p".into(), added: true }),
         Answer::Saved(Saved { file: "/state".into(), flows: 3 }),

@@ -7,9 +7,10 @@ use tracing::{error, info};
 
 use super::Driver;
 use super::shared::look_at_hosts;
-use crate::config::{Action, ChangeError, Config, Mistakes, Plan};
+use crate::config::{ChangeError, Config, Mistakes, Plan};
 use crate::control::{Command, Request, RequestError, What};
 use crate::rules;
+use crate::show::reloaded::Reloaded;
 use crate::show::{
     Answer, Process, changed, drops, fdb, flows, leases, map, mappings, nat, neighbours, networks, ports,
     reloaded, servers, stats, uplinks,
@@ -24,7 +25,7 @@ impl Driver {
                     self.count_missed();
                     Ok(self.show(what, limit))
                 }
-                Request::Reload => self.reload().map(|actions| reloaded::answer(&actions)),
+                Request::Reload => self.reload().map(reloaded::answer),
                 Request::PortAdd { port, keys } => {
                     self.change_ports(self.plan.with_port(&port, &keys)).map(|()| changed::port(port, true))
                 }
@@ -47,20 +48,29 @@ impl Driver {
     }
 
     /// Reads the configuration again and becomes what it says, wholly or not at all.
-    pub(super) fn reload(&mut self) -> Result<Vec<Action>, RequestError> {
+    pub(super) fn reload(&mut self) -> Result<Reloaded, RequestError> {
         self.try_reload().inspect_err(|error| error!("the reload failed: {error}"))
     }
 
-    fn try_reload(&mut self) -> Result<Vec<Action>, RequestError> {
+    fn try_reload(&mut self) -> Result<Reloaded, RequestError> {
         let config = Config::load(&self.config).map_err(RequestError::WrongConfig)?;
+        let ports = self.plan.devices.len();
+        if config.network_count() == 0 && ports > 0 {
+            // An editor that is half way, or a file that was cut: nobody means this.
+            return Err(RequestError::NothingLeft { path: self.config.clone(), ports });
+        }
         let mut plan = Plan::new(&config, Some(&self.plan));
         look_at_hosts(&mut plan);
-        let actions = Plan::diff(&self.plan, &plan);
+        let changes = plan.settings.changes_since(&self.plan.settings);
+        let reloaded = Reloaded::of(&Plan::diff(&self.plan, &plan), changes);
         let waiting = self.apply(plan).map_err(|error| RequestError::Failed(Box::new(error)))?;
         self.warn_of(&waiting);
         self.follow_lease_file();
-        info!(changes = actions.len(), "configuration reloaded");
-        Ok(actions)
+        info!(changes = reloaded.changes.len(), "configuration reloaded");
+        for change in &reloaded.changes {
+            info!("reloaded: {change}");
+        }
+        Ok(reloaded)
     }
 
     /// Goes over to the plan with a port more or less. The file stays as it is.
@@ -82,6 +92,7 @@ impl Driver {
             .apply(&mut runtime.rules, |name| self.plan.network_id(name))
             .map_err(|error| RequestError::Failed(Box::new(error)))?;
         self.plan.runtime.rules = runtime.rules.clone();
+        self.plan.settings.add_rule_change(&line.to_string());
         self.worker.install(runtime);
         self.generation += 1;
         self.follow_hosts();

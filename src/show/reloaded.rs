@@ -3,11 +3,10 @@
 use serde::{Deserialize, Serialize};
 
 use super::Answer;
-use crate::config::Action;
-use crate::terminal::count;
+use crate::config::{Action, Change};
 
 /// What a reload did.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
+#[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
 pub struct Reloaded {
     /// Ports opened.
     pub opened: u64,
@@ -15,23 +14,40 @@ pub struct Reloaded {
     pub closed: u64,
     /// Ports that stay, with other settings.
     pub reconfigured: u64,
+    /// Everything that is different now.
+    #[serde(default)]
+    pub changes: Vec<Change>,
 }
 
-/// A line.
+/// How many changes, and a line for each.
 pub(super) fn text(reloaded: &Reloaded) -> String {
-    let Reloaded { opened, closed, reconfigured } = reloaded;
-    format!("reloaded: {} opened, {closed} closed, {reconfigured} changed\n", count(*opened, "port"))
+    let mut text = match reloaded.changes.len() {
+        0 => "reloaded: nothing changed\n".to_owned(),
+        1 => "reloaded: 1 change\n".to_owned(),
+        many => format!("reloaded: {many} changes\n"),
+    };
+    for change in &reloaded.changes {
+        text += &format!("  {change}\n");
+    }
+    text
 }
 
-/// To `reload`, which took these actions.
-pub fn answer(actions: &[Action]) -> Answer {
-    let mut answer = Reloaded::default();
-    for action in actions {
-        match action {
-            Action::Open(..) => answer.opened += 1,
-            Action::Close(_) => answer.closed += 1,
-            Action::Reconfigure(..) => answer.reconfigured += 1,
+impl Reloaded {
+    /// What `actions` on devices and `changes` of settings come to.
+    pub fn of(actions: &[Action], changes: Vec<Change>) -> Self {
+        let mut reloaded = Self { changes, ..Self::default() };
+        for action in actions {
+            match action {
+                Action::Open(..) => reloaded.opened += 1,
+                Action::Close(_) => reloaded.closed += 1,
+                Action::Reconfigure(..) => reloaded.reconfigured += 1,
+            }
         }
+        reloaded
     }
-    Answer::Reloaded(answer)
+}
+
+/// To `reload`.
+pub fn answer(reloaded: Reloaded) -> Answer {
+    Answer::Reloaded(reloaded)
 }

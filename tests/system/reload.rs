@@ -288,3 +288,78 @@ fn a_port_that_gets_another_name_or_network_keeps_its_device() {
     assert!(switch.reload(&two(&devices[1], &devices[0])).status.success());
     assert_eq!(lab.a.run("ip -o link show"), before, "two ports have changed places");
 }
+
+#[test]
+fn a_reload_lists_what_it_did_one_line_each_for_people_and_for_programs() {
+    let (a, wan) = (Host::new(), Host::new());
+    let config = format!(
+        "[network.lan]\nmode = \"nat\"\naddress = \"10.1.0.254/24\"\nuplink = \"wan\"\ndhcp = \"10.1.0.10-10.1.0.20\"\n\
+         publish = [\"80:10.1.0.1:80/tcp\"]\n{}\
+         [uplink.wan]\ntype = \"tap\"\ndevice = \"{DEVICE}\"\nnetns = \"{wan}\"\naddress = \"10.2.0.1/24\"\n",
+        tap("lan", "a", &a)
+    );
+    let switch = Switch::start(&config);
+    let reload = |config: &str| {
+        let output = switch.reload(config);
+        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+        let text = String::from_utf8_lossy(&output.stdout).into_owned();
+        text.lines().map(|line| line.trim().to_owned()).collect::<Vec<_>>()
+    };
+    assert_eq!(reload(&config), ["reloaded: nothing changed"]);
+    let changed = with(&config, "10.1.0.20", "10.1.0.30");
+    let changed = with(
+        &changed,
+        "publish = [",
+        "mtu = 1400\nrules = [\"-A POSTROUTING -o wan -j MASQUERADE\"]\npublish = [\"81:10.1.0.1:81/tcp\", ",
+    );
+    let changed = changed
+        + "[engine.timeouts]\nudp = 200\n[network.more]\nmode = \"internal\"\n[network.more.port.d]\ntype = \"tap\"\ndevice = \"d0\"\n";
+    let lines = [
+        "reloaded: 7 changes",
+        "engine/timeouts.udp: added 200",
+        "network more: added",
+        "lan/dhcp: 10.1.0.10-10.1.0.20 → 10.1.0.10-10.1.0.30",
+        "lan/mtu: added 1400",
+        "lan/publish: added 81:10.1.0.1:81/tcp",
+        "lan/rules: added [-A POSTROUTING -o wan -j MASQUERADE]",
+        "more/d: added",
+    ];
+    let mut printed = reload(&changed);
+    printed[1..].sort();
+    let mut expected = lines;
+    expected[1..].sort();
+    assert_eq!(printed, expected);
+    wait_until("the log has it too", || {
+        lines[1..].iter().all(|line| switch.log().contains(&format!("reloaded: {line}")))
+    });
+    assert!(switch.command(&["port", "add", "lan/c", "type=tap", "device=c0"]).status.success());
+    assert!(switch.command(&["nat", "add", "-A PREROUTING -p udp -j ACCEPT"]).status.success());
+    let back = reload(&config);
+    assert!(back.iter().any(|line| line == "lan/c: removed"), "{back:?}");
+    assert!(
+        back.iter().any(|line| line.contains("nat/rules at run time: removed [-A PREROUTING")),
+        "{back:?}"
+    );
+}
+
+#[test]
+fn a_file_without_networks_closes_no_port() {
+    let (a, b) = (Host::new(), Host::new());
+    let switch = Switch::start(&format!(
+        "[network.lan]\nmode = \"internal\"\n{}{}",
+        tap("lan", "a", &a),
+        tap("lan", "b", &b)
+    ));
+    a.address("10.1.0.1/24");
+    b.address("10.1.0.2/24");
+    for empty in ["", "# being written\n", "[engine]\nflows = 100\n"] {
+        let output = switch.reload(empty);
+        let printed = String::from_utf8_lossy(&output.stderr).into_owned();
+        assert_eq!(output.status.code(), Some(2), "{printed}");
+        assert!(
+            printed.contains("has no network, and 2 ports are open; write a section [network.NAME]"),
+            "{printed}"
+        );
+        a.ping("10.1.0.2");
+    }
+}

@@ -19,7 +19,7 @@ pub(super) use self::host::Devices;
 use super::file::{FileConfig, Maybe, ModeName, NetworkTable, PortTable, UplinkTable};
 use super::mistake::Mistake;
 use super::table::suggestion;
-use super::{Config, Mode, Network, Port, Uplink, UplinkPlace};
+use super::{Config, Mode, Network, Port, Settings, Uplink, UplinkPlace};
 use crate::rules::Interfaces;
 
 /// Checks what concerns more than one value of `text`, which `file` was read from. `name_servers` are offered where a
@@ -49,6 +49,7 @@ pub(super) fn check(
         leases: file.engine.leases.clone(),
         nat: file.nat,
         poll: file.engine.poll,
+        settings: Settings::default(),
     };
     // Whatever is missing in `config` left a mistake.
     if mistakes.is_empty() { Ok(config) } else { Err(mistakes) }

@@ -7,4 +7,5 @@ mod docs;
 mod mistakes;
 mod plan;
 mod publish;
+mod settings;
 mod slips;
