@@ -30,6 +30,7 @@ impl Lab {
         };
         lab.host.run("ip link add v0 type veth peer name v1");
         lab.host.run("ip link set v1 up");
+        lab.spare.run("ip link add v8 type veth peer name v9");
         lab
     }
 
@@ -138,7 +139,7 @@ fn impossible(lab: &Lab) -> Vec<(String, &'static str)> {
         ),
         ("type = \"packet\"\nnetns = \"no-such-namespace\"".to_owned(), "cannot open network namespace"),
         ("type = \"tap\"\nnetns = \"/dev/null\"".to_owned(), "this is not a network namespace"),
-        (format!("type = \"tap\"\ndevice = \"lo\"\nnetns = \"{other}\""), "is not a tap"),
+        (format!("type = \"tap\"\ndevice = \"v8\"\nnetns = \"{other}\""), "is not a tap"),
         ("type = \"stream\"\npath = \"/proc/no/such.sock\"".to_owned(), "cannot make the socket"),
         (
             "type = \"dgram\"\npath = \"/proc/no/such.sock\"\npeer = \"/x\"".to_owned(),
