@@ -102,6 +102,8 @@ fn config() -> RuntimeConfig {
         mtu: 1500,
         learn_limit: 8192,
         static_macs: Vec::new(),
+        guard: engine::Guard::NONE,
+        addresses: Vec::new(),
     };
     let mut config = RuntimeConfig {
         networks: vec![

@@ -21,4 +21,5 @@ pub use runtime_config::{
     BalanceConfig, CheckConfig, CheckKind, DhcpConfig, InterfaceConfig, NetworkConfig, PortConfig, Reach,
     RuntimeConfig,
 };
+pub use switch_core::Guard;
 pub use worker::Worker;

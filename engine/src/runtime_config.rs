@@ -4,6 +4,7 @@ use std::net::Ipv4Addr;
 
 use nat_engine::{Balance, NatSettings, PortRange, RuleSet, Timeouts};
 use packet::{Ipv4Cidr, MacAddr, Millis, NetworkId, PortId, Protocol};
+use switch_core::Guard;
 
 /// A snapshot. Numbers, not names, connect its parts.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
@@ -157,4 +158,8 @@ pub struct PortConfig {
     pub learn_limit: u32,
     /// Addresses that are always behind it.
     pub static_macs: Vec<MacAddr>,
+    /// What it may not say of itself.
+    pub guard: Guard,
+    /// Addresses that are given to it, for `guard`.
+    pub addresses: Vec<Ipv4Addr>,
 }

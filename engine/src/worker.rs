@@ -10,14 +10,14 @@ use packet::{
     Burst, DropReason, MacAddr, Millis, NetworkId, PortCounters, PortId, PuntReason, TxLists, Verdict, Vid,
     parse,
 };
-use switch_core::{Bridge, BridgePort, Fdb, PortState};
+use switch_core::{Bridge, BridgePort, Fdb, Guard, PortGuard, PortState};
 
 use crate::gateway::{Gateway, Outgoing};
 use crate::loops::{self, Due, LoopWatch};
 use crate::report::{
     FdbReport, FlowReport, LoopChange, NeighbourReport, PoolReport, ServerChange, StatsReport,
 };
-use crate::runtime_config::{NetworkConfig, RuntimeConfig};
+use crate::runtime_config::{NetworkConfig, PortConfig, RuntimeConfig};
 
 /// Forwards bursts. Owns its bridges, flows, neighbours and counters; does no I/O.
 ///
@@ -67,9 +67,12 @@ impl Worker {
     /// Takes a burst through all stages. No allocation; [`transmit`](Self::transmit) then sends it.
     pub fn process(&mut self, burst: &mut Burst, now: Millis) {
         self.lists.clear();
-        let Some((origin, bridge)) = origin_of(burst, &self.bridges) else { return };
+        let (network, gateway) = (burst.network(), &self.gateway);
+        let Some(origin) = burst.origin() else { return };
+        let Some(bridge) = self.bridges.get_mut(network.index()) else { return };
         parse(burst);
         bridge.ingress(burst);
+        bridge.guard(burst, |address| gateway.holder(network, address, now));
         bridge.learn(burst, &mut self.counters[origin.index()], now);
         bridge.forward(burst, now);
         self.gateway.process(burst, &self.bridges, now);
@@ -277,11 +280,11 @@ impl Worker {
 
     /// The switch's own frames find their ports.
     fn finish_own(&mut self, now: Millis) {
-        let Outgoing { burst, lists, drops, .. } = &mut self.out;
+        let Outgoing { burst, stations, lists, drops, .. } = &mut self.out;
         parse(burst);
-        for meta in burst.metas_mut() {
+        for (meta, station) in burst.metas_mut().iter_mut().zip(stations) {
             match self.bridges.get(meta.network.index()) {
-                Some(bridge) => meta.verdict = bridge.towards(meta.dst, now),
+                Some(bridge) => meta.verdict = bridge.towards(station.unwrap_or(meta.dst), now),
                 None => meta.drop(DropReason::NoRoute),
             }
         }
@@ -346,7 +349,21 @@ impl Worker {
             true => PortState::Forwarding,
         };
         let settings = BridgePort { state, mtu: port.mtu, learn_limit: port.learn_limit };
-        self.bridges[port.network.index()].set_port(port.id, settings);
+        let guard = self.guard_of(port);
+        let bridge = &mut self.bridges[port.network.index()];
+        bridge.set_port(port.id, settings);
+        bridge.set_guard(port.id, guard);
+    }
+
+    fn guard_of(&self, port: &PortConfig) -> Option<PortGuard> {
+        let network = &self.config.networks[port.network.index()];
+        let has_dhcp = network.interface.as_ref().is_some_and(|interface| interface.dhcp.is_some());
+        (port.guard != Guard::NONE).then(|| PortGuard {
+            checks: port.guard,
+            macs: port.static_macs.clone(),
+            addresses: port.addresses.clone(),
+            first_come: !has_dhcp && port.addresses.is_empty(),
+        })
     }
 
     /// Stations that are always behind one port: those that are so no longer go, new ones come, and all others stay as
@@ -387,11 +404,6 @@ fn flow_report(flow: &nat_engine::FlowView) -> FlowReport {
         packets: flow.packets,
         bytes: flow.bytes,
     }
-}
-
-/// The port that a burst came from, and its network's bridge.
-fn origin_of<'a>(burst: &Burst, bridges: &'a [Bridge]) -> Option<(PortId, &'a Bridge)> {
-    Some((burst.origin()?, bridges.get(burst.network().index())?))
 }
 
 /// Stage 6: from verdicts to lists, each frame in the network that it is in by now.

@@ -181,5 +181,7 @@ fn port(id: PortId) -> PortConfig {
         mtu: 1500,
         learn_limit: 8,
         static_macs: vec![],
+        guard: engine::Guard::NONE,
+        addresses: Vec::new(),
     }
 }

@@ -52,6 +52,16 @@ drop_reasons! {
     SamePort = "same_port",
     /// The source is the switch's own address: a loop, or a guest that pretends to be the gateway.
     OwnSourceMac = "own_source_mac",
+    /// The source MAC address is not one of the guarded port's.
+    GuardMac = "guard_mac",
+    /// The source address, or the sender's in ARP, is not the guarded port's: neither given nor leased to it.
+    GuardAddress = "guard_address",
+    /// A guarded port speaks as a DHCP server, or in another client's name.
+    GuardDhcp = "guard_dhcp",
+    /// A guarded port speaks as an IPv6 router, or hides behind headers that no host sends.
+    GuardRa = "guard_ra",
+    /// Nobody knows where the station is, and the ports of its network are kept apart.
+    UnknownStation = "unknown_station",
     /// The network keeps its guests apart, and the frame was for others of them.
     PortIsolated = "port_isolated",
     /// The port is closed, because what the switch sent there came back: there is a loop.

@@ -89,16 +89,9 @@ impl Plan {
         let id = free.next().ok_or(ChangeError::TooMany)?;
         let mut plan = self.clone();
         plan.settings.add_port(&network.name, name, keys);
+        plan.runtime.ports.push(port.runtime(id, network.id, network.isolated));
         plan.devices.push((id, port.device));
         plan.devices.sort_by_key(|(id, _)| *id);
-        plan.runtime.ports.push(PortConfig {
-            id,
-            name: port.name,
-            network: network.id,
-            mtu: port.mtu,
-            learn_limit: port.learn_limit,
-            static_macs: port.static_macs,
-        });
         plan.runtime.ports.sort_by_key(|port| port.id);
         Ok(plan)
     }

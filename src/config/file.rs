@@ -4,6 +4,7 @@ use std::net::Ipv4Addr;
 use std::ops::Range;
 use std::path::PathBuf;
 
+use engine::Guard;
 use nat_engine::{NatSettings, PortRange, Timeouts};
 use packet::{Ipv4Cidr, MacAddr, Millis};
 use toml::Spanned;
@@ -15,7 +16,7 @@ use super::mistake::Mistake;
 use super::nat_settings;
 use super::publish::{Publish, publish};
 use super::slip;
-use super::table::{Read, Table, Wrong, boolean, choice, number, text};
+use super::table::{Read, Table, Wrong, boolean, choice, kind, number, text};
 use super::value::{self, AddressRange};
 use super::{LeaseFile, PollMode};
 
@@ -68,6 +69,8 @@ pub(super) struct PortTable {
     pub(super) mtu: Maybe<u32>,
     pub(super) learn_limit: Maybe<u32>,
     pub(super) static_macs: Maybe<Vec<Spanned<MacAddr>>>,
+    pub(super) guard: Maybe<Guard>,
+    pub(super) addresses: Maybe<Vec<Spanned<Ipv4Addr>>>,
 }
 
 /// `[uplink.NAME]`
@@ -158,6 +161,8 @@ fn port(name: Spanned<String>, entries: &DeTable<'_>, mistakes: &mut Vec<Mistake
         mtu: table.optional("mtu", mtu),
         learn_limit: table.optional("learn-limit", learn_limit),
         static_macs: table.list("static-macs", text(value::station)),
+        guard: table.optional("guard", guard),
+        addresses: table.list("addresses", text(value::address)),
         name,
     };
     table.finish();
@@ -249,6 +254,39 @@ fn idle_time(floor: u32, source: &str) -> impl Fn(&DeValue<'_>) -> Read<u32> {
 fn mtu(value: &DeValue<'_>) -> Read<u32> {
     number(68..=65_520, "bytes")(value)
 }
+
+/// `true`, `false`, or a list of what is checked.
+fn guard(value: &DeValue<'_>) -> Read<Guard> {
+    let wrong = || {
+        let message = format!("this is {}, not what a guard checks", kind(value));
+        Wrong::new(message, "write guard = true, or some of [\"mac\", \"ip\", \"dhcp\", \"ra\"]")
+    };
+    if let Some(all) = value.as_bool() {
+        return Ok(if all { Guard::ALL } else { Guard::NONE });
+    }
+    let mut guard = Guard::NONE;
+    for check in value.as_array().ok_or_else(wrong)?.iter() {
+        match choice(CHECKS)(check.get_ref())? {
+            Check::Mac => guard.mac = true,
+            Check::Ip => guard.ip = true,
+            Check::Dhcp => guard.dhcp = true,
+            Check::Ra => guard.ra = true,
+        }
+    }
+    Ok(guard)
+}
+
+/// What a guard may check.
+#[derive(Clone, Copy)]
+enum Check {
+    Mac,
+    Ip,
+    Dhcp,
+    Ra,
+}
+
+const CHECKS: &[(&str, Check)] =
+    &[("mac", Check::Mac), ("ip", Check::Ip), ("dhcp", Check::Dhcp), ("ra", Check::Ra)];
 
 fn learn_limit(value: &DeValue<'_>) -> Read<u32> {
     number(0..=MACS, "addresses")(value)

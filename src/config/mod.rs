@@ -33,9 +33,9 @@ use std::net::{Ipv4Addr, SocketAddrV4};
 use std::path::{Path, PathBuf};
 
 use engine::report::Chain;
-use engine::{CheckConfig, InterfaceConfig};
+use engine::{CheckConfig, Guard, InterfaceConfig, PortConfig};
 use nat_engine::{NatSettings, PortRange, Timeouts};
-use packet::{MacAddr, Millis, Protocol};
+use packet::{MacAddr, Millis, NetworkId, PortId, Protocol};
 use tapio::{HostUse, Netns, PortSpec};
 
 use self::publish::Publish;
@@ -188,6 +188,26 @@ struct Port {
     mtu: u16,
     learn_limit: u32,
     static_macs: Vec<MacAddr>,
+    /// `None`: as the network's mode has it.
+    guard: Option<Guard>,
+    /// Those that are given to it, its device's own included.
+    addresses: Vec<Ipv4Addr>,
+}
+
+impl Port {
+    /// The port as the worker has it, with this number in a network.
+    fn runtime(&self, id: PortId, network: NetworkId, is_isolated: bool) -> PortConfig {
+        PortConfig {
+            id,
+            name: self.name.clone(),
+            network,
+            mtu: self.mtu,
+            learn_limit: self.learn_limit,
+            static_macs: self.static_macs.clone(),
+            guard: self.guard.unwrap_or(if is_isolated { Guard::ALL } else { Guard::NONE }),
+            addresses: self.addresses.clone(),
+        }
+    }
 }
 
 #[derive(Clone, PartialEq, Eq, Debug)]

@@ -247,14 +247,9 @@ impl<'a> Builder<'a> {
     fn port(&mut self, network: &str, port: &Port) {
         let id = self.port_id(network, &port.name);
         self.plan.devices.push((id, port.device.clone()));
-        self.plan.runtime.ports.push(PortConfig {
-            id,
-            name: port.name.clone(),
-            network: self.network_id(network),
-            mtu: port.mtu,
-            learn_limit: port.learn_limit,
-            static_macs: port.static_macs.clone(),
-        });
+        let isolated = |config: &&Network| matches!(config.mode, Mode::Nat { isolated: true, .. });
+        let is_isolated = self.config.networks.iter().filter(isolated).any(|config| config.name == network);
+        self.plan.runtime.ports.push(port.runtime(id, self.network_id(network), is_isolated));
     }
 
     /// What the file's `publish` says goes before any rule.

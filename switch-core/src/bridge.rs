@@ -1,12 +1,14 @@
-//! One Ethernet segment: the stages ingress, learn, forward and egress. IEEE 802.1Q, 8.6.
+//! One Ethernet segment: the stages ingress, guard, learn, forward and egress. IEEE 802.1Q, 8.6.
 
 use std::cell::Cell;
+use std::net::Ipv4Addr;
 
 use packet::{
-    Burst, DropReason, FrameMeta, MacAddr, Millis, PortCounters, PortId, PuntReason, TxLists, Verdict,
+    Burst, DropReason, FrameMeta, MacAddr, Millis, PortCounters, PortId, PuntReason, TxLists, Verdict, Vid,
 };
 
 use crate::fdb::{Fdb, Learned};
+use crate::guard::{Guards, PortGuard};
 
 /// What a port may do. IEEE 802.1Q, 8.4.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -45,6 +47,7 @@ pub struct Bridge {
     probe: MacAddr,
     /// Whether a frame since the last look hints at a loop.
     suspicious: Cell<bool>,
+    guards: Guards,
 }
 
 impl Bridge {
@@ -58,6 +61,7 @@ impl Bridge {
             isolated: false,
             probe: MacAddr::ZERO,
             suspicious: Cell::new(false),
+            guards: Guards::default(),
         }
     }
 
@@ -105,11 +109,17 @@ impl Bridge {
         }
         if matches!(port.state, PortState::Discarding | PortState::Looping) {
             self.fdb.flush_port(id);
+            self.guards.forget(id);
         }
         self.ports[id.index()] = Some(port);
         if let Err(at) = self.members.binary_search(&id) {
             self.members.insert(at, id);
         }
+    }
+
+    /// Has the port say nothing but what is true of it, or no longer.
+    pub fn set_guard(&mut self, id: PortId, guard: Option<PortGuard>) {
+        self.guards.set(id, guard);
     }
 
     /// Removes the port and what was learned on it.
@@ -118,6 +128,7 @@ impl Bridge {
             *port = None;
         }
         self.members.retain(|&member| member != id);
+        self.guards.set(id, None);
         self.fdb.flush_port(id);
     }
 
@@ -160,6 +171,13 @@ impl Bridge {
         }
     }
 
+    /// Drops what a guarded port may not say. `holder` tells which station an address is leased or reserved to.
+    pub fn guard(&mut self, burst: &mut Burst, holder: impl Fn(Ipv4Addr) -> Option<MacAddr>) {
+        let (fdb, origin) = (&self.fdb, burst.origin());
+        let is_static = |mac| fdb.static_port(mac, Vid::DEFAULT).is_some_and(|port| Some(port) != origin);
+        self.guards.check(burst, holder, is_static);
+    }
+
     /// Notes where the sources are. Never drops; counts what it could not learn.
     pub fn learn(&self, burst: &Burst, counters: &mut PortCounters, now: Millis) {
         let Some((origin, port)) = burst.origin().and_then(|id| Some((id, self.port(id)?))) else { return };
@@ -200,13 +218,24 @@ impl Bridge {
         }
     }
 
-    /// Where a frame goes that the switch itself sends to `dst` in the untagged VLAN.
+    /// Where a frame goes that the switch itself sends to `dst` in the untagged VLAN. Where ports are kept apart nothing is
+    /// flooded that is for one station.
     #[inline]
     pub fn towards(&self, dst: MacAddr, now: Millis) -> Verdict {
-        match self.fdb.lookup(dst, packet::Vid::DEFAULT, now) {
-            Some(port) if !dst.is_group() => Verdict::Forward(port),
-            _ => Verdict::Flood,
+        if dst.is_group() {
+            return Verdict::Flood;
         }
+        match self.find(dst, Vid::DEFAULT, now) {
+            Some(port) => Verdict::Forward(port),
+            None if self.isolated => Verdict::Drop(DropReason::UnknownStation),
+            None => Verdict::Flood,
+        }
+    }
+
+    /// The port of a station that was heard of lately, or that is the only one at a guarded port.
+    #[inline]
+    fn find(&self, mac: MacAddr, vid: Vid, now: Millis) -> Option<PortId> {
+        self.fdb.lookup(mac, vid, now).or_else(|| self.guards.port_of(mac))
     }
 
     fn decide(&self, meta: &FrameMeta, origin: Option<PortId>, now: Millis) -> Verdict {
@@ -217,7 +246,7 @@ impl Bridge {
             let is_probe = meta.dst == self.probe.to_group();
             return if is_probe { PuntReason::LoopProbe.into() } else { Verdict::Flood };
         }
-        match self.fdb.lookup(meta.dst, meta.vid, now) {
+        match self.find(meta.dst, meta.vid, now) {
             Some(port) if Some(port) == origin => Verdict::Drop(DropReason::SamePort),
             _ if self.isolated && origin.is_some() => Verdict::Drop(DropReason::PortIsolated),
             Some(port) => Verdict::Forward(port),

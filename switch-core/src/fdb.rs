@@ -181,6 +181,12 @@ impl Fdb {
         }
     }
 
+    /// The port that `mac` is always behind.
+    pub fn static_port(&self, mac: MacAddr, vid: Vid) -> Option<PortId> {
+        let (_, value) = self.find(Key::new(mac, vid))?;
+        value.is_static().then(|| value.port())
+    }
+
     /// Forgets what was learned on `port`; its static entries stay. One write, whatever the table's size.
     pub fn flush_port(&self, port: PortId) {
         let port = &self.ports[port.index()];

@@ -1,10 +1,11 @@
 //! A learning bridge: IEEE 802.1Q without the I/O.
 //!
 //! ```text
-//! ingress ─▶ learn ─▶ forward ─▶ … ─▶ egress
-//!   │          │         │              └ one frame to one port, or flooded to all but the origin
-//!   │          │         └ destination → Forward | Flood | Local
-//!   │          └ source → Fdb
+//! ingress ─▶ guard ─▶ learn ─▶ forward ─▶ … ─▶ egress
+//!   │          │        │         │              └ one frame to one port, or flooded to all but the origin
+//!   │          │        │         └ destination → Forward | Flood | Local
+//!   │          │        └ source → Fdb
+//!   │          └ what a port may say of itself
 //!   └ port state, reserved addresses
 //! ```
 //!
@@ -13,6 +14,8 @@
 
 mod bridge;
 mod fdb;
+mod guard;
 
 pub use bridge::{Bridge, BridgePort, PortState};
 pub use fdb::{Fdb, FdbEntry, Learned, Sighting};
+pub use guard::{Guard, PortGuard};

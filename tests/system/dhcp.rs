@@ -18,6 +18,11 @@ pub struct Lab {
 
 impl Lab {
     pub fn new(last: u8) -> Self {
+        Self::with("nat", last)
+    }
+
+    /// The network is of this mode.
+    pub fn with(mode: &str, last: u8) -> Self {
         let (a, b) = (Host::new(), Host::new());
         for host in [&a, &b] {
             // So that it stays when the switch ends.
@@ -25,7 +30,7 @@ impl Lab {
             host.run(&format!("ip link set {DEVICE} up"));
         }
         let switch = Switch::start(&format!(
-            "[network.default]\nmode = \"nat\"\naddress = \"192.168.122.1/24\"\nuplink = \"wan\"\n\
+            "[network.default]\nmode = \"{mode}\"\naddress = \"192.168.122.1/24\"\nuplink = \"wan\"\n\
              dhcp = \"192.168.122.100-192.168.122.{last}\"\ndns = [\"192.0.2.53\"]\n{}{}\
              [uplink.wan]\ntype = \"tap\"\ndevice = \"wan0\"\naddress = \"10.180.13.2/24\"\n",
             tap("default", "a", &a),

@@ -22,8 +22,9 @@ pub(crate) struct DhcpReply {
 /// Who gets an answer.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) enum DhcpReceiver {
-    /// A station, at port 68. It may not answer ARP yet.
-    Client(MacAddr, Ipv4Addr),
+    /// A station, at port 68 of this address and by this one of Ethernet, which may be everybody's: it may not answer ARP
+    /// yet.
+    Client { station: MacAddr, mac: MacAddr, ip: Ipv4Addr },
     /// A relay agent of the network, at port 67.
     Relay(Ipv4Addr),
 }
@@ -95,7 +96,8 @@ impl DhcpServer {
 
 /// The relay agent, if there is one, else the client. RFC 2131, 4.1.
 fn receiver(request: &Request<'_>, mac: MacAddr, ip: Ipv4Addr) -> DhcpReceiver {
-    request.relay.map_or(DhcpReceiver::Client(mac, ip), DhcpReceiver::Relay)
+    let client = DhcpReceiver::Client { station: request.mac, mac, ip };
+    request.relay.map_or(client, DhcpReceiver::Relay)
 }
 
 /// All ones would mean for ever. RFC 2131, 3.3.

@@ -80,6 +80,9 @@ pub(crate) struct Change {
 #[derive(Clone, Copy)]
 pub(crate) struct View<'a> {
     pub now: Millis,
+    /// Whether the sender's MAC address is its own for sure: then an identifier that somebody else sends too is another
+    /// client's.
+    pub is_guarded: bool,
     /// Whom the ARP table has seen at an address.
     pub seen: &'a dyn Fn(Ipv4Addr) -> Option<Sighting>,
 }
@@ -119,6 +122,14 @@ impl DhcpServer {
         }
     }
 
+    /// The station that `address` is leased or reserved to.
+    pub(crate) fn holder(&self, address: Ipv4Addr, now: Millis) -> Option<MacAddr> {
+        let leased = |binding: &&Binding| binding.state == BindingState::Leased && binding.is_live(now);
+        let reserved = || self.config.reserved.iter().find(|&&(_, reserved)| reserved == address);
+        let lease = self.leases.of(address).filter(leased).map(|binding| binding.mac);
+        lease.or_else(|| reserved().map(|&(mac, _)| mac))
+    }
+
     /// Takes the payload of a UDP datagram to port 67 that the station `from` has sent.
     ///
     /// Costs O(log n) of the range's size, save for the first client that finds no address left that was never
@@ -133,7 +144,7 @@ impl DhcpServer {
         if request.relay.is_some_and(|relay| !self.is_host(relay)) {
             return Err(DropReason::DhcpForeignRelay);
         }
-        let client = Client::of(&request, from);
+        let client = Client::of(&request, from, view.is_guarded);
         match request.kind {
             DhcpMessageType::Discover => self.discover(&request, client, view),
             DhcpMessageType::Request => self.request(&request, client, view),
@@ -424,10 +435,17 @@ struct Client {
 }
 
 impl Client {
-    fn of(request: &Request<'_>, from: MacAddr) -> Self {
-        let by_mac = [&[1], request.mac.octets().as_slice()].concat();
+    fn of(request: &Request<'_>, from: MacAddr, is_guarded: bool) -> Self {
+        let mac = request.mac.octets();
+        let by_mac = [&[1], mac.as_slice()].concat();
         Self {
-            key: request.identifier.map_or_else(|| by_mac.into(), Box::from),
+            key: match request.identifier {
+                Some(identifier) if is_guarded && identifier != by_mac => {
+                    [identifier, mac.as_slice()].concat().into()
+                }
+                Some(identifier) => identifier.into(),
+                None => by_mac.into(),
+            },
             mac: request.mac,
             host_name: request.host_name.map(Box::from),
             agent: request.relay.map(|agent| (agent, from)),

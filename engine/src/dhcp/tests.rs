@@ -741,7 +741,7 @@ impl TestServer {
 
     fn with_view<T>(&mut self, ask: impl FnOnce(&mut DhcpServer, View<'_>) -> T) -> T {
         let seen = |address| self.seen.get(&address).map(|&(mac, at)| Sighting { mac, at });
-        ask(&mut self.dhcp, View { now: self.now, seen: &seen })
+        ask(&mut self.dhcp, View { now: self.now, is_guarded: false, seen: &seen })
     }
 
     fn lease(&mut self, mac: MacAddr, address: Ipv4Addr) {
@@ -770,7 +770,7 @@ impl Answer {
             kind: DhcpRepr::parse(&packet).map_or_else(|_| payload[242].into(), |repr| repr.message_type),
             address: packet.your_ip(),
             to: match reply.to {
-                DhcpReceiver::Client(mac, ip) => (mac, ip),
+                DhcpReceiver::Client { mac, ip, .. } => (mac, ip),
                 DhcpReceiver::Relay(ip) => (MacAddr::ZERO, ip),
             },
             payload,

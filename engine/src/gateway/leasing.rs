@@ -12,7 +12,7 @@ use std::net::Ipv4Addr;
 
 use packet::builder::eth;
 use packet::wire::EthernetHeader;
-use packet::{DropReason, FrameMeta, Ipv4Packet, MacAddr, Millis, NetworkId, Offload};
+use packet::{DropReason, FrameMeta, Ipv4Packet, MacAddr, Millis, NetworkId, Offload, PortId};
 
 use super::outgoing::Outgoing;
 use super::route::Hop;
@@ -27,6 +27,8 @@ use crate::runtime_config::RuntimeConfig;
 /// What waits on its way to or from the servers.
 #[derive(Debug, Default)]
 pub(crate) struct Leasing {
+    /// Ports whose clients speak for themselves only.
+    guarded: BTreeSet<PortId>,
     /// Whether somebody keeps leases.
     kept: bool,
     /// What is to be kept, and from when on; the number of the last change, and of the last one that is kept.
@@ -58,6 +60,12 @@ impl Leasing {
             |ack: &WaitingAck| if ack.revision <= self.kept_revision { Millis::ZERO } else { ack.until };
         let acks = self.waiting.values().map(until).min();
         [acks, self.probes_due].into_iter().flatten().min()
+    }
+
+    /// Takes over a configuration.
+    pub(super) fn install(&mut self, config: &RuntimeConfig) {
+        let guarded = config.ports.iter().filter(|port| port.guard.mac && port.guard.dhcp);
+        self.guarded = guarded.map(|port| port.id).collect();
     }
 
     /// All leases are to be kept anew: networks or leases are gone.
@@ -118,6 +126,11 @@ impl Gateway {
     /// DHCP leases of all networks.
     pub(crate) fn leases(&self, now: Millis) -> impl Iterator<Item = LeaseReport> + '_ {
         self.dhcp_servers().flat_map(move |(network, server)| server.leases(network, now))
+    }
+
+    /// The station that `address` is leased or reserved to.
+    pub(crate) fn holder(&self, network: NetworkId, address: Ipv4Addr, now: Millis) -> Option<MacAddr> {
+        self.interface(network)?.dhcp.as_ref()?.holder(address, now)
     }
 
     /// How full the ranges of the DHCP servers are.
@@ -255,7 +268,8 @@ impl Gateway {
             let (mac, at) = neighbours.sighting(Hop { network, address })?;
             Some(Sighting { mac, at })
         };
-        let outcome = ask(server, View { now, seen: &seen });
+        let is_guarded = self.origin.is_some_and(|port| self.leasing.guarded.contains(&port));
+        let outcome = ask(server, View { now, is_guarded, seen: &seen });
         for change in server.take_changes() {
             self.leasing.note(network, change, now);
         }
@@ -291,8 +305,9 @@ impl Gateway {
                     frame.udp(DHCP_SERVER_PORT, port).payload(&payload)
                 };
                 match to {
-                    DhcpReceiver::Client(mac, ip) => {
-                        out.push(network, &frame(mac, ip, DHCP_CLIENT_PORT), Offload::NONE);
+                    DhcpReceiver::Client { station, mac, ip } => {
+                        let frame = frame(mac, ip, DHCP_CLIENT_PORT);
+                        out.push_towards(Some(station), network, &frame, Offload::NONE);
                         Ok(())
                     }
                     DhcpReceiver::Relay(address) => {

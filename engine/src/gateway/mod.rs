@@ -130,6 +130,7 @@ impl Gateway {
     /// where the switch keeps its addresses too; frames that waited for others are counted in `drops`.
     pub(crate) fn install(&mut self, old: &RuntimeConfig, config: &RuntimeConfig, drops: &mut DropCounters) {
         let leases = self.lease_count();
+        self.leasing.install(config);
         let mut previous = std::mem::take(&mut self.interfaces);
         self.interfaces = config
             .networks
@@ -400,6 +401,10 @@ impl Gateway {
                 let dst = self.neighbours.mac(hop, now)?;
                 let src = self.interface(hop.network)?.mac;
                 let verdict = bridges[hop.network.index()].towards(dst, now);
+                if verdict == Verdict::Drop(DropReason::UnknownStation) {
+                    // It is asked where it is, as if nobody knew it.
+                    return None;
+                }
                 let mut addresses = [0; 12];
                 addresses[..6].copy_from_slice(&dst.octets());
                 addresses[6..].copy_from_slice(&src.octets());

@@ -98,8 +98,12 @@ impl Neighbours {
             self.table.insert(key, Entry { asked: Some((0, now)), ..Entry::new(frame.origin, now) });
             self.asking.push(hop);
         }
-        let queue =
-            self.table.get_mut(&key).map(|entry| &mut entry.queue).ok_or(DropReason::NeighbourTableFull)?;
+        let entry = self.table.get_mut(&key).ok_or(DropReason::NeighbourTableFull)?;
+        if entry.mac.take().is_some() && entry.asked.replace((0, now)).is_none() {
+            // It was known, but nobody knows where it is.
+            self.asking.push(hop);
+        }
+        let queue = &mut entry.queue;
         let waiting: usize = queue.iter().map(|frame| frame.bytes.len()).sum();
         if queue.len() >= QUEUE_FRAMES || waiting + frame.bytes.len() > QUEUE_BYTES {
             return Err(DropReason::NeighbourQueueFull);

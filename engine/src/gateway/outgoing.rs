@@ -1,7 +1,7 @@
 //! Frames that the switch itself sends.
 
 use packet::{
-    BURST_BYTES, BURST_FRAMES, Burst, DropCounters, DropReason, NetworkId, Offload, PortId, TxLists,
+    BURST_BYTES, BURST_FRAMES, Burst, DropCounters, DropReason, MacAddr, NetworkId, Offload, PortId, TxLists,
 };
 
 /// The answers of one visit to the slow path.
@@ -9,6 +9,8 @@ use packet::{
 pub(crate) struct Outgoing {
     /// The frames; each one's network is in its meta.
     pub burst: Burst,
+    /// By frame: the station whose port it goes to, if that isn't its destination's.
+    pub stations: Vec<Option<MacAddr>>,
     /// Where they go.
     pub lists: TxLists,
     /// Frames of the switch itself that were dropped.
@@ -21,6 +23,7 @@ impl Outgoing {
     /// Forgets the frames of the last visit.
     pub(crate) fn restart(&mut self) {
         self.burst.restart(None, NetworkId::new(0));
+        self.stations.clear();
         self.lists.clear();
     }
 
@@ -34,6 +37,7 @@ impl Outgoing {
         let index = self.burst.len();
         if self.burst.push(frame, Offload::NONE) {
             self.lists.push(port, index);
+            self.stations.push(None);
             self.sent += 1;
         } else {
             self.drops.count(DropReason::ReplyBurstFull);
@@ -47,10 +51,22 @@ impl Outgoing {
 
     /// Sends `frame` into `network`; it has its Ethernet header.
     pub(crate) fn push(&mut self, network: NetworkId, frame: &[u8], offload: Offload) {
+        self.push_towards(None, network, frame, offload);
+    }
+
+    /// Sends `frame` to the port of `station` only, whoever it is addressed to.
+    pub(crate) fn push_towards(
+        &mut self,
+        station: Option<MacAddr>,
+        network: NetworkId,
+        frame: &[u8],
+        offload: Offload,
+    ) {
         if !self.burst.push(frame, offload) {
             self.drops.count(DropReason::ReplyBurstFull);
         } else if let Some(meta) = self.burst.metas_mut().last_mut() {
             (meta.network, meta.routed) = (network, true);
+            self.stations.push(station);
             self.sent += 1;
         }
     }

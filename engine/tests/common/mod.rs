@@ -102,6 +102,8 @@ pub fn port_config(id: u16, network: NetworkId) -> PortConfig {
         mtu: 1500,
         learn_limit: 256,
         static_macs: vec![],
+        guard: engine::Guard::NONE,
+        addresses: Vec::new(),
     }
 }
 

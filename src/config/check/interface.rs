@@ -1,13 +1,13 @@
 //! A network's own address, and everything that must fit to it: DHCP, published ports, the hosts' addresses.
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 use std::net::Ipv4Addr;
 use std::ops::Range;
 
 use engine::{DhcpConfig, InterfaceConfig};
 use packet::{Ipv4Cidr, Millis};
 
-use super::super::file::NetworkTable;
+use super::super::file::{NetworkTable, PortTable};
 use super::super::value::not_a_host;
 use super::super::{Mode, value::AddressRange};
 use super::{Check, mtu, own_mac, setting, span};
@@ -167,21 +167,19 @@ impl Check<'_> {
         }
     }
 
-    /// The addresses that the ports' other sides are to be given.
-    pub(super) fn peers(&mut self, table: &NetworkTable, own: Option<&InterfaceConfig>) {
-        let mut addresses = HashSet::new();
-        for peer in table.ports.iter().filter_map(|port| port.device.peer_address()) {
-            let address = peer.get_ref().address();
-            if !addresses.insert(address) {
-                self.wrong(
-                    peer.span(),
-                    format!("{address} is another port's too"),
-                    "write an address nobody has",
-                );
-            }
-            if let Some(own) = own {
-                self.neighbour_of(own.address, peer.span(), address, "the other side");
-                self.not_leased(table, peer.span(), address);
+    /// The addresses that are given to ports and to their other sides.
+    pub(super) fn given(&mut self, table: &NetworkTable, own: Option<&InterfaceConfig>) {
+        let mut owners = HashMap::new();
+        for (index, port) in table.ports.iter().enumerate() {
+            for (place, address) in given_addresses(port) {
+                if *owners.entry(address).or_insert(index) != index {
+                    let message = format!("{address} is another port's too");
+                    self.wrong(place.clone(), message, "write an address nobody has");
+                }
+                if let Some(own) = own {
+                    self.neighbour_of(own.address, place.clone(), address, "the other side");
+                    self.not_leased(table, place, address);
+                }
             }
         }
     }
@@ -229,6 +227,13 @@ impl Check<'_> {
             }
         }
     }
+}
+
+/// What `peer-address` and `addresses` of a port say, and where.
+pub(super) fn given_addresses(port: &PortTable) -> impl Iterator<Item = (Range<usize>, Ipv4Addr)> + '_ {
+    let peer = port.device.peer_address().map(|peer| (peer.span(), peer.get_ref().address()));
+    let given = port.addresses.iter().flat_map(|list| list.get_ref());
+    peer.into_iter().chain(given.map(|address| (address.span(), *address.get_ref())))
 }
 
 /// Where the keys are that only a DHCP server needs.

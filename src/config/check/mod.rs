@@ -16,6 +16,7 @@ use tapio::{HostStack, PortSpec, SharedAddress};
 use toml::Spanned;
 
 pub(super) use self::host::Devices;
+use self::interface::given_addresses;
 use super::file::{FileConfig, Maybe, ModeName, NetworkTable, PortTable, UplinkTable};
 use super::mistake::Mistake;
 use super::table::suggestion;
@@ -81,7 +82,7 @@ impl Check<'_> {
         };
         self.published(table, mode, interface.as_ref());
         self.port_mapping(table, mode);
-        self.peers(table, interface.as_ref());
+        self.given(table, interface.as_ref());
         self.station_addresses(table, interface.as_ref());
         Some(Network {
             name: table.name.get_ref().clone(),
@@ -153,6 +154,8 @@ impl Check<'_> {
                 .flat_map(|list| list.get_ref())
                 .map(|m| *m.get_ref())
                 .collect(),
+            guard: table.guard.as_ref().map(|guard| *guard.get_ref()),
+            addresses: given_addresses(table).map(|(_, address)| address).collect(),
         })
     }
 
@@ -190,7 +193,15 @@ impl Check<'_> {
         };
         let learn_limit = setting(&table.learn_limit, DEFAULT_LEARN_LIMIT);
         Some(Uplink {
-            port: Port { name: name.clone(), device: device?, mtu, learn_limit, static_macs: Vec::new() },
+            port: Port {
+                name: name.clone(),
+                device: device?,
+                mtu,
+                learn_limit,
+                static_macs: Vec::new(),
+                guard: None,
+                addresses: Vec::new(),
+            },
             gateway: table.gateway.as_ref().map(|gateway| *gateway.get_ref()),
             place,
         })
