@@ -161,6 +161,10 @@ fn check(file: &Path) -> Result<(), Failure> {
     let config = load(file)?;
     let networks = terminal::count(config.network_count() as u64, "network");
     let ports = terminal::count(config.port_count() as u64, "port");
+    for note in config.notes() {
+        // Where nobody reads, the file is right all the same.
+        let _ = writeln!(io::stderr(), "note: {note}");
+    }
     print(&format!("{}: ok: {networks}, {ports}\n", file.display()))
 }
 

@@ -15,6 +15,7 @@ mod host;
 mod lease_file;
 mod mistake;
 mod nat_settings;
+mod note;
 mod place;
 mod plan;
 mod poll;

@@ -97,3 +97,25 @@ fn addresses_that_every_device_has_are_no_hindrance_and_lo_is_always() {
     let nowhere = config("").replace(DEVICE, "nothing0");
     assert_eq!(check(&host, &nowhere), Ok(()), "on another machine it may be there");
 }
+
+#[test]
+fn check_says_what_host_and_guests_cant_have_and_what_is_missing() {
+    if in_user_namespace() {
+        return;
+    }
+    let host = host_with("10.9.0.5/24");
+    let notes = |config: &str| {
+        let folder = Folder::new();
+        std::fs::write(folder.config(), config).expect("the folder exists");
+        let output = tapswitch_on(&host, &["check", folder.config().to_str().expect("ASCII")]);
+        assert!(output.status.success(), "{output:?}");
+        String::from_utf8_lossy(&output.stderr).into_owned()
+    };
+    assert!(notes(&config("host-stack = true")).contains("give the host a port of type \"tap\""));
+    assert_eq!(notes(&config("take-over = true")), "");
+    let shared = uplink("host", "");
+    assert!(notes(&shared).contains("the host has no default route by `eth0` now"));
+    host.gateway("10.9.0.1");
+    assert!(!notes(&shared).contains("now"));
+    assert!(notes(&shared.replace(DEVICE, "nic0")).contains("there is no `nic0` on this machine now"));
+}
