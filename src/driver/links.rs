@@ -1,29 +1,88 @@
-//! Which links change: one monitor per namespace that has devices of ours.
+//! The namespaces that have devices of ours: which links change there, and whether their names still lead there.
+//!
+//! A namespace lives as long as anybody has something open in it, so one that was deleted has to be let go: its ports are
+//! closed, and opened again when its name leads somewhere. That of a process ends for us with the process: another one of
+//! the same number is not what was meant.
+
+use std::fmt;
 
 use mio::{Registry, Token};
-use packet::PortId;
-use tapio::{HostStack, LinkEvent, LinkMonitor, Netns, PortSpec};
+use packet::{Millis, PortId};
+use tapio::{HostStack, LinkEvent, LinkMonitor, Netns, NetnsId, PortSpec, ProcessWatch};
 use tracing::warn;
 
+use super::Driver;
+use super::ports::Ports;
 use crate::config::Plan;
 
-/// The monitors; their places are their tokens, counted from [`LINKS`].
+/// The namespaces; their places are their tokens, counted from [`LINKS`] and from [`PROCESSES`].
 #[derive(Default)]
-pub(super) struct LinkMonitors(Vec<Option<(Option<Netns>, LinkMonitor)>>);
+pub(super) struct Namespaces {
+    places: Vec<Option<Namespace>>,
+    /// When it is next looked whether names lead elsewhere.
+    look_at: Millis,
+}
 
-impl LinkMonitors {
+struct Namespace {
+    netns: Option<Netns>,
+    state: State,
+}
+
+enum State {
+    Open {
+        monitor: LinkMonitor,
+        id: Option<NetnsId>,
+        /// The process that it is that of, where the kernel tells of its end.
+        _process: Option<ProcessWatch>,
+        /// Whether its name has to be looked at from time to time.
+        is_looked_at: bool,
+    },
+    /// The process that stood for it has ended.
+    Ended,
+}
+
+/// Why the ports of a namespace are closed.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum Loss {
+    /// Its name leads nowhere.
+    Gone,
+    /// Its name leads to another one.
+    Replaced,
+    /// The process that stands for it has ended.
+    ProcessEnded,
+}
+
+impl fmt::Display for Loss {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Gone => "its network namespace is gone; waiting for one of that name",
+            Self::Replaced => "its network namespace is another one now; going there",
+            Self::ProcessEnded => {
+                "the process of its network namespace has ended; write another `netns`, and reload"
+            }
+        })
+    }
+}
+
+impl Namespaces {
     /// Listens in the namespaces where `plan` has devices, and no longer in others.
-    pub(super) fn follow(&mut self, plan: &Plan, registry: &Registry) {
-        let wanted = |netns: &Option<Netns>| {
-            plan.devices.iter().any(|(_, spec)| has_device(spec) && spec.netns() == netns.as_ref())
-        };
-        for slot in &mut self.0 {
-            if slot.as_ref().is_some_and(|(netns, _)| !wanted(netns)) {
-                *slot = None;
+    pub(super) fn follow(&mut self, plan: &Plan, ports: &mut Ports, registry: &Registry) {
+        for (id, spec) in &plan.devices {
+            // Somebody has named the process anew.
+            if ports.get_mut(*id).is_some() && !self.may_return(spec.netns()) {
+                self.forget(spec.netns());
             }
         }
-        for (_, spec) in plan.devices.iter().filter(|(_, spec)| has_device(spec)) {
-            if !self.0.iter().flatten().any(|(netns, _)| netns.as_ref() == spec.netns()) {
+        let wanted = |netns: &Option<Netns>| {
+            plan.devices.iter().any(|(_, spec)| spec.is_device() && spec.netns() == netns.as_ref())
+        };
+        for place in &mut self.places {
+            if place.as_ref().is_some_and(|namespace| !wanted(&namespace.netns)) {
+                *place = None;
+            }
+        }
+        for (_, spec) in plan.devices.iter().filter(|(_, spec)| spec.is_device()) {
+            if self.find(spec.netns()).is_none() {
                 self.open(spec.netns().cloned(), registry);
             }
         }
@@ -31,17 +90,52 @@ impl LinkMonitors {
 
     /// Listens anew in a namespace that may have been replaced by another of its name.
     pub(super) fn reopen(&mut self, netns: Option<&Netns>, registry: &Registry) {
-        for slot in &mut self.0 {
-            if slot.as_ref().is_some_and(|(other, _)| other.as_ref() == netns) {
-                *slot = None;
-            }
-        }
+        self.forget(netns);
         self.open(netns.cloned(), registry);
+    }
+
+    /// Whether a port may be opened there again without being asked to.
+    pub(super) fn may_return(&self, netns: Option<&Netns>) -> bool {
+        !matches!(self.find(netns), Some(Namespace { state: State::Ended, .. }))
+    }
+
+    /// When [`lost`](Self::lost) has to look again.
+    pub(super) fn next_timeout(&self) -> Option<Millis> {
+        let looked_at =
+            |namespace: &Namespace| matches!(namespace.state, State::Open { is_looked_at: true, .. });
+        self.places.iter().flatten().any(looked_at).then_some(self.look_at)
+    }
+
+    /// Namespaces whose names lead elsewhere since the last look. They are left.
+    pub(super) fn lost(&mut self, now: Millis) -> Vec<(Option<Netns>, Loss)> {
+        self.look_at = now + LOOK;
+        let loss = |namespace: &Namespace| match &namespace.state {
+            State::Open { id: Some(id), is_looked_at: true, .. } => {
+                match NetnsId::find(namespace.netns.as_ref()) {
+                    Ok(found) if found == *id => None,
+                    Ok(_) => Some(Loss::Replaced),
+                    Err(_) => Some(Loss::Gone),
+                }
+            }
+            _ => None,
+        };
+        let places = self.places.iter().flatten();
+        let lost: Vec<_> = places.filter_map(|place| Some((place.netns.clone(), loss(place)?))).collect();
+        lost.iter().for_each(|(netns, _)| self.leave(netns.as_ref()));
+        lost
+    }
+
+    /// The process in this place has ended: that namespace is left.
+    pub(super) fn process_ended(&mut self, place: usize) -> Option<Netns> {
+        let netns = self.places.get(place)?.as_ref()?.netns.clone();
+        self.leave(netns.as_ref());
+        netns
     }
 
     /// The ports of `plan` whose link may have changed, as the monitor in this place tells.
     pub(super) fn changed(&mut self, place: usize, plan: &Plan) -> Vec<PortId> {
-        let Some((netns, monitor)) = self.0.get_mut(place).and_then(Option::as_mut) else {
+        let Some(Some(Namespace { netns, state: State::Open { monitor, .. } })) = self.places.get_mut(place)
+        else {
             return Vec::new();
         };
         let events = monitor.events();
@@ -55,27 +149,101 @@ impl LinkMonitors {
             })
         };
         let there =
-            plan.devices.iter().filter(|(_, spec)| has_device(spec) && spec.netns() == netns.as_ref());
+            plan.devices.iter().filter(|(_, spec)| spec.is_device() && spec.netns() == netns.as_ref());
         there.filter(|(_, spec)| concerns(spec)).map(|(id, _)| *id).collect()
     }
 
+    fn find(&self, netns: Option<&Netns>) -> Option<&Namespace> {
+        self.places.iter().flatten().find(|namespace| namespace.netns.as_ref() == netns)
+    }
+
+    /// Closes what is open there. Of a process it stays known that it has ended.
+    fn leave(&mut self, netns: Option<&Netns>) {
+        if !matches!(netns, Some(Netns::Pid(_))) {
+            return self.forget(netns);
+        }
+        let mut places = self.places.iter_mut().flatten();
+        if let Some(namespace) = places.find(|namespace| namespace.netns.as_ref() == netns) {
+            namespace.state = State::Ended;
+        }
+    }
+
+    fn forget(&mut self, netns: Option<&Netns>) {
+        for place in &mut self.places {
+            if place.as_ref().is_some_and(|namespace| namespace.netns.as_ref() == netns) {
+                *place = None;
+            }
+        }
+    }
+
     fn open(&mut self, netns: Option<Netns>, registry: &Registry) {
-        let place = self.0.iter().position(Option::is_none).unwrap_or(self.0.len());
+        let place = self.places.iter().position(Option::is_none).unwrap_or(self.places.len());
         let monitor = LinkMonitor::open(netns.as_ref()).and_then(|monitor| {
             monitor.register(registry, Token(LINKS + place))?;
             Ok(monitor)
         });
-        match monitor {
-            Ok(monitor) if place == self.0.len() => self.0.push(Some((netns, monitor))),
-            Ok(monitor) => self.0[place] = Some((netns, monitor)),
-            Err(error) => warn!(%error, "links that go down will be noticed late"),
+        let monitor = match monitor {
+            Ok(monitor) => monitor,
+            Err(error) => {
+                let netns = netns.as_ref().map_or_else(String::new, ToString::to_string);
+                return warn!(netns, %error, "links that go down will be noticed late");
+            }
+        };
+        let process = match netns {
+            // Not every kernel has it: then its name is looked at.
+            Some(Netns::Pid(pid)) => ProcessWatch::new(pid, registry, Token(PROCESSES + place)).ok(),
+            _ => None,
+        };
+        let is_looked_at = netns.is_some() && process.is_none();
+        let state = State::Open { id: monitor.netns(), monitor, _process: process, is_looked_at };
+        if place == self.places.len() {
+            self.places.push(None);
+        }
+        self.places[place] = Some(Namespace { netns, state });
+    }
+}
+
+impl Driver {
+    /// Devices of ports may have gone down or come up.
+    pub(super) fn on_link_event(&mut self, place: usize) {
+        let changed = self.links.changed(place, &self.plan);
+        changed.iter().for_each(|&id| self.check_link(id));
+        if changed.iter().any(|&id| self.is_shared(id)) {
+            self.follow_hosts();
+        }
+    }
+
+    /// The namespaces of ports may have ended, or their names lead to others.
+    pub(super) fn look_at_namespaces(&mut self, now: Millis) {
+        for (netns, loss) in self.links.lost(now) {
+            self.leave(netns.as_ref(), loss, now);
+        }
+    }
+
+    pub(super) fn on_process_end(&mut self, place: usize) {
+        let netns = self.links.process_ended(place);
+        self.leave(netns.as_ref(), Loss::ProcessEnded, self.clock.now());
+    }
+
+    /// Closes the ports of a namespace, which would live on otherwise. They come back when there is one of its name.
+    fn leave(&mut self, netns: Option<&Netns>, loss: Loss, now: Millis) {
+        let there = self.plan.devices.iter().filter(|(_, spec)| spec.is_device() && spec.netns() == netns);
+        for (id, _) in there.filter(|_| netns.is_some()) {
+            if self.ports.get_mut(*id).is_none() {
+                continue;
+            }
+            warn!(port = self.plan.place_of(*id), "{loss}");
+            self.ports.close(*id, self.poll.registry());
+            self.worker.set_link(*id, false);
+            self.recheck = Some(now);
         }
     }
 }
 
-fn has_device(spec: &PortSpec) -> bool {
-    matches!(spec, PortSpec::Tap(_) | PortSpec::Packet(_))
-}
-
 /// Tokens from here on tell of links that change; those below are ports with frames.
 pub(super) const LINKS: usize = PortId::LIMIT;
+/// Tokens from here on tell of processes that end.
+pub(super) const PROCESSES: usize = LINKS + (1 << 20);
+/// How often it is looked whether names lead elsewhere: nothing tells of a file that is mounted over, or a link to
+/// another one.
+const LOOK: Millis = Millis::from_secs(1);

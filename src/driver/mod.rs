@@ -40,7 +40,7 @@ use tracing::{info, warn};
 
 use self::flush::Flushings;
 use self::leases::{LeaseLog, Leases};
-use self::links::{LINKS, LinkMonitors};
+use self::links::{LINKS, Namespaces, PROCESSES};
 pub use self::ports::PlacedError;
 use self::ports::Ports;
 pub use self::run_error::RunError;
@@ -103,7 +103,7 @@ struct Driver {
     signals: Signals,
     worker: Worker,
     ports: Ports,
-    links: LinkMonitors,
+    links: Namespaces,
     /// Ports whose queues may hold frames, each once.
     ready: VecDeque<PortId>,
     spin: Spin,
@@ -139,7 +139,7 @@ impl Driver {
             signals,
             worker: Worker::new([word(low), word(high)]),
             ports: Ports::default(),
-            links: LinkMonitors::default(),
+            links: Namespaces::default(),
             ready: VecDeque::new(),
             spin: Spin::default(),
             shares: Shares::default(),
@@ -167,7 +167,7 @@ impl Driver {
         self.claim_all_ports();
         self.tell_hosts(&before);
         self.generation += 1;
-        self.links.follow(&self.plan, self.poll.registry());
+        self.links.follow(&self.plan, &mut self.ports, self.poll.registry());
         // An event may have come and gone before the port was in the worker's configuration.
         self.ready = self.ports.ids().collect();
         // Not everybody's other side is there yet.
@@ -199,7 +199,8 @@ impl Driver {
                     }
                     CONTROL => self.obey_commands(commands),
                     Token(port @ ..LINKS) => self.mark_ready(port),
-                    Token(link) => self.on_link_event(link - LINKS),
+                    Token(link @ ..PROCESSES) => self.on_link_event(link - LINKS),
+                    Token(process) => self.on_process_end(process - PROCESSES),
                 }
             }
             while !self.serve_round() {}
@@ -244,7 +245,9 @@ impl Driver {
         }
         let credit = self.shares.is_anyone_resting().then(|| self.clock.now() + Millis::new(1));
         let leases = [self.leases.next_timeout(self.worker.leases_changed()), self.lease_log.next_timeout()];
-        let next = [self.worker.next_timeout(), self.recheck, credit].into_iter().chain(leases);
+        let next = [self.worker.next_timeout(), self.recheck, credit, self.links.next_timeout()]
+            .into_iter()
+            .chain(leases);
         let next = next.flatten().min()?;
         Some(Duration::from_millis(next.since(self.clock.now()).get()))
     }
@@ -254,15 +257,6 @@ impl Driver {
             && !self.ready.contains(&port)
         {
             self.ready.push_back(port);
-        }
-    }
-
-    /// Devices of ports may have gone down or come up.
-    fn on_link_event(&mut self, place: usize) {
-        let changed = self.links.changed(place, &self.plan);
-        changed.iter().for_each(|&id| self.check_link(id));
-        if changed.iter().any(|&id| self.is_shared(id)) {
-            self.follow_hosts();
         }
     }
 
@@ -377,6 +371,9 @@ impl Driver {
     }
 
     fn on_timeout(&mut self, now: Millis) {
+        if self.links.next_timeout().is_some_and(|at| at <= now) {
+            self.look_at_namespaces(now);
+        }
         if self.recheck.is_some_and(|at| at <= now) {
             self.recheck_ports(now);
         }
@@ -453,10 +450,11 @@ impl Driver {
         if self.ports.get_mut(id).is_none()
             && let Some(spec) = self.plan.spec(id)
         {
-            if self.ports.open(id, spec, self.poll.registry()).is_err() {
+            let netns = spec.netns();
+            if !self.links.may_return(netns) || self.ports.open(id, spec, self.poll.registry()).is_err() {
                 return false;
             }
-            self.links.reopen(spec.netns(), self.poll.registry());
+            self.links.reopen(netns, self.poll.registry());
         }
         self.ports.get_mut(id).is_some_and(|port| port.link_up())
     }

@@ -59,7 +59,7 @@ pub use memory::{MemoryPort, memory_pair};
 pub use netns::{Netns, NetnsHandle, NetnsId};
 pub use packet_socket::{HostStack, PacketConfig, PacketPort};
 pub use port::{Before, LinkLoss, Port, Rx};
-pub use process::{Clock, end_with_this_thread, random_bytes, thread_nanos};
+pub use process::{Clock, ProcessWatch, end_with_this_thread, random_bytes, thread_nanos};
 pub use shared::SharedAddress;
 pub use signals::{Signal, Signals};
 pub use spec::PortSpec;

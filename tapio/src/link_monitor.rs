@@ -10,13 +10,14 @@ use rustix::io::Errno;
 use rustix::net::netlink::SocketAddrNetlink;
 use rustix::net::{AddressFamily, RecvFlags, SocketFlags, SocketType, bind, recv, socket_with};
 
-use crate::Netns;
 use crate::netlink::{Message, attributes, messages};
+use crate::{Netns, NetnsHandle, NetnsId};
 
 /// Events about the links of one namespace. One serves all ports there: each link's change is told to each monitor.
 #[derive(Debug)]
 pub struct LinkMonitor {
     socket: OwnedFd,
+    netns: Option<NetnsId>,
     buffer: Vec<u8>,
 }
 
@@ -48,7 +49,13 @@ impl LinkMonitor {
         // No protocol number: NETLINK_ROUTE is 0.
         let socket = socket_with(AddressFamily::NETLINK, SocketType::RAW, flags, None)?;
         bind(&socket, &SocketAddrNetlink::new(0, GROUPS))?;
-        Ok(Self { socket, buffer: vec![0; 32 * 1024] })
+        let netns = NetnsHandle::current().and_then(|netns| netns.id()).ok();
+        Ok(Self { socket, netns, buffer: vec![0; 32 * 1024] })
+    }
+
+    /// Where it listens; `None` if /proc doesn't tell.
+    pub fn netns(&self) -> Option<NetnsId> {
+        self.netns
     }
 
     /// Asks for an edge-triggered event under `token` when [`events`](Self::events) has something.

@@ -1,12 +1,18 @@
 //! What the core may not ask for itself: time and randomness; and processes that end with this one.
 
 use std::io;
+use std::os::fd::{AsRawFd, OwnedFd};
 use std::os::unix::process::CommandExt;
 use std::process::Command;
 use std::time::Instant;
 
+use mio::event::Source;
+use mio::unix::SourceFd;
+use mio::{Interest, Registry, Token};
 use packet::Millis;
-use rustix::process::{Signal, getpid, getppid, set_parent_process_death_signal};
+use rustix::process::{
+    Pid, PidfdFlags, Signal, getpid, getppid, pidfd_open, set_parent_process_death_signal,
+};
 use rustix::rand::{GetRandomFlags, getrandom};
 use rustix::time::{ClockId, clock_gettime};
 
@@ -45,6 +51,26 @@ impl Clock {
 pub fn thread_nanos() -> u64 {
     let time = clock_gettime(ClockId::ThreadCPUTime);
     u64::try_from(time.tv_sec).unwrap_or(0) * 1_000_000_000 + u64::try_from(time.tv_nsec).unwrap_or(0)
+}
+
+/// Tells when a process ends: an event when it does, never one for another process that gets its number. pidfd_open(2),
+/// Linux 5.3.
+#[derive(Debug)]
+pub struct ProcessWatch {
+    _process: OwnedFd,
+}
+
+impl ProcessWatch {
+    /// Asks for an event under `token` when the process `pid` ends.
+    ///
+    /// # Errors
+    /// There is no such process, or the kernel can't tell.
+    pub fn new(pid: u32, registry: &Registry, token: Token) -> io::Result<Self> {
+        let pid = Pid::from_raw(pid.cast_signed()).ok_or(io::ErrorKind::NotFound)?;
+        let process = pidfd_open(pid, PidfdFlags::empty())?;
+        SourceFd(&process.as_raw_fd()).register(registry, token, Interest::READABLE)?;
+        Ok(Self { _process: process })
+    }
 }
 
 /// Has the kernel kill the process that `command` starts when the calling thread ends, however it does. prctl(2),

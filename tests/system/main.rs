@@ -31,6 +31,7 @@ mod leases;
 mod log;
 mod loops;
 mod mtu_offload;
+mod namespaces;
 mod nat;
 mod nat_rules;
 mod natdiscovery;
