@@ -325,6 +325,7 @@ impl Worker {
                 self.counters[port.id.index()] = PortCounters::default();
                 self.links[port.id.index()] = true;
                 self.loops.forget(port.id);
+                self.gateway.forget_port(port.id);
             }
         }
     }

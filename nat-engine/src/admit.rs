@@ -122,7 +122,7 @@ impl Nat {
         if settings.limits_hosts() && !self.hosts.may_map(original.source_address(), settings, now) {
             return Err(DropReason::NatHostLimit);
         }
-        if !self.may_lease(admission, outside, wanted) {
+        if !self.may_lease(original.protocol(), outside, wanted) {
             return Err(DropReason::NatShareUsed);
         }
         // Leases that turn out to be of no use are kept until a good one is found, so that none comes twice.
@@ -143,9 +143,9 @@ impl Nat {
         good.ok_or(DropReason::NatNoPorts)
     }
 
-    /// Whether the flow's owner may have one more port of the outside address.
-    fn may_lease(&self, admission: &Admission, outside: Ipv4Addr, wanted: Wanted) -> bool {
-        let (ports, protocol) = (&self.mappings.ports, admission.original.protocol());
+    /// Whether the owner at hand may have one more port of the outside address.
+    pub(crate) fn may_lease(&self, protocol: Protocol, outside: Ipv4Addr, wanted: Wanted) -> bool {
+        let ports = &self.mappings.ports;
         let limit = self.config.published().limit(outside);
         let Some((low, high)) = wanted.range_for(protocol, limit) else { return true };
         let used = || ports.used(outside, protocol, (low, high));

@@ -9,14 +9,14 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::{Ipv4Addr, SocketAddrV4};
 
-use packet::{Millis, NetworkId, Protocol};
+use packet::{Millis, NetworkId, PortId, Protocol};
 
-use crate::mapping::MappingKey;
+use crate::mapping::{HashedKey, MappingKey};
 use crate::nat::Nat;
 use crate::port_pool::Wanted;
 use crate::prepare::{Outside, candidate, decide};
 use crate::slab::Id;
-use crate::{Behaviour, Tuple};
+use crate::{Behaviour, PortRange, Tuple};
 
 /// What an inside host asks for.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -63,6 +63,8 @@ pub enum MappingRefused {
     NoPorts,
     /// The host has as many as it may have.
     HostLimit,
+    /// The port of the switch that the request came in by has so many outside ports that others would find none.
+    ShareUsed,
 }
 
 /// The mappings that are asked for.
@@ -80,10 +82,12 @@ type Key = (Ipv4Addr, u8, u16);
 struct Entry {
     mapping: Id,
     owner: [u8; 12],
+    /// The port of the switch that the request came in by.
+    port: Option<PortId>,
     until: Millis,
 }
 
-/// A host may ask for this many at a time, and any host of a network may ask.
+/// A host may ask for this many at a time: whoever claims another's address takes none of what that one may have.
 const HOST_LIMIT: usize = 128;
 
 impl Explicit {
@@ -96,8 +100,18 @@ impl Explicit {
         self.entries.values().map(|entry| entry.mapping)
     }
 
-    fn of_host(&self, host: Ipv4Addr) -> usize {
-        self.entries.range((host, 0, 0)..=(host, u8::MAX, u16::MAX)).count()
+    /// How many `host`, as far as it is behind that port of the switch, has asked for.
+    fn of_host(&self, host: Ipv4Addr, port: Option<PortId>) -> usize {
+        let entries = self.entries.range((host, 0, 0)..=(host, u8::MAX, u16::MAX));
+        entries.filter(|(_, entry)| entry.port == port).count()
+    }
+
+    /// The port of the switch is another's from now on.
+    pub(crate) fn forget_port(&mut self, port: PortId) {
+        self.entries
+            .values_mut()
+            .filter(|entry| entry.port == Some(port))
+            .for_each(|entry| entry.port = None);
     }
 
     fn set(&mut self, key: Key, entry: Entry) {
@@ -136,7 +150,7 @@ impl Nat {
             Some(entry) => entry.mapping,
             None => self.new_explicit(request, input, output, now)?,
         };
-        self.explicit.set(key, Entry { mapping, owner, until });
+        self.explicit.set(key, Entry { mapping, owner, port: self.owner, until });
         let outside = SocketAddrV4::new(self.mappings.key(mapping).outside(), self.mappings.port(mapping));
         Ok(ExplicitMapping { protocol, inside, outside, until })
     }
@@ -235,7 +249,7 @@ impl Nat {
             return Err(MappingRefused::Taken);
         }
         let settings = &self.config.settings;
-        let is_full = self.explicit.of_host(*inside.ip()) >= HOST_LIMIT;
+        let is_full = self.explicit.of_host(*inside.ip(), self.owner) >= HOST_LIMIT;
         if is_full || settings.limits_hosts() && !self.hosts.may_add_flow(*inside.ip(), settings) {
             return Err(MappingRefused::HostLimit);
         }
@@ -245,23 +259,40 @@ impl Nat {
         let mapping = match self.mappings.find(key) {
             Some((_, known)) if exactly && known != port => return Err(MappingRefused::Taken),
             Some((id, _)) => id,
-            None => {
-                if settings.limits_hosts() && !self.hosts.may_map(*inside.ip(), settings, now) {
-                    return Err(MappingRefused::HostLimit);
-                }
-                let published = self.config.published();
-                let wanted = Wanted { port, keep: true, range, parity: false };
-                let ports = &mut self.mappings.ports;
-                let lease = ports.lease(outside, protocol, wanted, &published, &mut self.random, now);
-                let lease = lease.ok_or(MappingRefused::NoPorts)?;
-                if exactly && lease.port() != port {
-                    ports.give_back(lease);
-                    return Err(MappingRefused::Taken);
-                }
-                self.mappings.insert(key, lease, true)
-            }
+            None => self.lease_explicit(key, request, port, (outside, range), now)?,
         };
         self.acquire(mapping, now);
+        Ok(mapping)
+    }
+
+    /// A new mapping with `port` of the outside address, or another one if that will do.
+    fn lease_explicit(
+        &mut self,
+        key: HashedKey,
+        request: &MappingRequest,
+        port: u16,
+        (outside, range): (Ipv4Addr, Option<PortRange>),
+        now: Millis,
+    ) -> Result<Id, MappingRefused> {
+        let &MappingRequest { protocol, inside, exactly, .. } = request;
+        let settings = &self.config.settings;
+        if settings.limits_hosts() && !self.hosts.may_map(*inside.ip(), settings, now) {
+            return Err(MappingRefused::HostLimit);
+        }
+        let wanted = Wanted { port, keep: true, range, parity: false };
+        if !self.may_lease(protocol, outside, wanted) {
+            return Err(MappingRefused::ShareUsed);
+        }
+        let published = self.config.published();
+        let ports = &mut self.mappings.ports;
+        let lease = ports.lease(outside, protocol, wanted, &published, &mut self.random, now);
+        let lease = lease.ok_or(MappingRefused::NoPorts)?;
+        if exactly && lease.port() != port {
+            ports.give_back(lease);
+            return Err(MappingRefused::Taken);
+        }
+        let mapping = self.mappings.insert(key, lease, true);
+        self.owners.add_mapping(mapping, self.owner);
         Ok(mapping)
     }
 
@@ -272,7 +303,7 @@ impl Nat {
         inside: SocketAddrV4,
         input: NetworkId,
         output: NetworkId,
-    ) -> Option<(Ipv4Addr, Option<crate::PortRange>)> {
+    ) -> Option<(Ipv4Addr, Option<PortRange>)> {
         let original = Tuple::new(protocol, inside, UNSPECIFIED);
         let candidate = candidate(original, UNSPECIFIED, input, Some(output));
         match self.outside(decide(&self.config.rules.postrouting, &candidate), original, output) {

@@ -179,6 +179,12 @@ impl Nat {
         self.owner = owner;
     }
 
+    /// The port of the switch is another's from now on: that one begins without what the last one held.
+    pub fn forget_owner(&mut self, owner: PortId) {
+        self.owners.forget(owner);
+        self.explicit.forget_port(owner);
+    }
+
     /// Where the flow of this packet is to be found, for [`look_ahead`](Self::look_ahead) and
     /// [`translate_known_at`](Self::translate_known_at).
     #[inline]

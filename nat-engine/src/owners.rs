@@ -74,6 +74,15 @@ impl Owners {
         self.change(owner, |held| held.ports -= 1);
     }
 
+    /// The port of the switch is another's from now on: what it held is nobody's.
+    pub(crate) fn forget(&mut self, owner: PortId) {
+        let owners = self.of_flow.iter_mut().chain(&mut self.of_mapping);
+        owners.filter(|of| **of == owner.get()).for_each(|of| *of = NOBODY);
+        if let Some(held) = self.held.get_mut(owner.index()) {
+            *held = Held::default();
+        }
+    }
+
     fn held(&self, owner: PortId) -> Held {
         self.held.get(owner.index()).copied().unwrap_or_default()
     }

@@ -5,9 +5,11 @@ mod world;
 
 use std::net::{Ipv4Addr, SocketAddrV4};
 
-use nat_engine::{Behaviour, ExplicitMapping, MappingRefused, MappingRequest, NatConfig, NatSettings};
+use nat_engine::{
+    Behaviour, ExplicitMapping, MappingRefused, MappingRequest, NatConfig, NatSettings, Target,
+};
 use packet::builder::eth;
-use packet::{DropReason, Millis, Protocol};
+use packet::{DropReason, Millis, PortId, Protocol};
 use world::*;
 
 const ME: [u8; 12] = [7; 12];
@@ -169,4 +171,46 @@ fn saved_state_leaves_requests_out_and_is_good_without_them() {
     // Hosts ask again, and get what they had.
     assert_eq!(map(&mut next, request(GUEST, 5000)).unwrap().outside.port(), 5000);
     assert_eq!(map(&mut next, request(GUEST, 5001)).unwrap().outside.port(), 5001);
+}
+
+/// A NAT whose outside address has a thousand ports for flows.
+fn thousand() -> World {
+    let mut config = config();
+    config.rules.postrouting[0].target = Target::Masquerade { ports: Some((20_000, 20_999)) };
+    World::with(NatConfig { flow_limit: 10_000, ..config })
+}
+
+#[test]
+fn whatever_addresses_a_port_of_the_switch_claims_it_maps_no_more_than_its_share() {
+    let mut world = thousand();
+    world.nat.set_owner(PortId::new(1));
+    let claim = |n: u16| {
+        let guest = Ipv4Addr::from_bits(u32::from(GUEST) + u32::from(n / 100));
+        request(guest, 1024 + n % 100)
+    };
+    let got = (0..2000).take_while(|&n| map(&mut world, claim(n)).is_ok()).count();
+    assert!((790..=810).contains(&got), "{got} of 1000");
+    assert_eq!(map(&mut world, claim(2000)), Err(MappingRefused::ShareUsed));
+    // Requests count as flows do.
+    let flow = eth().ipv4(GUEST2, REMOTE).udp(9, 53).payload(b"");
+    assert_eq!(world.guest_sends(&flow).map(drop), Err(DropReason::NatShareUsed));
+    world.nat.set_owner(PortId::new(2));
+    for port in 1..100 {
+        map(&mut world, request(GUEST2, 50_000 + port)).unwrap();
+    }
+    // What has ended is given back, after the time for which its ports rest.
+    world.wait(601_000);
+    world.wait(240_000);
+    world.nat.set_owner(PortId::new(1));
+    assert!((0..500).all(|n| map(&mut world, claim(n)).is_ok()));
+}
+
+#[test]
+fn who_claims_a_hosts_address_at_another_port_of_the_switch_uses_up_nothing_of_what_that_host_may_ask_for() {
+    let mut world = World::new();
+    world.nat.set_owner(PortId::new(1));
+    let claimed = (1..1000).filter(|&port| map(&mut world, request(GUEST, port)).is_ok()).count();
+    world.nat.set_owner(PortId::new(2));
+    let own = (1..1000).filter(|&port| map(&mut world, request(GUEST, 5000 + port)).is_ok()).count();
+    assert_eq!((claimed, own), (128, 128));
 }

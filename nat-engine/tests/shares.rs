@@ -99,6 +99,24 @@ fn what_a_port_held_is_given_back_when_its_flows_end() {
 }
 
 #[test]
+fn who_comes_to_a_port_of_the_switch_after_another_begins_with_nothing() {
+    let mut world = world(1000);
+    by(&mut world, 1);
+    let got = (0..2000).take_while(|&n| talks(&mut world, GUEST, 5000, stranger(n)).is_ok()).count();
+    assert_eq!(got, 800);
+    world.nat.forget_owner(PortId::new(1).unwrap());
+    let got = (0..2000).take_while(|&n| talks(&mut world, GUEST2, 5000, stranger(n)).is_ok()).count();
+    assert_eq!(got, 160);
+    // The flows of the one before end without a trace.
+    world.wait(302_000);
+    while world.nat.flow_count() > 0 {
+        world.wait(1);
+    }
+    let got = (0..2000).take_while(|&n| talks(&mut world, GUEST2, 5000, stranger(n)).is_ok()).count();
+    assert_eq!(got, 800);
+}
+
+#[test]
 fn one_port_cannot_take_all_outside_ports_whatever_addresses_it_claims() {
     let masquerade = Target::Masquerade { ports: Some((20_000, 20_999)) };
     let mut config = config();

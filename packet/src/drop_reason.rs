@@ -132,6 +132,8 @@ drop_reasons! {
     BadPcp = "bad_pcp",
     /// Every address of the DHCP range is taken.
     DhcpRangeFull = "dhcp_range_full",
+    /// The port that it came in by holds so many of the DHCP range's addresses that others would find none.
+    DhcpShareUsed = "dhcp_share_used",
     /// An answer was due, but the limit on ICMP messages was reached.
     IcmpRateLimited = "icmp_rate_limited",
     /// More answers were due in one burst than it holds.

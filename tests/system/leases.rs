@@ -141,7 +141,7 @@ fn the_log_says_who_got_what_and_who_gave_it_back_but_not_who_renews() {
         lab.udhcpc(&lab.a, "-x hostname:alice").expect("there are addresses");
     }
     lease_and_give_back(&lab, "-x hostname:\u{1b}[31m");
-    assert_eq!(lines(&lab.switch, "lease given back"), 1);
+    wait_until("the log says so", || lines(&lab.switch, "lease given back") == 1);
     let said = format!("network=\"default\" address=192.168.122.100 mac={} name=\"alice\"", lab.a.mac());
     let log = lab.switch.log();
     let leased: Vec<&str> = log.lines().filter(|line| line.contains(" leased ")).collect();
@@ -276,4 +276,41 @@ fn a_client_that_answers_the_probe_for_its_own_address_gets_it() {
     let lease = lab.udhcpc(&lab.a, "-r 192.168.122.105").expect("there are addresses");
     assert_eq!(lease.host_number(), 105);
     assert_eq!(lines(&lab.switch, "in use"), 0);
+}
+
+/// A request of an invented client for the address of that number, or that it declines it.
+fn of_invented(n: u8, kind: u8) -> Vec<u8> {
+    let client = MacAddr::local(0x5000 + u64::from(n));
+    let mut options = vec![53, 1, kind, 50, 4, 192, 168, 122, n];
+    if kind == DECLINE {
+        options.extend([54, 4, 192, 168, 122, 1]);
+    }
+    let broadcast = eth().src(client).dst(MacAddr::BROADCAST);
+    let ip = broadcast.ipv4(Ipv4Addr::UNSPECIFIED, Ipv4Addr::BROADCAST);
+    ip.udp(68, 67).payload(&message(client, Ipv4Addr::UNSPECIFIED, &options))
+}
+
+const REQUEST: u8 = 3;
+const DECLINE: u8 = 4;
+
+#[test]
+fn a_guest_that_invents_clients_takes_no_more_of_the_range_than_its_share_and_another_finds_an_address() {
+    let lab = Lab::new(119);
+    let socket = lab.a.enter(|| PacketSocket::open(DEVICE)).expect("the device is up");
+    let send = |kind| (100..=119).for_each(|n| socket.send(&of_invented(n, kind)).expect("there is room"));
+    send(REQUEST);
+    wait_until("it has its share", || leases(&lab.switch).len() == 16);
+    let lease = lab.udhcpc(&lab.b, "").expect("there are some left");
+    assert!(lab.switch.show("drops").to_string().contains("dhcp_share_used"));
+    // What it declines is set aside, and stays its part; b keeps what it has, and finds another one later.
+    send(DECLINE);
+    wait_until("all are declined", || leases(&lab.switch).len() == 1);
+    send(REQUEST);
+    send(DECLINE);
+    assert_eq!(
+        lab.udhcpc(&lab.b, &format!("-r {}", lease.get("ip"))).expect("it is its own").get("ip"),
+        lease.get("ip")
+    );
+    lab.udhcpc(&lab.b, "-x 0x3d:01020304050607").expect("there are some left");
+    lab.switch.terminate();
 }

@@ -3,6 +3,11 @@
 use std::net::{Ipv4Addr, UdpSocket};
 use std::time::Duration;
 
+use packet::MacAddr;
+use packet::builder::eth;
+use tapio::host::PacketSocket;
+
+use crate::host::DEVICE;
 use crate::nat::Lab;
 use crate::switch::wait_until;
 use crate::traffic::{TcpServer, udp, udp_exchange};
@@ -78,5 +83,35 @@ fn without_the_setting_nobody_opens_ports() {
     let lab = Lab::with("nat", "");
     let refused = lab.a.try_run("natpmpc -g 192.168.122.1 -a 9090 8080 tcp 600");
     assert!(refused.is_err(), "{refused:?}");
+    lab.switch.terminate();
+}
+
+#[test]
+fn a_guest_that_claims_many_addresses_leaves_others_ports_to_map() {
+    let rule = "-A POSTROUTING -s 192.168.122.0/24 -o eth0 -p udp -j MASQUERADE --to-ports 20000-20999";
+    let lab = Lab::with("nat", &format!("pcp = true\nrules = ['{rule}']"));
+    lab.a.ping("192.168.122.1");
+    let gateway = lab.a.neighbour_mac("192.168.122.1");
+    let socket = lab.a.enter(|| PacketSocket::open(DEVICE)).expect("the device is up");
+    // Thirteen addresses of a hundred mappings each want more than there are; the last ones are b's.
+    for n in 0..1300_u16 {
+        let claimed = Ipv4Addr::new(192, 168, 122, [100 + n / 100, 11][usize::from(n >= 1200)] as u8);
+        let request = map_request(&claimed.to_string(), 1024 + n % 100, 3600);
+        let frame = eth().src(MacAddr::local(u64::from(n))).dst(gateway);
+        let frame = frame.ipv4(claimed, Ipv4Addr::new(192, 168, 122, 1)).udp(5000, 5351).payload(&request);
+        while socket.send(&frame).is_err() {
+            std::thread::yield_now();
+        }
+    }
+    let mapped = || lab.switch.show("mappings").as_array().map_or(0, Vec::len);
+    wait_until("they are mapped, as far as its share goes", || mapped() >= 750);
+    let guest = udp(&lab.b, "192.168.122.11:5000");
+    for port in 5000..5100 {
+        let answer = ask(&guest, &map_request("192.168.122.11", port, 3600));
+        assert_eq!(answer[3], 0, "port {port}");
+    }
+    // The guest itself is told that its quota is used: RFC 6887, 7.4.
+    let greedy = udp(&lab.a, "192.168.122.10:5000");
+    assert_eq!(ask(&greedy, &map_request("192.168.122.10", 5000, 3600))[3], 10);
     lab.switch.terminate();
 }

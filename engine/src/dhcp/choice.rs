@@ -2,10 +2,11 @@
 
 use std::net::Ipv4Addr;
 
-use packet::{MacAddr, Millis};
+use packet::{MacAddr, Millis, PortId};
 
+use super::client::Client;
 use super::leases::{Binding, BindingState};
-use super::{Client, DhcpServer, Sighting, View};
+use super::{DhcpServer, Sighting, View};
 use crate::report::LeaseEventKind;
 
 /// What a client's message says of its right to an address that another was offered.
@@ -33,21 +34,32 @@ impl DhcpServer {
             .into_iter()
             .flatten()
             .find(|&a| {
-                self.is_available(a, client, Claim::Wish, view) && self.is_at_hand(a, client, view.now)
+                self.is_available(a, client, Claim::Wish, view)
+                    && self.may_take(a, client, view)
+                    && self.is_at_hand(a, client, view)
             })
-            .or_else(|| if self.probes.is_full() { None } else { self.take_fresh(client, view) })
-            .or_else(|| self.find_unused(self.leases.ended(view.now), client, view))
-            .or_else(|| self.find_unused(self.leases.untaken(), client, view))
+            .or_else(|| if self.probes.is_full(view.port) { None } else { self.take_fresh(client, view) })
+            .or_else(|| {
+                // What is at hand without a probe, or for one more of this port, is rare: no need to look through all.
+                let is_rare = self.probes.is_full(view.port) || !self.has_room(view.port);
+                let ended = self.leases.ended().take(if is_rare { SEARCHED } else { usize::MAX });
+                self.find_unused(ended, client, view)
+            })
+            .or_else(|| self.find_unused(self.leases.untaken().take(SEARCHED), client, view))
     }
 
     /// The first address that nobody ever had. Those that are in use without a lease are set aside on the way.
     fn take_fresh(&mut self, client: &Client, view: View<'_>) -> Option<Ipv4Addr> {
-        while let Some(address) = self.fresh.next().map(Ipv4Addr::from_bits) {
+        while let Some(address) = self.fresh.clone().next().map(Ipv4Addr::from_bits) {
+            if !self.may_take(address, client, view) {
+                return None;
+            }
+            self.fresh.next();
             if self.leases.of(address).is_some() || !self.may_have(address, client.mac) {
                 continue;
             }
             match self.user_of(address, client, view) {
-                Some(user) => self.set_aside(address, user, view.now),
+                Some((user, port)) => self.set_aside(address, user, port, view.now),
                 None => return Some(address),
             }
         }
@@ -62,7 +74,8 @@ impl DhcpServer {
     ) -> Option<Ipv4Addr> {
         addresses.find(|&address| {
             self.may_have(address, client.mac)
-                && self.is_at_hand(address, client, view.now)
+                && self.may_take(address, client, view)
+                && self.is_at_hand(address, client, view)
                 && self.user_of(address, client, view).is_none()
         })
     }
@@ -111,39 +124,61 @@ impl DhcpServer {
         self.leases.of(address).is_some_and(probed)
     }
 
+    /// Whether the port of the switch that the client is behind may have one more address, if this isn't the client's.
+    pub(super) fn may_take(&self, address: Ipv4Addr, client: &Client, view: View<'_>) -> bool {
+        let held = self.leases.of(address).filter(|held| held.is_live(view.now));
+        held.is_some_and(|held| held.client == client.key)
+            || self.leases.may_take(view.port, address, self.shared)
+    }
+
+    /// Whether the port of the switch may have one more of the addresses that nobody has.
+    pub(super) fn has_room(&self, port: Option<PortId>) -> bool {
+        self.leases.may_take(port, Ipv4Addr::UNSPECIFIED, self.shared)
+    }
+
     /// Whether the client can be told of the address, now or after a probe.
-    fn is_at_hand(&self, address: Ipv4Addr, client: &Client, now: Millis) -> bool {
-        !self.probes.is_full()
-            || self.probes.contains(address)
-            || self.is_probed(address, now)
-            || self.has(client, address, now)
+    fn is_at_hand(&self, address: Ipv4Addr, client: &Client, view: View<'_>) -> bool {
+        self.probes.may_wait(address, view.port)
+            || self.is_probed(address, view.now)
+            || self.has(client, address, view.now)
     }
 
     /// The station other than the client's that was seen to use the address, and not before its lease ended or nobody
-    /// answered a probe.
-    pub(super) fn user_of(&self, address: Ipv4Addr, client: &Client, view: View<'_>) -> Option<MacAddr> {
+    /// answered a probe; and the port of the switch that it is behind. What a port says to use beyond its share is not
+    /// believed.
+    pub(super) fn user_of(
+        &self,
+        address: Ipv4Addr,
+        client: &Client,
+        view: View<'_>,
+    ) -> Option<(MacAddr, Option<PortId>)> {
         if let Some((agent, mac)) = client.agent
             && agent == address
         {
-            return Some(mac);
+            return Some((mac, view.port));
         }
-        let Sighting { mac, at } = (view.seen)(address)?;
+        let Sighting { mac, port, at } = (view.seen)(address)?;
         let is_over = |held: &Binding| match held.state {
             BindingState::Offered | BindingState::Probing => at <= held.probed,
             BindingState::Leased => held.mac == mac && at <= held.until && !held.is_live(view.now),
             BindingState::InUse | BindingState::Declined => false,
         };
         let is_old = view.now.since(at) >= IN_USE || self.leases.of(address).is_some_and(is_over);
-        (!is_old && mac != client.mac).then_some(mac)
+        let is_known = |held: &Binding| held.state == BindingState::InUse && held.mac == mac;
+        let is_believed = || {
+            self.leases.of(address).is_some_and(is_known) || self.leases.may_take(port, address, self.shared)
+        };
+        (!is_old && mac != client.mac && is_believed()).then_some((mac, port))
     }
 
-    /// The address is in use by `user`: nobody else gets it for a while.
-    pub(super) fn set_aside(&mut self, address: Ipv4Addr, user: MacAddr, now: Millis) {
+    /// The address is in use by `user`, behind that port of the switch: nobody else gets it for a while.
+    pub(super) fn set_aside(&mut self, address: Ipv4Addr, user: MacAddr, port: Option<PortId>, now: Millis) {
         let binding = Binding {
             client: Box::default(),
             mac: user,
             host_name: None,
             relay: None,
+            port,
             state: BindingState::InUse,
             until: now + IN_USE,
             probed: Millis::ZERO,
@@ -158,3 +193,5 @@ impl DhcpServer {
 pub(super) const IN_USE: Millis = Millis::from_secs(600);
 /// For how long nobody has to be asked for an address again that nobody answered for.
 const PROBE_IS_GOOD: Millis = Millis::from_secs(30);
+/// So many addresses are looked at for one that a client may have although hardly any is free for it.
+const SEARCHED: usize = 256;

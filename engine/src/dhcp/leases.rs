@@ -3,7 +3,7 @@
 //! ```text
 //! client ──▶ address ──▶ Binding {client, state, until}
 //!                             ▲
-//!      (until, address) ──────┘   the first one is the next to end, or ended longest ago
+//!      (until, address) ──────┘   the first live one is the next to end, the first that ended did so longest ago
 //! ```
 //!
 //! A binding that ended stays, so that its client gets the address again, until the address is needed for another
@@ -13,7 +13,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::Ipv4Addr;
 
-use packet::{MacAddr, Millis};
+use packet::{MacAddr, Millis, PortId, share};
 
 /// A client: its identifier (option 61) if it sends one, else hardware type and address, which is how most clients
 /// build that identifier too. RFC 2131, 4.2.
@@ -27,6 +27,8 @@ pub(super) struct Binding {
     pub host_name: Option<Box<str>>,
     /// The relay agent that speaks for the client, as a station of the network. It may answer ARP for its clients.
     pub relay: Option<MacAddr>,
+    /// The port of the switch that whoever holds the address speaks from; `None`: not known yet, as of a kept lease.
+    pub port: Option<PortId>,
     pub state: BindingState,
     /// When it ends.
     pub until: Millis,
@@ -80,12 +82,65 @@ impl Binding {
 pub(super) struct Leases {
     by_address: BTreeMap<Ipv4Addr, Binding>,
     by_client: BTreeMap<ClientKey, Ipv4Addr>,
-    by_end: BTreeSet<(Millis, Ipv4Addr)>,
-    /// Addresses that are nobody's yet: those offered before those that are being probed, the oldest first.
+    /// Those that have not ended, as far as [`advance`](Self::advance) knows.
+    live: BTreeSet<(Millis, Ipv4Addr)>,
+    ended: BTreeSet<(Millis, Ipv4Addr)>,
+    /// Addresses that are each for one station, and so no matter of shares.
+    reserved: BTreeSet<Ipv4Addr>,
+    /// How many of the other addresses are live, and which ports of the switch have how many.
+    shared: usize,
+    of_port: BTreeMap<PortId, usize>,
+    now: Millis,
+    /// Live addresses that are nobody's yet: those offered before those that are being probed, the oldest first.
     untaken: BTreeSet<(BindingState, Millis, Ipv4Addr)>,
 }
 
 impl Leases {
+    /// No leases yet, but these addresses are reserved.
+    pub fn new(reserved: BTreeSet<Ipv4Addr>) -> Self {
+        Self { reserved, ..Self::default() }
+    }
+
+    /// The addresses that are each for one station.
+    pub fn reserved(&self) -> &BTreeSet<Ipv4Addr> {
+        &self.reserved
+    }
+
+    /// Notes what has ended.
+    pub fn advance(&mut self, now: Millis) {
+        self.now = self.now.max(now);
+        while let Some(&(until, address)) = self.live.first()
+            && until <= self.now
+        {
+            self.count(address, until, false);
+            self.ended.insert((until, address));
+            if let Some(state) = self.of(address).map(|binding| binding.state) {
+                self.untaken.remove(&(state, until, address));
+            }
+        }
+    }
+
+    /// Whether the port of the switch may have `address`, one of `limit` that are shared, whoever has it now.
+    pub fn may_take(&self, port: Option<PortId>, address: Ipv4Addr, limit: usize) -> bool {
+        let Some(port) = port.filter(|_| !self.reserved.contains(&address)) else { return true };
+        let current = self.of(address).filter(|binding| binding.is_live(self.now));
+        let own = current.is_some_and(|binding| binding.port == Some(port));
+        let held = self.of_port.get(&port).copied().unwrap_or_default() - usize::from(own);
+        share::may_take(held, self.shared - usize::from(current.is_some()), limit)
+    }
+
+    /// Whether all of `limit` shared addresses are held.
+    pub fn is_full(&self, limit: usize) -> bool {
+        self.shared >= limit
+    }
+
+    /// The port of the switch is another's from now on.
+    pub fn forget_port(&mut self, port: PortId) {
+        self.of_port.remove(&port);
+        let held = self.by_address.values_mut().filter(|binding| binding.port == Some(port));
+        held.for_each(|binding| binding.port = None);
+    }
+
     /// The binding of `address`, live or not.
     pub fn of(&self, address: Ipv4Addr) -> Option<&Binding> {
         self.by_address.get(&address)
@@ -110,17 +165,21 @@ impl Leases {
         if binding.state.is_untaken() {
             self.untaken.insert((binding.state, binding.until, address));
         }
-        self.by_end.insert((binding.until, address));
+        let until = binding.until;
         self.by_address.insert(address, binding);
+        self.enter(address, until);
         before
     }
 
     /// Changes when the binding of `address` ends.
     pub fn end_at(&mut self, address: Ipv4Addr, until: Millis) {
+        if let Some(before) = self.of(address).map(|binding| binding.until) {
+            self.leave(address, before);
+            self.enter(address, until);
+        }
+        let now = self.now;
         if let Some(binding) = self.by_address.get_mut(&address) {
-            self.by_end.remove(&(binding.until, address));
-            self.by_end.insert((until, address));
-            if self.untaken.remove(&(binding.state, binding.until, address)) {
+            if self.untaken.remove(&(binding.state, binding.until, address)) && until > now {
                 self.untaken.insert((binding.state, until, address));
             }
             binding.until = until;
@@ -135,8 +194,8 @@ impl Leases {
     }
 
     /// The addresses whose bindings ended, longest ago first.
-    pub fn ended(&self, now: Millis) -> impl Iterator<Item = Ipv4Addr> + '_ {
-        self.by_end.iter().take_while(move |(until, _)| *until <= now).map(|&(_, address)| address)
+    pub fn ended(&self) -> impl Iterator<Item = Ipv4Addr> + '_ {
+        self.ended.iter().map(|&(_, address)| address)
     }
 
     /// The addresses that are nobody's yet, those that are best taken from their clients first.
@@ -155,12 +214,41 @@ impl Leases {
     }
 
     fn forget(&mut self, address: Ipv4Addr) -> Option<Binding> {
+        let until = self.of(address)?.until;
+        self.leave(address, until);
         let binding = self.by_address.remove(&address)?;
-        self.by_end.remove(&(binding.until, address));
         self.untaken.remove(&(binding.state, binding.until, address));
         if self.address_of(&binding.client) == Some(address) {
             self.by_client.remove(&binding.client);
         }
         Some(binding)
+    }
+
+    /// A binding that ends then is among the live ones, or those that ended.
+    fn enter(&mut self, address: Ipv4Addr, until: Millis) {
+        if until > self.now {
+            self.count(address, until, true);
+        } else {
+            self.ended.insert((until, address));
+        }
+    }
+
+    fn leave(&mut self, address: Ipv4Addr, until: Millis) {
+        if !self.ended.remove(&(until, address)) {
+            self.count(address, until, false);
+        }
+    }
+
+    /// A binding is live, or no longer.
+    fn count(&mut self, address: Ipv4Addr, until: Millis, is_live: bool) {
+        let is_change =
+            if is_live { self.live.insert((until, address)) } else { self.live.remove(&(until, address)) };
+        if !is_change || self.reserved.contains(&address) {
+            return;
+        }
+        let port = self.of(address).and_then(|binding| binding.port);
+        let held = port.map(|port| self.of_port.entry(port).or_default());
+        let step = |count: &mut usize| if is_live { *count += 1 } else { *count -= 1 };
+        held.into_iter().chain([&mut self.shared]).for_each(step);
     }
 }

@@ -15,10 +15,12 @@
 //! seen in the ARP table, or answers a probe ([`probe`]).
 //!
 //! A binding is compared with the clock when it is looked at; only probes have a timer. Memory is bounded by the number of
-//! addresses, reserved ones included.
+//! addresses, reserved ones included. Addresses are shared by port of the switch, whatever stations its frames claim to be
+//! from: offered, leased, declined or said to be in use, a port holds at most its share of them (`packet::share`).
 
 mod answer;
 mod choice;
+mod client;
 mod leases;
 mod message;
 mod probe;
@@ -27,15 +29,16 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::net::Ipv4Addr;
 use std::ops::RangeInclusive;
 
-use packet::{DropReason, Ipv4Cidr, MacAddr, Millis, NetworkId};
+use packet::{DropReason, Ipv4Cidr, MacAddr, Millis, NetworkId, PortId};
 use smoltcp::wire::DhcpMessageType;
 
 pub(crate) use self::answer::{DhcpReceiver, DhcpReply, Grant};
 use self::choice::{Claim, IN_USE};
-use self::leases::{Binding, BindingState, ClientKey, Leases};
+use self::client::Client;
+use self::leases::{Binding, BindingState, Leases};
 use self::message::Request;
 pub(crate) use self::message::relay_agent;
-use self::probe::Probes;
+use self::probe::{Probe, Probes};
 use crate::DhcpConfig;
 use crate::report::{LeaseEventKind, LeaseRecord, LeaseReport, PoolReport};
 
@@ -46,7 +49,8 @@ pub(crate) struct DhcpServer {
     interface: Ipv4Cidr,
     mtu: u16,
     reserved: BTreeMap<MacAddr, Ipv4Addr>,
-    reserved_addresses: BTreeSet<Ipv4Addr>,
+    /// How many addresses clients share: those of the range that are nobody's in particular.
+    shared: usize,
     leases: Leases,
     /// The addresses of the range that were perhaps never used.
     fresh: RangeInclusive<u32>,
@@ -83,6 +87,8 @@ pub(crate) struct View<'a> {
     /// Whether the sender's MAC address is its own for sure: then an identifier that somebody else sends too is another
     /// client's.
     pub is_guarded: bool,
+    /// The port of the switch that the frame at hand came in by.
+    pub port: Option<PortId>,
     /// Whom the ARP table has seen at an address.
     pub seen: &'a dyn Fn(Ipv4Addr) -> Option<Sighting>,
 }
@@ -91,6 +97,8 @@ pub(crate) struct View<'a> {
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) struct Sighting {
     pub mac: MacAddr,
+    /// The port of the switch that it spoke from.
+    pub port: Option<PortId>,
     /// The last time.
     pub at: Millis,
 }
@@ -98,10 +106,16 @@ pub(crate) struct Sighting {
 impl DhcpServer {
     /// A server without leases, for the network that `interface` is the switch's own address in.
     pub(crate) fn new(config: DhcpConfig, interface: Ipv4Cidr, mtu: u16) -> Self {
+        let reserved: BTreeSet<Ipv4Addr> = config.reserved.iter().map(|&(_, address)| address).collect();
+        let range = config.first..=config.last;
+        let own = [interface.network(), interface.broadcast(), interface.address()];
+        let own = own.into_iter().filter(|&address| !is_host(interface, address));
+        let kept: BTreeSet<Ipv4Addr> = reserved.iter().copied().chain(own).collect();
+        let size = (config.last.to_bits() - config.first.to_bits()) as usize + 1;
         Self {
             reserved: config.reserved.iter().copied().collect(),
-            reserved_addresses: config.reserved.iter().map(|&(_, address)| address).collect(),
-            leases: Leases::default(),
+            shared: size - kept.iter().filter(|&address| range.contains(address)).count(),
+            leases: Leases::new(reserved),
             fresh: config.first.to_bits()..=config.last.to_bits(),
             probes: Probes::default(),
             changes: Vec::new(),
@@ -140,6 +154,7 @@ impl DhcpServer {
         from: MacAddr,
         view: View<'_>,
     ) -> Result<DhcpStep, DropReason> {
+        self.leases.advance(view.now);
         let request = Request::parse(message)?;
         if request.relay.is_some_and(|relay| !self.is_host(relay)) {
             return Err(DropReason::DhcpForeignRelay);
@@ -162,12 +177,14 @@ impl DhcpServer {
         mac: MacAddr,
         view: View<'_>,
     ) -> Result<DhcpStep, DropReason> {
+        self.leases.advance(view.now);
         let others = |held: &&Binding| held.is_live(view.now) && held.mac != mac && held.relay != Some(mac);
         match self.leases.of(address).filter(others).map(|held| held.state) {
-            Some(state) if state.is_untaken() => {
-                self.set_aside(address, mac, view.now);
+            // What a port says to use beyond its share is not believed.
+            Some(state) if state.is_untaken() && self.leases.may_take(view.port, address, self.shared) => {
+                self.set_aside(address, mac, view.port, view.now);
                 let probe = self.probes.end(address);
-                probe.map_or(Ok(DhcpStep::Done), |probe| self.handle(&probe.message, probe.from, view))
+                probe.map_or(Ok(DhcpStep::Done), |probe| self.answer_probed(&probe, view))
             }
             Some(BindingState::Leased) => {
                 if self.leases.dispute(address) {
@@ -199,7 +216,20 @@ impl DhcpServer {
         (binding.state, binding.probed, binding.until) =
             (BindingState::Offered, view.now, view.now + OFFER_TIME);
         self.bind(address, binding);
-        Some(self.handle(&probe.message, probe.from, view))
+        Some(self.answer_probed(&probe, view))
+    }
+
+    fn answer_probed(&mut self, probe: &Probe, view: View<'_>) -> Result<DhcpStep, DropReason> {
+        self.handle(
+            &probe.message,
+            probe.from,
+            View { port: probe.port, is_guarded: probe.is_guarded, ..view },
+        )
+    }
+
+    /// The port of the switch is another's from now on: what it held is nobody's.
+    pub(crate) fn forget_port(&mut self, port: PortId) {
+        self.leases.forget_port(port);
     }
 
     /// What happened to leases since the last call.
@@ -228,7 +258,7 @@ impl DhcpServer {
         let own = [self.interface.network(), self.interface.broadcast(), self.interface.address()];
         let own = own.into_iter().filter(|&address| !self.is_host(address));
         let mut taken: BTreeSet<Ipv4Addr> = held.chain(own).filter(in_range).collect();
-        taken.extend(self.reserved_addresses.iter().filter(|address| in_range(address)));
+        taken.extend(self.leases.reserved().iter().filter(|address| in_range(address)));
         let size = (last.to_bits() - first.to_bits()).saturating_add(1);
         PoolReport {
             network,
@@ -262,9 +292,10 @@ impl DhcpServer {
         if !self.may_have(address, mac) || self.leases.of(address).is_some() {
             return false;
         }
+        self.leases.advance(now);
         let until = now + expires_in.min(self.config.lease_time);
         let client = Client { key: client, mac, host_name, agent: None };
-        self.leases.bind(address, client.binding(BindingState::Leased, until));
+        self.leases.bind(address, client.binding(BindingState::Leased, None, until));
         true
     }
 
@@ -274,14 +305,14 @@ impl DhcpServer {
         client: Client,
         view: View<'_>,
     ) -> Result<DhcpStep, DropReason> {
-        let none = if self.probes.is_full() { DropReason::DhcpBusy } else { DropReason::DhcpRangeFull };
-        let address = self.choose(&client, request.requested, view).ok_or(none)?;
+        let address =
+            self.choose(&client, request.requested, view).ok_or_else(|| self.why_none(view.port))?;
         // An offer doesn't take away what the client still has.
         if !self.has(&client, address, view.now) {
             if !self.is_probed(address, view.now) {
-                return self.probe(address, request, client, view.now);
+                return self.probe(address, request, client, view);
             }
-            let mut binding = client.binding(BindingState::Offered, view.now + OFFER_TIME);
+            let mut binding = client.binding(BindingState::Offered, view.port, view.now + OFFER_TIME);
             binding.probed = self.leases.of(address).map_or(Millis::ZERO, |held| held.probed);
             self.bind(address, binding);
         }
@@ -305,11 +336,14 @@ impl DhcpServer {
         if !self.is_right_for(&client, address, claim, view) {
             return Ok(DhcpStep::Send(self.refuse(request)));
         }
+        if !self.may_take(address, &client, view) {
+            return Err(DropReason::DhcpShareUsed);
+        }
         let has = self.has(&client, address, view.now);
         if !has && !self.is_probed(address, view.now) {
-            return self.probe(address, request, client, view.now);
+            return self.probe(address, request, client, view);
         }
-        let mut binding = client.binding(BindingState::Leased, view.now + self.config.lease_time);
+        let mut binding = client.binding(BindingState::Leased, view.port, view.now + self.config.lease_time);
         let held = self.leases.of(address).filter(|_| has);
         let is_new = held.is_none_or(|held| (held.mac, &held.host_name) != (binding.mac, &binding.host_name));
         binding.disputed = held.is_some_and(|held| held.disputed);
@@ -326,26 +360,31 @@ impl DhcpServer {
         address: Ipv4Addr,
         request: &Request<'_>,
         client: Client,
-        now: Millis,
+        view: View<'_>,
     ) -> Result<DhcpStep, DropReason> {
-        if self.probes.is_full() && !self.probes.contains(address) {
+        let View { now, port, .. } = view;
+        if !self.probes.may_wait(address, port) {
             return Err(DropReason::DhcpBusy);
         }
         let from = client.agent.map_or(client.mac, |(_, mac)| mac);
-        let binding = client.binding(BindingState::Probing, now + OFFER_TIME);
+        let binding = client.binding(BindingState::Probing, port, now + OFFER_TIME);
         self.bind(address, Binding { probed: now, ..binding });
-        let begins = self.probes.wait(address, request.message, from, now);
+        let begins = self.probes.wait(address, request.message, from, view);
         Ok(if begins { DhcpStep::Ask(address) } else { DhcpStep::Done })
     }
 
     fn decline(&mut self, request: &Request<'_>, client: &Client, view: View<'_>) -> Result<(), DropReason> {
         let address = request.requested.ok_or(DropReason::BadDhcp)?;
         let mut binding = self.held(request, client, address)?.clone();
+        if binding.port != view.port && !self.leases.may_take(view.port, address, self.shared) {
+            return Err(DropReason::DhcpShareUsed);
+        }
         self.note(address, LeaseEventKind::Declined);
         match self.user_of(address, client, view) {
-            Some(user) => self.set_aside(address, user, view.now),
+            Some((user, port)) => self.set_aside(address, user, port, view.now),
             None => {
-                (binding.state, binding.until) = (BindingState::Declined, view.now + IN_USE);
+                (binding.state, binding.port) = (BindingState::Declined, view.port);
+                binding.until = view.now + IN_USE;
                 self.bind(address, binding);
             }
         }
@@ -391,16 +430,27 @@ impl DhcpServer {
     /// Whether the settings let the client have the address.
     fn may_have(&self, address: Ipv4Addr, mac: MacAddr) -> bool {
         let in_range = (self.config.first..=self.config.last).contains(&address);
-        let reserved = self.reserved_addresses.contains(&address);
+        let reserved = self.leases.reserved().contains(&address);
         let allowed = if reserved { self.reserved.get(&mac) == Some(&address) } else { in_range };
         allowed && self.is_host(address)
     }
 
+    /// Why a client behind this port gets no address.
+    fn why_none(&self, port: Option<PortId>) -> DropReason {
+        if self.leases.is_full(self.shared) {
+            DropReason::DhcpRangeFull
+        } else if !self.has_room(port) {
+            DropReason::DhcpShareUsed
+        } else if self.probes.is_full(port) {
+            DropReason::DhcpBusy
+        } else {
+            DropReason::DhcpRangeFull
+        }
+    }
+
     /// Whether a host other than the switch itself can have the address.
     fn is_host(&self, address: Ipv4Addr) -> bool {
-        let net = self.interface;
-        let is_network = net.prefix_len() < 31 && address == net.network();
-        net.contains(address) && !net.is_broadcast(address) && !is_network && address != net.address()
+        is_host(self.interface, address)
     }
 
     /// Binds the address. A lease that the client had of another one is over, and so is another's of this one.
@@ -424,39 +474,9 @@ impl DhcpServer {
     }
 }
 
-/// Who asks.
-#[derive(Debug)]
-struct Client {
-    key: ClientKey,
-    mac: MacAddr,
-    host_name: Option<Box<str>>,
-    /// The relay agent that speaks for it.
-    agent: Option<(Ipv4Addr, MacAddr)>,
-}
-
-impl Client {
-    fn of(request: &Request<'_>, from: MacAddr, is_guarded: bool) -> Self {
-        let mac = request.mac.octets();
-        let by_mac = [&[1], mac.as_slice()].concat();
-        Self {
-            key: match request.identifier {
-                Some(identifier) if is_guarded && identifier != by_mac => {
-                    [identifier, mac.as_slice()].concat().into()
-                }
-                Some(identifier) => identifier.into(),
-                None => by_mac.into(),
-            },
-            mac: request.mac,
-            host_name: request.host_name.map(Box::from),
-            agent: request.relay.map(|agent| (agent, from)),
-        }
-    }
-
-    fn binding(self, state: BindingState, until: Millis) -> Binding {
-        let Self { key: client, mac, host_name, agent } = self;
-        let relay = agent.map(|(_, mac)| mac);
-        Binding { client, mac, host_name, relay, state, until, probed: Millis::ZERO, disputed: false }
-    }
+fn is_host(net: Ipv4Cidr, address: Ipv4Addr) -> bool {
+    let is_network = net.prefix_len() < 31 && address == net.network();
+    net.contains(address) && !net.is_broadcast(address) && !is_network && address != net.address()
 }
 
 /// How long an offer is held. RFC 2131, 4.3.1 leaves it to the server; clients decide within seconds, and one that does

@@ -12,7 +12,9 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::Ipv4Addr;
 
-use packet::{MacAddr, Millis};
+use packet::{MacAddr, Millis, PortId, share};
+
+use super::View;
 
 /// A message that waits for the outcome of a probe.
 #[derive(Debug)]
@@ -21,6 +23,10 @@ pub(super) struct Probe {
     pub message: Box<[u8]>,
     /// The station that sent it.
     pub from: MacAddr,
+    /// The port of the switch that it came in by.
+    pub port: Option<PortId>,
+    /// Whether its MAC address is its own for sure.
+    pub is_guarded: bool,
     asked: u8,
     due: Millis,
 }
@@ -30,34 +36,54 @@ pub(super) struct Probe {
 pub(super) struct Probes {
     by_address: BTreeMap<Ipv4Addr, Probe>,
     by_due: BTreeSet<(Millis, Ipv4Addr)>,
+    /// How many of them are for clients behind which port of the switch.
+    of_port: BTreeMap<PortId, usize>,
 }
 
 impl Probes {
-    /// Whether another address can't be probed now.
-    pub fn is_full(&self) -> bool {
-        self.by_address.len() >= LIMIT
+    /// Whether no other address can be probed now for a client behind this port of the switch.
+    pub fn is_full(&self, port: Option<PortId>) -> bool {
+        let all = self.by_address.len();
+        let of_port = port.and_then(|port| self.of_port.get(&port)).copied().unwrap_or_default();
+        all >= LIMIT || !share::may_take(of_port, all, LIMIT)
     }
 
-    pub fn contains(&self, address: Ipv4Addr) -> bool {
-        self.by_address.contains_key(&address)
+    /// Whether a message from behind this port of the switch may wait for a probe of `address`: there is room, or it takes
+    /// the place of another one from there.
+    pub fn may_wait(&self, address: Ipv4Addr, port: Option<PortId>) -> bool {
+        self.by_address.get(&address).is_some_and(|probe| probe.port == port) || !self.is_full(port)
     }
 
-    /// Has a message wait for the probe of `address`. Whether that has to begin.
-    pub fn wait(&mut self, address: Ipv4Addr, message: &[u8], from: MacAddr, now: Millis) -> bool {
-        if let Some(probe) = self.by_address.get_mut(&address) {
-            (probe.message, probe.from) = (message.into(), from);
-            return false;
+    /// Has a message of the station `from` wait for the probe of `address`. Whether that has to begin.
+    pub fn wait(
+        &mut self,
+        address: Ipv4Addr,
+        message: &[u8],
+        from: MacAddr,
+        View { now, port, is_guarded, .. }: View<'_>,
+    ) -> bool {
+        let before = self.end(address);
+        let (asked, due) = before.as_ref().map_or((1, now + INTERVAL), |probe| (probe.asked, probe.due));
+        let message = message.into();
+        self.insert(address, Probe { message, from, port, is_guarded, asked, due });
+        before.is_none()
+    }
+
+    fn insert(&mut self, address: Ipv4Addr, probe: Probe) {
+        if let Some(port) = probe.port {
+            *self.of_port.entry(port).or_default() += 1;
         }
-        let due = now + INTERVAL;
-        self.by_due.insert((due, address));
-        self.by_address.insert(address, Probe { message: message.into(), from, asked: 1, due });
-        true
+        self.by_due.insert((probe.due, address));
+        self.by_address.insert(address, probe);
     }
 
     /// Ends the probe of `address`.
     pub fn end(&mut self, address: Ipv4Addr) -> Option<Probe> {
         let probe = self.by_address.remove(&address)?;
         self.by_due.remove(&(probe.due, address));
+        if let Some(of_port) = probe.port.and_then(|port| self.of_port.get_mut(&port)) {
+            *of_port -= 1;
+        }
         Some(probe)
     }
 
@@ -73,8 +99,7 @@ impl Probes {
             return Some((address, Some(probe)));
         }
         (probe.asked, probe.due) = (probe.asked + 1, now + INTERVAL);
-        self.by_due.insert((probe.due, address));
-        self.by_address.insert(address, probe);
+        self.insert(address, probe);
         Some((address, None))
     }
 }

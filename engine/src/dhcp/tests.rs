@@ -5,6 +5,8 @@ use smoltcp::wire::{DhcpPacket, DhcpRepr};
 
 use super::*;
 
+mod shares;
+
 const SERVER: Ipv4Addr = Ipv4Addr::new(10, 0, 0, 1);
 const BROADCAST: (MacAddr, Ipv4Addr) = (MacAddr::BROADCAST, Ipv4Addr::BROADCAST);
 
@@ -247,10 +249,7 @@ fn of_a_lease_that_is_unknown_the_address_is_probed_before_it_is_confirmed() {
 
 #[test]
 fn probes_are_bounded_and_what_was_probed_goes_to_the_next_client_at_once() {
-    let interface = Ipv4Cidr::new(Ipv4Addr::new(10, 0, 0, 1), 8).unwrap();
-    let (first, last) = (Ipv4Addr::new(10, 1, 0, 0), Ipv4Addr::new(10, 1, 255, 255));
-    let mut server = server(2, 9);
-    server.dhcp = DhcpServer::new(DhcpConfig { first, last, ..config(2, 9) }, interface, 1500);
+    let mut server = large_server();
     let asked =
         (0..1000).filter(|&n| matches!(server.step(&mac(n).discover()), Ok(DhcpStep::Ask(_)))).count();
     assert_eq!(asked, 256);
@@ -570,10 +569,8 @@ fn an_answer_is_no_longer_than_the_client_takes_and_no_shorter_than_bootp() {
 
 #[test]
 fn a_range_of_65536_addresses_is_leased_to_the_last_one_quickly() {
-    let interface = Ipv4Cidr::new(Ipv4Addr::new(10, 0, 0, 1), 8).unwrap();
-    let (first, last) = (Ipv4Addr::new(10, 1, 0, 0), Ipv4Addr::new(10, 1, 255, 255));
-    let mut server = server(2, 9);
-    server.dhcp = DhcpServer::new(DhcpConfig { first, last, ..config(2, 9) }, interface, 1500);
+    let mut server = large_server();
+    let first = server.dhcp.config.first;
     for n in 0..65_536 {
         server.now = Millis::ZERO;
         let offer = server.answer(&mac(n).discover());
@@ -647,7 +644,12 @@ proptest! {
 struct TestServer {
     dhcp: DhcpServer,
     now: Millis,
-    /// The ARP table.
+    /// The port of the switch that clients are behind.
+    port: Option<PortId>,
+    /// Whether that port is guarded.
+    is_guarded: bool,
+    /// The ARP table, and the port where all of it was heard.
+    seen_at: Option<PortId>,
     seen: BTreeMap<Ipv4Addr, (MacAddr, Millis)>,
 }
 
@@ -670,7 +672,23 @@ fn server(first: u8, last: u8) -> TestServer {
 fn server_at(first: u8, last: u8, seconds: u64) -> TestServer {
     let interface = Ipv4Cidr::new(SERVER, 24).unwrap();
     let dhcp = DhcpServer::new(config(first, last), interface, 1400);
-    TestServer { dhcp, now: Millis::from_secs(seconds), seen: BTreeMap::new() }
+    TestServer {
+        dhcp,
+        now: Millis::from_secs(seconds),
+        port: None,
+        is_guarded: false,
+        seen_at: None,
+        seen: BTreeMap::new(),
+    }
+}
+
+/// With as many addresses as a range may have.
+fn large_server() -> TestServer {
+    let interface = Ipv4Cidr::new(Ipv4Addr::new(10, 0, 0, 1), 8).unwrap();
+    let (first, last) = (Ipv4Addr::new(10, 1, 0, 0), Ipv4Addr::new(10, 1, 255, 255));
+    let mut server = server(2, 9);
+    server.dhcp = DhcpServer::new(DhcpConfig { first, last, ..config(2, 9) }, interface, 1500);
+    server
 }
 
 fn ip(host: u8) -> Ipv4Addr {
@@ -740,8 +758,9 @@ impl TestServer {
     }
 
     fn with_view<T>(&mut self, ask: impl FnOnce(&mut DhcpServer, View<'_>) -> T) -> T {
-        let seen = |address| self.seen.get(&address).map(|&(mac, at)| Sighting { mac, at });
-        ask(&mut self.dhcp, View { now: self.now, is_guarded: false, seen: &seen })
+        let port = self.seen_at;
+        let seen = |address| self.seen.get(&address).map(|&(mac, at)| Sighting { mac, port, at });
+        ask(&mut self.dhcp, View { now: self.now, is_guarded: self.is_guarded, port: self.port, seen: &seen })
     }
 
     fn lease(&mut self, mac: MacAddr, address: Ipv4Addr) {

@@ -18,9 +18,7 @@ use super::outgoing::Outgoing;
 use super::route::Hop;
 use super::slow_path::{send_waiting, udp_payload};
 use super::{DHCP_CLIENT_PORT, DHCP_SERVER_PORT, Gateway};
-use crate::dhcp::{
-    Change, DhcpReceiver, DhcpReply, DhcpServer, DhcpStep, Grant, Sighting, View, relay_agent,
-};
+use crate::dhcp::{Change, DhcpReceiver, DhcpReply, DhcpServer, DhcpStep, Grant, View, relay_agent};
 use crate::report::{LeaseChanges, LeaseEvent, LeaseEventKind, LeaseRecord, LeaseReport, PoolReport};
 use crate::runtime_config::RuntimeConfig;
 
@@ -136,6 +134,13 @@ impl Gateway {
     /// How full the ranges of the DHCP servers are.
     pub(crate) fn pools(&self, now: Millis) -> impl Iterator<Item = PoolReport> + '_ {
         self.dhcp_servers().map(move |(network, server)| server.pool(network, now))
+    }
+
+    /// The port of the switch is another's from now on: that one begins without what the last one held.
+    pub(crate) fn forget_port(&mut self, port: PortId) {
+        self.nat.forget_owner(port);
+        let interfaces = self.interfaces.iter_mut().flatten();
+        interfaces.filter_map(|interface| interface.dhcp.as_mut()).for_each(|dhcp| dhcp.forget_port(port));
     }
 
     pub(crate) fn keep_leases(&mut self, kept: bool) {
@@ -264,12 +269,9 @@ impl Gateway {
     ) -> Option<T> {
         let server = self.interfaces.get_mut(network.index())?.as_mut()?.dhcp.as_mut()?;
         let neighbours = &self.neighbours;
-        let seen = |address| {
-            let (mac, at) = neighbours.sighting(Hop { network, address })?;
-            Some(Sighting { mac, at })
-        };
+        let seen = |address| neighbours.sighting(Hop { network, address });
         let is_guarded = self.origin.is_some_and(|port| self.leasing.guarded.contains(&port));
-        let outcome = ask(server, View { now, is_guarded, seen: &seen });
+        let outcome = ask(server, View { now, is_guarded, port: self.origin, seen: &seen });
         for change in server.take_changes() {
             self.leasing.note(network, change, now);
         }

@@ -18,6 +18,7 @@ use std::net::Ipv4Addr;
 use packet::{DropReason, MacAddr, Millis, NetworkId, Offload, PortId, share};
 
 use super::route::Hop;
+use crate::dhcp::Sighting;
 use crate::keyed::Keyed;
 
 /// Known and wanted next hops of all networks.
@@ -51,6 +52,8 @@ pub(crate) enum Due {
 #[derive(Debug)]
 struct Entry {
     mac: Option<MacAddr>,
+    /// The port that it spoke from last, if it spoke for itself.
+    speaks_from: Option<PortId>,
     /// Who else says to have the address.
     claim: Option<MacAddr>,
     /// The port whose frames made the entry.
@@ -65,7 +68,8 @@ struct Entry {
 
 impl Entry {
     const fn new(owner: Option<PortId>, now: Millis) -> Self {
-        Self { mac: None, claim: None, owner, queue: Vec::new(), confirmed: now, used: now, asked: None }
+        let (mac, speaks_from, claim, asked) = (None, None, None, None);
+        Self { mac, speaks_from, claim, owner, queue: Vec::new(), confirmed: now, used: now, asked }
     }
 }
 
@@ -143,6 +147,7 @@ impl Neighbours {
             self.asking.retain(|&asking| asking != hop);
         }
         (entry.mac, entry.claim, entry.confirmed) = (Some(mac), None, now);
+        entry.speaks_from = origin;
         Ok(std::mem::take(&mut entry.queue))
     }
 
@@ -198,14 +203,15 @@ impl Neighbours {
         let Some(entry) = self.table.get_mut(&(hop.network, hop.address)) else { return };
         if entry.mac.is_some_and(|known| known != mac) {
             (entry.mac, entry.claim, entry.confirmed, entry.asked) = (Some(mac), None, now, None);
+            entry.speaks_from = None;
             self.asking.retain(|&asking| asking != hop);
         }
     }
 
     /// Whom `hop` was, when it was last heard of.
-    pub(crate) fn sighting(&self, hop: Hop) -> Option<(MacAddr, Millis)> {
+    pub(crate) fn sighting(&self, hop: Hop) -> Option<Sighting> {
         let entry = self.table.get(&(hop.network, hop.address))?;
-        Some((entry.mac?, entry.confirmed))
+        Some(Sighting { mac: entry.mac?, port: entry.speaks_from, at: entry.confirmed })
     }
 
     /// Forgets the known neighbours that `which` chooses, and returns how many: the next frame for one asks anew. Those that

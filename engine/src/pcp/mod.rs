@@ -128,7 +128,9 @@ fn answer_pmp_map(map: &PmpMap, client: Client, nat: &mut Nat, epoch: u32, now: 
     };
     let (result, port, lifetime) = match done {
         Ok((port, lifetime)) => (PMP_SUCCESS, port, lifetime),
-        Err(MappingRefused::NoPorts | MappingRefused::HostLimit) => (PMP_NO_RESOURCES, 0, 0),
+        Err(MappingRefused::NoPorts | MappingRefused::HostLimit | MappingRefused::ShareUsed) => {
+            (PMP_NO_RESOURCES, 0, 0)
+        }
         Err(_) => (PMP_NOT_AUTHORIZED, 0, 0),
     };
     let rest = [map.inside_port.get().to_be_bytes(), port.to_be_bytes()].concat();
@@ -141,7 +143,7 @@ fn code_of(refused: MappingRefused) -> Code {
         MappingRefused::Protocol => Code::UnsupportedProtocol,
         MappingRefused::Taken => Code::CannotProvideExternal,
         MappingRefused::NoPorts => Code::NoResources,
-        MappingRefused::HostLimit => Code::Quota,
+        MappingRefused::HostLimit | MappingRefused::ShareUsed => Code::Quota,
     }
 }
 
