@@ -182,6 +182,9 @@ impl Worker {
             && *link != up
         {
             *link = up;
+            if let (false, Some(network)) = (up, self.network_of(port)) {
+                self.forget_stations(port, network);
+            }
             self.loops.forget(port);
             self.refresh_port(port);
         }
@@ -321,6 +324,10 @@ impl Worker {
                         == old.networks[port.network.index()].name
             });
             if !stays {
+                let name = &old.networks[port.network.index()].name;
+                if let Some(index) = self.config.networks.iter().position(|network| network.name == *name) {
+                    self.forget_stations(port.id, NetworkId::new(index as u16));
+                }
                 self.bridges.iter_mut().for_each(|bridge| bridge.remove_port(port.id));
                 self.counters[port.id.index()] = PortCounters::default();
                 self.links[port.id.index()] = true;
@@ -328,6 +335,15 @@ impl Worker {
                 self.gateway.forget_port(port.id);
             }
         }
+    }
+
+    /// Whoever comes to the port next may have an address of those that were there, and nobody is to wait until these turn
+    /// out to be silent.
+    fn forget_stations(&mut self, port: PortId, network: NetworkId) {
+        let Some(bridge) = self.bridges.get(network.index()) else { return };
+        // Before the start of time nothing is too old.
+        let is_there = |mac| bridge.fdb().lookup(mac, Vid::DEFAULT, Millis::ZERO) == Some(port);
+        self.gateway.flush_neighbours(|known| known.network == network && known.mac.is_some_and(is_there));
     }
 
     /// Where a port stands in the configuration.

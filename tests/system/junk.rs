@@ -195,8 +195,10 @@ fn bad_for_nat(gateway: MacAddr) -> Vec<(&'static str, Vec<u8>)> {
 }
 
 /// A question for the gateway's address, sent to it alone.
+/// Of a station that nobody has heard of yet.
 fn arp(gateway: MacAddr) -> Vec<u8> {
-    eth().dst(gateway).arp(1, (MacAddr::local(1), GUEST), (MacAddr::ZERO, Ipv4Addr::new(192, 168, 122, 1)))
+    let address = |host| Ipv4Addr::new(192, 168, 122, host);
+    eth().dst(gateway).arp(1, (MacAddr::local(1), address(66)), (MacAddr::ZERO, address(1)))
 }
 
 /// `frame` with another byte at `place`.
