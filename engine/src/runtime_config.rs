@@ -25,6 +25,21 @@ pub struct RuntimeConfig {
     pub flow_limit: u32,
 }
 
+impl RuntimeConfig {
+    /// Sets the largest IP packet that a port takes, and with that of an uplink what the switch sends there. Says whether
+    /// that is a change.
+    pub fn set_mtu(&mut self, port: PortId, mtu: u16) -> bool {
+        let Ok(index) = self.ports.binary_search_by_key(&port, |port| port.id) else { return false };
+        let port = &mut self.ports[index];
+        if let Some(network) = self.networks.get_mut(port.network.index())
+            && let (Reach::Uplink(_), Some(interface)) = (network.reach, &mut network.interface)
+        {
+            interface.mtu = mtu;
+        }
+        std::mem::replace(&mut port.mtu, mtu) != mtu
+    }
+}
+
 /// One Ethernet segment.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct NetworkConfig {

@@ -190,6 +190,16 @@ impl Worker {
         }
     }
 
+    /// The device of `port` takes IP packets of this size at most, from now on.
+    pub fn set_mtu(&mut self, port: PortId, mtu: u16) {
+        if self.config.set_mtu(port, mtu)
+            && let Ok(index) = self.place_of(port)
+        {
+            self.gateway.set_mtu(self.config.ports[index].network, mtu);
+            self.set_port(index);
+        }
+    }
+
     /// Whether the device of `port` can send and receive, as far as known.
     pub fn link(&self, port: PortId) -> bool {
         self.links.get(port.index()).copied().unwrap_or(false)

@@ -135,15 +135,14 @@ impl Plan {
     fn read(&self, network: &NetworkConfig, name: &str, keys: &str) -> Result<Port, ChangeError> {
         let wrong = |text: &str, mistakes| ChangeError::Wrong(Mistakes::new("port", text, mistakes));
         value::name(name).map_err(|error| wrong(name, vec![error.at(0..name.len())]))?;
-        let largest = || self.ports_of(network).map(|port| port.mtu).max();
-        let (mode, mtu) = match &network.interface {
-            Some(interface) => (
-                format!("mode = 'host-only'\naddress = '{}'\nmac = '{}'", interface.address, interface.mac),
-                Some(interface.mtu),
-            ),
-            None => ("mode = 'internal'".to_owned(), largest()),
+        let mode = match &network.interface {
+            Some(interface) => {
+                format!("mode = 'host-only'\naddress = '{}'\nmac = '{}'", interface.address, interface.mac)
+            }
+            None => "mode = 'internal'".to_owned(),
         };
-        let mtu = mtu.map(|mtu| format!("mtu = {mtu}")).unwrap_or_default();
+        let mtu =
+            self.settings.network_mtu(&network.name).map(|mtu| format!("mtu = {mtu}")).unwrap_or_default();
         let own = &network.name;
         let text = format!("[network.'{own}'.port.'{name}']\n{keys}\n[network.'{own}']\n{mode}\n{mtu}\n");
         let strays = strays(&text, own, name);

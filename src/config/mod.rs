@@ -186,6 +186,7 @@ struct Balanced {
 struct Port {
     name: String,
     device: PortSpec,
+    /// Until its device's is known, where the file says none.
     mtu: u16,
     learn_limit: u32,
     static_macs: Vec<MacAddr>,

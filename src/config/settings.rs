@@ -79,6 +79,14 @@ impl Settings {
         keys.entry("dns".to_owned()).or_insert(Value::Many(servers));
     }
 
+    /// The `mtu` that the ports of `network` have, where they have none of their own.
+    pub(super) fn network_mtu(&self, network: &str) -> Option<&str> {
+        match self.0.get(&Section::Network(network.to_owned()))?.get("mtu")? {
+            Value::One(mtu) => Some(mtu),
+            Value::Many(_) => None,
+        }
+    }
+
     /// There is a port more, with these lines of TOML.
     pub(super) fn add_port(&mut self, network: &str, port: &str, keys: &str) {
         self.keys(Section::Port(network.to_owned(), port.to_owned()), "", table(keys).into());

@@ -9,7 +9,7 @@ use std::fmt;
 use mio::{Registry, Token};
 use packet::{Millis, PortId};
 use tapio::{HostStack, LinkEvent, LinkMonitor, Netns, NetnsId, PortSpec, ProcessWatch};
-use tracing::warn;
+use tracing::{info, warn};
 
 use super::Driver;
 use super::ports::Ports;
@@ -207,9 +207,21 @@ impl Driver {
     /// Devices of ports may have gone down or come up.
     pub(super) fn on_link_event(&mut self, place: usize) {
         let changed = self.links.changed(place, &self.plan);
-        changed.iter().for_each(|&id| self.check_link(id));
+        for &id in &changed {
+            self.check_link(id);
+            self.follow_mtu(id);
+        }
         if changed.iter().any(|&id| self.is_shared(id)) {
             self.follow_hosts();
+        }
+    }
+
+    /// Takes over the MTU of the port's device, where the configuration says none.
+    pub(super) fn follow_mtu(&mut self, id: PortId) {
+        let Some(mtu) = self.ports.get_mut(id).and_then(|port| port.own_mtu()) else { return };
+        if self.plan.runtime.set_mtu(id, mtu) {
+            info!(port = self.plan.place_of(id), mtu, "its device has another MTU");
+            self.worker.set_mtu(id, mtu);
         }
     }
 

@@ -157,8 +157,11 @@ impl Driver {
     }
 
     /// Goes over to another plan, wholly or not at all. Returns the ports whose sockets can't be had yet.
-    fn apply(&mut self, plan: Plan) -> Result<Vec<(PortId, PortError)>, PlacedError> {
+    fn apply(&mut self, mut plan: Plan) -> Result<Vec<(PortId, PortError)>, PlacedError> {
         let waiting = self.ports.apply(&self.plan, &plan, self.poll.registry())?;
+        for (id, mtu) in self.ports.own_mtus() {
+            plan.runtime.set_mtu(id, mtu);
+        }
         let gone = self.plan.devices.iter().filter(|(id, _)| plan.spec(*id).is_none());
         gone.for_each(|(id, _)| self.shares.forget(*id));
         self.worker.install(plan.runtime.clone());
@@ -466,6 +469,7 @@ impl Driver {
     fn note_up(&mut self, id: PortId) {
         info!(port = self.plan.place_of(id), "link up");
         self.worker.set_link(id, true);
+        self.follow_mtu(id);
         if !self.ready.contains(&id) {
             self.ready.push_back(id);
         }

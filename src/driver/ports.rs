@@ -29,6 +29,11 @@ impl Ports {
         self.0.get_mut(id.index())?.as_mut()
     }
 
+    /// The MTUs of devices whose ports say none.
+    pub(super) fn own_mtus(&self) -> impl Iterator<Item = (PortId, u16)> + '_ {
+        self.ids().filter_map(|id| Some((id, self.0[id.index()].as_ref()?.own_mtu()?)))
+    }
+
     /// Opens a port and asks for its events.
     pub(super) fn open(&mut self, id: PortId, spec: &PortSpec, registry: &Registry) -> Result<(), PortError> {
         let port = open(id, spec, registry)?;

@@ -10,8 +10,8 @@
 //!   back. Until then its link is down.
 //! * The kernel takes a frame's outer VLAN tag off before a packet socket sees it and tells it beside the frame; the port
 //!   puts it back.
-//! * While the port has the device it is up, promiscuous, has at least the port's MTU, and the host's own stack
-//!   neither hears nor says anything on it, unless asked to. All of that ends with the port.
+//! * While the port has the device it is up, promiscuous, has at least the port's MTU if that is set, and the host's own
+//!   stack neither hears nor says anything on it, unless asked to. All of that ends with the port.
 
 use std::io;
 use std::os::fd::OwnedFd;
@@ -38,8 +38,8 @@ pub struct PacketConfig {
     pub device: String,
     /// The namespace that the device is in; `None`: this process's.
     pub netns: Option<Netns>,
-    /// The largest layer-3 packet, in bytes. The device's is raised to it where it is smaller.
-    pub mtu: u16,
+    /// The largest layer-3 packet, in bytes: the device's is raised to it where it is smaller. `None`: the device's own.
+    pub mtu: Option<u16>,
     /// What the host's own stack has of the device.
     pub host: HostStack,
 }
@@ -171,6 +171,12 @@ impl PacketPort {
         self.device.as_ref().is_some_and(Device::is_running)
     }
 
+    /// The device's MTU, if nobody has set it here.
+    pub(crate) fn own_mtu(&self) -> Option<u32> {
+        let link = self.device.as_ref()?.link().ok().filter(|_| self.config.mtu.is_none())?;
+        Some(link.mtu)
+    }
+
     pub(crate) fn rx_burst(&mut self, burst: &mut Burst) -> Rx {
         let Some(device) = &mut self.device else { return Rx::Drained };
         match device.rx_burst(burst) {
@@ -222,6 +228,8 @@ struct Device {
     links: Links,
     /// As it was found.
     before: Link,
+    /// Whether its MTU was set.
+    has_mtu: bool,
     _host: Option<HostProgram>,
 }
 
@@ -261,15 +269,22 @@ impl Device {
         let is_shared = share.is_some();
         bind_socket(&socket, &before, is_shared)
             .map_err(PortError::when(Operation::OpenPacketSocket, name))?;
-        let mut device = Self { socket, ring, links, before, _host: host };
+        let mut device = Self { socket, ring, links, before, has_mtu: false, _host: host };
         device.configure(config)?;
         Ok(Some(device))
     }
 
     fn configure(&mut self, config: &PacketConfig) -> Result<(), PortError> {
-        let mtu = self.before.mtu.max(config.mtu.into());
-        let wanted = LinkChange { mtu: Some(mtu), up: Some(true), mac: None };
-        self.change(&wanted).map_err(PortError::when(Operation::ConfigureLink, &config.device))
+        if let (false, Ok(link)) = (self.has_mtu, self.link()) {
+            self.before.mtu = link.mtu;
+        }
+        let raised = config.mtu.map(|mtu| self.before.mtu.max(mtu.into()));
+        // One that was set goes back to what it was when it is set no more.
+        let mtu = raised.or(self.has_mtu.then_some(self.before.mtu));
+        let wanted = LinkChange { mtu, up: Some(true), mac: None };
+        self.change(&wanted).map_err(PortError::when(Operation::ConfigureLink, &config.device))?;
+        self.has_mtu = raised.is_some();
+        Ok(())
     }
 
     fn change(&self, wanted: &LinkChange) -> io::Result<()> {
@@ -339,7 +354,8 @@ impl Device {
 impl Drop for Device {
     /// Gives the device back as it was. Errors are of no use here: then it is gone.
     fn drop(&mut self) {
-        let _ = self.change(&LinkChange { mtu: Some(self.before.mtu), up: Some(self.before.up), mac: None });
+        let mtu = self.has_mtu.then_some(self.before.mtu);
+        let _ = self.change(&LinkChange { mtu, up: Some(self.before.up), mac: None });
     }
 }
 

@@ -321,6 +321,17 @@ impl Port {
         !matches!(self, Self::VhostUser(_) | Self::Memory(_))
     }
 
+    /// The MTU of its device, if the port's settings say none: 68 at least, as IPv4 has it, and no more than the largest IP
+    /// packet takes. A system call.
+    pub fn own_mtu(&self) -> Option<u16> {
+        let mtu = match self {
+            Self::Tap(port) => port.own_mtu(),
+            Self::Packet(port) => port.own_mtu(),
+            _ => None,
+        };
+        mtu.map(|mtu| mtu.clamp(MIN_MTU, u16::MAX.into()) as u16)
+    }
+
     /// Whether frames can pass: the device exists, is up and has a carrier, or a peer is connected. A port that looks
     /// for its other side itself does so now. A system call or two: not per frame.
     pub fn link_up(&mut self) -> bool {
@@ -334,6 +345,9 @@ impl Port {
         }
     }
 }
+
+/// RFC 791, 3.2.
+const MIN_MTU: u32 = 68;
 
 /// Counts the frame of `len` bytes as sent, or as dropped.
 #[inline]

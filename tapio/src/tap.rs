@@ -37,8 +37,9 @@ pub struct TapConfig {
     pub netns: Option<Netns>,
     /// MAC address of the network device, the tap's other side; `None`: the kernel chooses, or it stays as found.
     pub mac: Option<MacAddr>,
-    /// The largest layer-3 packet, in bytes: 68 to 65 521.
-    pub mtu: u16,
+    /// The largest layer-3 packet, in bytes: 68 to 65 521; `None`: the kernel chooses, or it stays as found, and whoever
+    /// changes it is followed.
+    pub mtu: Option<u16>,
     /// An address for the network device.
     pub peer_address: Option<Ipv4Cidr>,
     /// Super-frames and unfinished checksums in both directions. Without it, the port takes and gives ordinary frames
@@ -48,7 +49,7 @@ pub struct TapConfig {
 
 impl Default for TapConfig {
     fn default() -> Self {
-        Self { device: String::new(), netns: None, mac: None, mtu: 1500, peer_address: None, offload: true }
+        Self { device: String::new(), netns: None, mac: None, mtu: None, peer_address: None, offload: true }
     }
 }
 
@@ -134,6 +135,9 @@ impl TapPort {
         }
         self.settle();
         let link = self.link().map_err(PortError::when(Operation::ConfigureLink, &config.device))?;
+        if self.config.mtu.is_none() {
+            self.link.mtu = link.mtu;
+        }
         let before = TapBefore {
             config: self.config.clone(),
             link: LinkChange { mac: Some(link.mac), mtu: Some(link.mtu), up: None },
@@ -188,7 +192,10 @@ impl TapPort {
     fn apply(&mut self, config: &TapConfig) -> Result<(), PortError> {
         self.offloads = offer_offloads(&self.tun, config.offload)
             .map_err(PortError::when(Operation::SetOffload, &config.device))?;
-        self.set_link(&LinkChange { mac: config.mac, mtu: Some(config.mtu.into()), up: None })?;
+        // One that was set goes back to what it was when it is set no more.
+        let unset = self.config.mtu.map(|_| self.link.mtu).filter(|_| config.mtu.is_none());
+        let mtu = config.mtu.map(u32::from).or(unset);
+        self.set_link(&LinkChange { mac: config.mac, mtu, up: None })?;
         self.set_address(config.peer_address).map_err(PortError::when(Operation::SetAddress, &config.device))
     }
 
@@ -226,6 +233,12 @@ impl TapPort {
 
     pub(crate) fn link_up(&self) -> bool {
         self.link().is_ok_and(|link| link.running)
+    }
+
+    /// The device's MTU, if nobody has set it here.
+    pub(crate) fn own_mtu(&self) -> Option<u32> {
+        let link = self.link().ok().filter(|_| self.config.mtu.is_none())?;
+        Some(link.mtu)
     }
 
     pub(crate) fn offloads(&self) -> OffloadSet {
@@ -296,7 +309,7 @@ impl Drop for TapPort {
         let _ = tap_ioctl::set_offload(&self.tun, 0);
         let before = LinkChange {
             mac: self.config.mac.map(|_| self.link.mac),
-            mtu: Some(self.link.mtu),
+            mtu: self.config.mtu.map(|_| self.link.mtu),
             up: Some(self.link.up),
         };
         let _ = self.set_link(&before);

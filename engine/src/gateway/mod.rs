@@ -415,6 +415,15 @@ impl Gateway {
         self.last
     }
 
+    /// The way out by this uplink takes packets of this size. Other networks have their own word on it.
+    pub(crate) fn set_mtu(&mut self, network: NetworkId, mtu: u16) {
+        if let Some(Some(interface)) = self.interfaces.get_mut(network.index())
+            && matches!(interface.reach, Reach::Uplink(_))
+        {
+            interface.mtu = mtu;
+        }
+    }
+
     fn mtu_of(&self, network: NetworkId) -> usize {
         self.interface(network).map_or(0, |interface| usize::from(interface.mtu))
     }

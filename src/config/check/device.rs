@@ -18,7 +18,7 @@ impl Check<'_> {
         &mut self,
         name: &Spanned<String>,
         table: &DeviceTable,
-        mtu: u16,
+        mtu: Option<u16>,
     ) -> Option<PortSpec> {
         Some(match table {
             DeviceTable::Tap(tap) => PortSpec::Tap(TapConfig {

@@ -10,7 +10,7 @@ use packet::{Ipv4Cidr, Millis};
 use super::super::file::{NetworkTable, PortTable};
 use super::super::value::not_a_host;
 use super::super::{Mode, value::AddressRange};
-use super::{Check, mtu, own_mac, setting, span};
+use super::{Check, DEFAULT_MTU, mtu, own_mac, setting, span};
 
 impl Check<'_> {
     pub(super) fn interface(&mut self, table: &NetworkTable, mode: Mode) -> Option<InterfaceConfig> {
@@ -26,7 +26,7 @@ impl Check<'_> {
                 .as_ref()
                 .map_or_else(|| own_mac(table.name.get_ref(), address), |mac| *mac.get_ref()),
             address,
-            mtu: mtu(&table.mtu),
+            mtu: mtu(&table.mtu).unwrap_or(DEFAULT_MTU),
             dhcp: self.dhcp(table, address, mode),
             pcp: table.pcp.as_ref().is_some_and(|pcp| *pcp.get_ref()),
             shared: None,

@@ -141,12 +141,12 @@ impl Check<'_> {
         found
     }
 
-    fn port(&mut self, table: &PortTable, default_mtu: u16) -> Option<Port> {
-        let mtu = table.mtu.as_ref().map_or(default_mtu, |_| mtu(&table.mtu));
+    fn port(&mut self, table: &PortTable, networks_mtu: Option<u16>) -> Option<Port> {
+        let mtu = mtu(&table.mtu).or(networks_mtu);
         Some(Port {
             name: table.name.get_ref().clone(),
             device: self.device(&table.name, &table.device, mtu)?,
-            mtu,
+            mtu: mtu.unwrap_or(DEFAULT_MTU),
             learn_limit: setting(&table.learn_limit, DEFAULT_LEARN_LIMIT),
             static_macs: table
                 .static_macs
@@ -187,7 +187,7 @@ impl Check<'_> {
                 }
                 match &table.host_address {
                     Some(address) => self.shared_uplink(table, address.span()),
-                    None => UplinkPlace::Own(self.uplink_interface(table, mtu)?),
+                    None => UplinkPlace::Own(self.uplink_interface(table)?),
                 }
             }
         };
@@ -196,7 +196,7 @@ impl Check<'_> {
             port: Port {
                 name: name.clone(),
                 device: device?,
-                mtu,
+                mtu: mtu.unwrap_or(DEFAULT_MTU),
                 learn_limit,
                 static_macs: Vec::new(),
                 guard: None,
@@ -223,7 +223,7 @@ impl Check<'_> {
         }
     }
 
-    fn uplink_interface(&mut self, table: &UplinkTable, mtu: u16) -> Option<InterfaceConfig> {
+    fn uplink_interface(&mut self, table: &UplinkTable) -> Option<InterfaceConfig> {
         if let Some(place) = span(&table.host_ports) {
             self.wrong(place, "this key needs `address = \"host\"`", "remove the key");
         }
@@ -242,6 +242,7 @@ impl Check<'_> {
         }
         let mac =
             table.mac.as_ref().map_or_else(|| own_mac(table.name.get_ref(), subnet), |mac| *mac.get_ref());
+        let mtu = mtu(&table.mtu).unwrap_or(DEFAULT_MTU);
         Some(InterfaceConfig { mac, address: subnet, mtu, dhcp: None, pcp: false, shared: None })
     }
 }
@@ -258,8 +259,8 @@ fn setting(value: &Maybe<u32>, default: u32) -> u32 {
     value.as_ref().map_or(default, |value| *value.get_ref())
 }
 
-fn mtu(value: &Maybe<u32>) -> u16 {
-    value.as_ref().and_then(|value| u16::try_from(*value.get_ref()).ok()).unwrap_or(DEFAULT_MTU)
+fn mtu(value: &Maybe<u32>) -> Option<u16> {
+    value.as_ref().and_then(|value| u16::try_from(*value.get_ref()).ok())
 }
 
 fn span<T>(value: &Maybe<T>) -> Option<Range<usize>> {
@@ -282,5 +283,5 @@ const DEFAULT_AGEING: u32 = 300;
 const DEFAULT_FDB_CAPACITY: u32 = 8192;
 /// None: a LAN may be behind the port, and whoever has most gives way to others when the table is full.
 const DEFAULT_LEARN_LIMIT: u32 = u32::MAX;
-/// Ethernet's.
+/// Ethernet's. A port that has a device takes that of the device, where the file says none.
 const DEFAULT_MTU: u16 = 1500;

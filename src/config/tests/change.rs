@@ -2,6 +2,8 @@
 
 use std::net::Ipv4Addr;
 
+use tapio::PortSpec;
+
 use super::super::{Action, ChangeError, Config, Plan};
 
 const FILE: &str = "
@@ -31,6 +33,10 @@ fn plan() -> Plan {
     Plan::new(&config, None)
 }
 
+fn last_spec(plan: &Plan) -> PortSpec {
+    plan.devices.iter().max_by_key(|(id, _)| *id).unwrap().1.clone()
+}
+
 #[track_caller]
 fn refused(place: &str, keys: &str) -> String {
     plan().with_port(place, keys).unwrap_err().to_string()
@@ -49,7 +55,10 @@ fn a_port_that_is_added_is_as_if_it_were_in_the_file() {
     assert_eq!(new, from_file);
     assert_eq!(port.mtu, 9000);
     assert_eq!(Plan::diff(&old, &new), [Action::Open(port.id, new.spec(port.id).unwrap().clone())]);
-    assert_eq!(new.without_port("lan/c"), Ok(old));
+    assert_eq!(new.without_port("lan/c"), Ok(old.clone()));
+    // No network's `mtu` is no port's.
+    let PortSpec::Tap(tap) = last_spec(&old.with_port("other/d", "type = 'tap'").unwrap()) else { panic!() };
+    assert_eq!(tap.mtu, None);
 }
 
 #[test]

@@ -223,13 +223,13 @@ type = 'tap'
 netns = '/proc/1/ns/net'
 ";
     let plan = plan(text);
-    let p = TapConfig { device: "p".into(), mtu: 9000, ..TapConfig::default() };
+    let p = TapConfig { device: "p".into(), mtu: Some(9000), ..TapConfig::default() };
     assert_eq!(*spec(&plan, 0), PortSpec::Tap(p));
     let q = TapConfig {
         device: "q0".into(),
         netns: Some(Netns::Pid(77)),
         mac: "02:00:00:00:00:01".parse().ok(),
-        mtu: 1400,
+        mtu: Some(1400),
         peer_address: "10.0.0.2/24".parse().ok(),
         offload: false,
     };
@@ -275,7 +275,7 @@ host-stack = true
         PortSpec::Packet(PacketConfig {
             device: "eth0".into(),
             netns: None,
-            mtu: 1500,
+            mtu: None,
             host: HostStack::Beside,
         }),
     ];

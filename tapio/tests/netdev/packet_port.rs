@@ -19,7 +19,7 @@ fn config(host: &Host, device: &str) -> PacketConfig {
     PacketConfig {
         device: device.into(),
         netns: Some(host.0.netns()),
-        mtu: 1500,
+        mtu: Some(1500),
         host: HostStack::Silent { take_over: false },
     }
 }
@@ -245,7 +245,7 @@ fn a_larger_mtu_of_the_device_stays_and_a_smaller_one_follows_the_port() {
     let mut port = open_packet(config(&host, "v0")).unwrap();
     let mtu = || host.links().find("v0").unwrap().mtu;
     assert_eq!(mtu(), 4000);
-    port.reconfigure(&PortSpec::Packet(PacketConfig { mtu: 9000, ..config(&host, "v0") })).unwrap();
+    port.reconfigure(&PortSpec::Packet(PacketConfig { mtu: Some(9000), ..config(&host, "v0") })).unwrap();
     assert_eq!(mtu(), 9000);
     port.reconfigure(&PortSpec::Packet(config(&host, "v0"))).unwrap();
     assert_eq!(mtu(), 4000);
@@ -313,6 +313,7 @@ fn what_is_in_the_way_is_said() {
     let error = open_packet(PacketConfig { netns: nowhere, ..config(&host, "v0") }).unwrap_err().to_string();
     assert!(error.contains("create it first"), "{error}");
     host.run("ip tuntap add t0 mode tap").unwrap();
-    let error = open_packet(PacketConfig { mtu: u16::MAX, ..config(&host, "t0") }).unwrap_err().to_string();
+    let error =
+        open_packet(PacketConfig { mtu: Some(u16::MAX), ..config(&host, "t0") }).unwrap_err().to_string();
     assert!(error.contains("the device can't have this MTU"), "{error}");
 }

@@ -47,8 +47,12 @@ impl Lan {
         let published =
             vec![(Protocol::TCP, (PUBLISHED, PUBLISHED)), (Protocol::UDP, (PUBLISHED, PUBLISHED))];
         let host_stack = HostStack::Shared(SharedAddress { address: Some(OWN), published });
-        let spec =
-            PacketConfig { device: "t0".into(), netns: Some(host.0.netns()), mtu: 1500, host: host_stack };
+        let spec = PacketConfig {
+            device: "t0".into(),
+            netns: Some(host.0.netns()),
+            mtu: Some(1500),
+            host: host_stack,
+        };
         let port = Port::open(&PortSpec::Packet(spec)).unwrap();
         if let Port::Packet(port) = &port {
             port.lease(Protocol::TCP, LEASED, true);
@@ -140,7 +144,7 @@ fn the_switch_has_its_ports_and_the_host_all_others() {
     let port = Port::open(&PortSpec::Packet(PacketConfig {
         device: "t0".into(),
         netns: Some(host.0.netns()),
-        mtu: 1500,
+        mtu: Some(1500),
         host: HostStack::Shared(SharedAddress::default()),
     }));
     let mut lan = Lan { host, wire, port: port.unwrap(), own_mac };

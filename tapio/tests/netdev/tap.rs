@@ -17,7 +17,7 @@ const MAC: MacAddr = MacAddr::local(0x77);
 fn a_device_that_the_port_makes_is_as_configured_and_goes_with_the_port() {
     let host = Host::new();
     let peer_address = "192.0.2.1/24".parse().ok();
-    let config = TapConfig { mac: Some(MAC), mtu: 9000, peer_address, ..host.tap() };
+    let config = TapConfig { mac: Some(MAC), mtu: Some(9000), peer_address, ..host.tap() };
     let mut port = open(&config).unwrap();
     let link = host.links().find("t0").unwrap();
     assert_eq!((link.mac, link.mtu, link.running), (MAC, 9000, true));
@@ -35,7 +35,7 @@ fn a_persistent_device_is_used_and_given_back_as_it_was() {
         .unwrap();
     let before = host.links().find("t0").unwrap();
     let peer_address = "192.0.2.1/24".parse().ok();
-    let config = TapConfig { mac: Some(MAC), mtu: 9000, peer_address, ..host.tap() };
+    let config = TapConfig { mac: Some(MAC), mtu: Some(9000), peer_address, ..host.tap() };
     let mut port = open(&config).unwrap();
     assert!(port.link_up());
     assert_eq!(port.offloads(), OffloadSet::ALL);
@@ -94,7 +94,7 @@ fn errors_name_the_device_and_say_what_to_do() {
     assert!(null.contains("not a network namespace"), "{null}");
     let group = error(&TapConfig { device: "t1".into(), mac: Some(MacAddr::BROADCAST), ..host.tap() });
     assert!(group.contains("t1") && group.contains("MAC"), "{group}");
-    let mtu = error(&TapConfig { device: "t1".into(), mtu: u16::MAX, ..host.tap() });
+    let mtu = error(&TapConfig { device: "t1".into(), mtu: Some(u16::MAX), ..host.tap() });
     assert!(mtu.contains("65521"), "{mtu}");
     for device in ["", ".", "a/b", "a b", "tap%d", "sixteen-letters-"] {
         let name = error(&TapConfig { device: device.into(), ..host.tap() });
@@ -107,7 +107,7 @@ fn a_live_device_takes_a_new_configuration() {
     let host = Host::new();
     let mut port = open(&TapConfig { peer_address: "192.0.2.1/24".parse().ok(), ..host.tap() }).unwrap();
     let peer_address = "198.51.100.1/24".parse().ok();
-    let changed = TapConfig { mac: Some(MAC), mtu: 4000, peer_address, offload: false, ..host.tap() };
+    let changed = TapConfig { mac: Some(MAC), mtu: Some(4000), peer_address, offload: false, ..host.tap() };
     port.reconfigure(&PortSpec::Tap(changed.clone())).unwrap();
     port.reconfigure(&PortSpec::Tap(changed.clone())).unwrap();
     let link = host.links().find("t0").unwrap();

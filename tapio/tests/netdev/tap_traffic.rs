@@ -14,7 +14,7 @@ use crate::lab::{Cable, Host, drain, open, send, transfer};
 fn two_hosts(mtu: u16, offload: [bool; 2]) -> (Host, Host, Cable) {
     let (a, b) = (Host::new(), Host::new());
     let open = |host: &Host, address: &str, offload| {
-        let config = TapConfig { peer_address: address.parse().ok(), mtu, offload, ..host.tap() };
+        let config = TapConfig { peer_address: address.parse().ok(), mtu: Some(mtu), offload, ..host.tap() };
         open(&config).unwrap()
     };
     let ports = [open(&a, "10.9.0.1/24", offload[0]), open(&b, "10.9.0.2/24", offload[1])];
@@ -56,7 +56,7 @@ fn the_largest_mtu_works() {
 #[test]
 fn the_longest_frame_arrives_whole() {
     let host = Host::new();
-    let mut port = open(&TapConfig { mtu: 65_521, ..host.tap() }).unwrap();
+    let mut port = open(&TapConfig { mtu: Some(65_521), ..host.tap() }).unwrap();
     let socket = host.0.enter(|| PacketSocket::open("t0")).unwrap().unwrap();
     let content: Vec<u8> = (0..65_521_u32).map(|n| (n % 251) as u8).collect();
     let frame = eth().payload(&content);
