@@ -12,7 +12,8 @@ fn looped(network: &str) -> (Host, Host, Switch) {
     let link = |name| format!("[network.lan.port.{name}]\ntype = \"tap\"\nnetns = \"{lan}\"\n");
     let ports = [tap("lan", "a", &a), link("l1"), link("l2")].concat();
     let switch = Switch::start(&format!("[network.lan]\n{network}\n{ports}"));
-    lan.run("ip link add br0 type bridge");
+    // With an address of its own, that does not change with its ports.
+    lan.run("ip link add br0 address 02:00:00:00:00:99 type bridge");
     lan.run("ip address add 10.1.0.9/24 dev br0");
     lan.run("ip link set br0 up");
     a.address("10.1.0.1/24");
