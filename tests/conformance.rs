@@ -1,4 +1,4 @@
-//! docs/nat-conformance.md and the tests agree.
+//! docs/nat-conformance.md, docs/security.md and the tests agree.
 #![allow(clippy::unwrap_used, reason = "that is how a test fails")]
 
 use std::collections::BTreeSet;
@@ -52,4 +52,23 @@ fn every_test_that_the_page_names_exists_and_every_requirement_test_stands_on_it
         .filter(|test| !named.iter().any(|name| stands_for(name, test)))
         .collect();
     assert!(unlisted.is_empty(), "not on the page: {unlisted:#?}");
+}
+
+#[test]
+fn every_test_that_the_security_page_names_exists() {
+    let page = fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/docs/security.md")).unwrap();
+    let tests = tests_in(&[
+        "packet",
+        "switch-core",
+        "nat-engine",
+        "engine",
+        "tapio",
+        "src",
+        "tests/system",
+        "fuzz/src",
+    ]);
+    let named = named(&page);
+    assert!(named.len() > 40, "{}", named.len());
+    let missing: Vec<_> = named.iter().filter(|name| !tests.contains(**name)).collect();
+    assert!(missing.is_empty(), "no such tests: {missing:#?}");
 }

@@ -9,6 +9,7 @@
 //! each of them alike. Sender and receiver are inside network namespaces of the run, and so is what lies between.
 #![forbid(unsafe_code)]
 
+pub mod attack;
 #[path = "../../tapio/tests/vhost/guest.rs"]
 #[allow(dead_code, clippy::unwrap_used, reason = "written for the tests of tapio")]
 mod fake_guest;

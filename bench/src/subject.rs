@@ -143,7 +143,7 @@ impl Subject {
 }
 
 /// A quiet namespace: no IPv6, and room for as many connections as a measurement makes.
-fn namespace() -> io::Result<NetnsHandle> {
+pub(crate) fn namespace() -> io::Result<NetnsHandle> {
     let netns = NetnsHandle::anonymous()?;
     netns.enter(|| {
         for which in ["all", "default"] {
@@ -212,7 +212,7 @@ fn nat_config(ends: [&NetnsHandle; 2]) -> String {
     )
 }
 
-fn tap(table: &str, netns: &NetnsHandle, address: &str) -> String {
+pub(crate) fn tap(table: &str, netns: &NetnsHandle, address: &str) -> String {
     let netns = netns.netns();
     format!(
         "[{table}]\ntype = \"tap\"\ndevice = \"{DEVICE}\"\nnetns = \"{netns}\"\npeer-address = \"{address}\"\n"
@@ -226,9 +226,9 @@ fn floor(ends: [&NetnsHandle; 2]) -> io::Result<Process> {
 }
 
 /// Starts tapswitch, built for release, with this configuration.
-fn switch(config: &str) -> io::Result<Process> {
+pub(crate) fn switch(config: &str) -> io::Result<Process> {
     let folder = Folder::new()?;
-    let (file, socket) = (folder.0.join("tapswitch.toml"), folder.0.join("control.sock"));
+    let (file, socket) = (folder.0.join("tapswitch.toml"), folder.0.join(CONTROL));
     fs::File::create_new(&file)?.write_all(config.as_bytes())?;
     let mut command = Command::new(built("tapswitch")?);
     command.arg("run").arg("--config").arg(file).arg("--control").arg(socket);
@@ -247,22 +247,31 @@ fn built(program: &str) -> io::Result<PathBuf> {
 }
 
 /// Starts a program inside a namespace.
-fn background(netns: &NetnsHandle, program: &[&str]) -> io::Result<Process> {
+pub(crate) fn background(netns: &NetnsHandle, program: &[&str]) -> io::Result<Process> {
     let mut command = Command::new("nsenter");
     command.arg(format!("--net={}", netns.netns())).args(program).stdout(Stdio::null());
     Process::start(&mut command, None)
 }
 
 /// A program in the background; dropping it ends it.
-struct Process {
+pub(crate) struct Process {
     child: Child,
-    _folder: Option<Folder>,
+    folder: Option<Folder>,
 }
 
 impl Process {
     fn start(command: &mut Command, folder: Option<Folder>) -> io::Result<Self> {
         let child = command.stdin(Stdio::null()).spawn()?;
-        Ok(Self { child, _folder: folder })
+        Ok(Self { child, folder })
+    }
+
+    pub(crate) fn id(&self) -> u32 {
+        self.child.id()
+    }
+
+    /// The control socket, if it is a switch.
+    pub(crate) fn control(&self) -> PathBuf {
+        self.folder.as_ref().map(|folder| folder.0.join(CONTROL)).unwrap_or_default()
     }
 }
 
@@ -275,10 +284,10 @@ impl Drop for Process {
 }
 
 /// A folder of the run, removed at its end.
-struct Folder(PathBuf);
+pub(crate) struct Folder(pub(crate) PathBuf);
 
 impl Folder {
-    fn new() -> io::Result<Self> {
+    pub(crate) fn new() -> io::Result<Self> {
         let mut name = (0..).map(|n| env::temp_dir().join(format!("tapbench-{}-{n}", process::id())));
         let path = name.find(|path| !path.exists()).ok_or(io::ErrorKind::AlreadyExists)?;
         fs::create_dir(&path)?;
@@ -303,12 +312,12 @@ pub fn run(netns: &NetnsHandle, line: &str) -> io::Result<String> {
     Err(io::Error::other(format!("`{line}`: {}", String::from_utf8_lossy(&output.stderr))))
 }
 
-fn wait_for_ping(from: &NetnsHandle, to: impl Display) -> io::Result<()> {
+pub(crate) fn wait_for_ping(from: &NetnsHandle, to: impl Display) -> io::Result<()> {
     wait_for(|| run(from, &format!("ping -n -q -c 1 -W 1 {to}")), |_| true)
 }
 
 /// Asks again until the answer is `good`.
-fn wait_for(ask: impl Fn() -> io::Result<String>, good: impl Fn(&str) -> bool) -> io::Result<()> {
+pub(crate) fn wait_for(ask: impl Fn() -> io::Result<String>, good: impl Fn(&str) -> bool) -> io::Result<()> {
     let start = Instant::now();
     loop {
         match ask() {
@@ -320,5 +329,7 @@ fn wait_for(ask: impl Fn() -> io::Result<String>, good: impl Fn(&str) -> bool) -
     }
 }
 
+/// The control socket's name in the folder of a run.
+const CONTROL: &str = "control.sock";
 /// How long a subject may take until its hosts reach each other.
 const START_LIMIT: Duration = Duration::from_secs(10);

@@ -18,7 +18,8 @@ cargo xtask guest               what the guests of tests boot; `test` sees to it
 cargo xtask bench tap [ARGS]    throughput and latency on real taps beside the floor and the kernel;
                                 ARGS: see `cargo xtask bench tap --help`
 cargo xtask bench nat [ARGS]    the same, of NAT only: floor, tapswitch and iptables' MASQUERADE
-cargo xtask bench vhost [ARGS]  frames per second on vhost-user ports beside OVS-DPDK";
+cargo xtask bench vhost [ARGS]  frames per second on vhost-user ports beside OVS-DPDK
+cargo xtask bench attack [ARGS] what well-behaved ports get while others attack the switch";
 
 /// What the tap benchmark measures of NAT.
 const NAT_SUBJECTS: [&str; 2] = ["--subjects", "floor,tapswitch-nat,kernel-nat"];
@@ -31,6 +32,7 @@ fn main() -> ExitCode {
         ["guest"] => prepare(TEST_TOOLS).and_then(|_| guest::provide()).map(|()| 0),
         ["bench", "tap", rest @ ..] => bench("tapbench", BENCH_TOOLS, rest),
         ["bench", "nat", rest @ ..] => bench("tapbench", BENCH_TOOLS, &[&NAT_SUBJECTS, rest].concat()),
+        ["bench", "attack", rest @ ..] => bench("attackbench", BENCH_TOOLS, rest),
         ["bench", "vhost", rest @ ..] => bench("vhostbench", VHOST_BENCH_TOOLS, rest),
         _ => {
             eprintln!("{USAGE}");
