@@ -11,7 +11,7 @@ use crate::switch::{Folder, Switch, tapswitch, tapswitch_on, wait_until};
 
 /// A document's configuration, with its sockets in a folder of the test's.
 fn here(toml: &str, folder: &Folder) -> String {
-    toml.replace("/run/tapswitch", folder.path().to_str().expect("ASCII"))
+    toml.replace("/run/tapswitch-guests", folder.path().to_str().expect("ASCII"))
 }
 
 /// A host's device as guests have it, at a port that is added to `lan`.
@@ -87,7 +87,7 @@ fn qemu_args_are_printed_for_the_first_machine_of_both_shipped_files() {
         for command in ["qemu-args", "libvirt-xml"] {
             let output = tapswitch(&[command, "--config", file.to_str().expect("ASCII"), "default/vm1"]);
             assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
-            assert!(String::from_utf8_lossy(&output.stdout).contains("/run/tapswitch/vm1.sock"));
+            assert!(String::from_utf8_lossy(&output.stdout).contains("/run/tapswitch-guests/vm1.sock"));
         }
     }
 }
