@@ -146,6 +146,11 @@ impl Guards {
             }
             EtherType::IPV4 => {
                 let ip = Ip::read(packet).ok_or(DropReason::BadIpHeader)?;
+                // A checksum that is still to be written must not be written over what is judged here.
+                let behind = frame.meta.l3 + IPV4_HEADER;
+                if frame.meta.offload.needs_checksum && frame.meta.offload.csum_start < behind {
+                    return Err(DropReason::BadOffload);
+                }
                 if checks.dhcp && !ip.is_honest_dhcp(mac) {
                     return Err(DropReason::GuardDhcp);
                 }
@@ -286,6 +291,8 @@ impl Ip6 {
     }
 }
 
+/// The shortest header of IPv4, addresses included.
+const IPV4_HEADER: u16 = 20;
 /// Ports of DHCPv4.
 const SERVER: u16 = 67;
 const CLIENT: u16 = 68;

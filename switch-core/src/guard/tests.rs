@@ -144,6 +144,23 @@ fn router_advertisements_are_found_behind_extension_headers() {
 }
 
 #[test]
+fn a_checksum_is_not_written_over_the_addresses_of_a_frame_with_two_tags() {
+    let mut guards = Fixture::new(Guard::ALL);
+    let frame = eth().src(A).dst(GATEWAY).vlan(1).vlan(2).ipv4(LEASED, OTHER).udp(1000, 2000).payload(b"x");
+    let mut judge = |csum_start| {
+        let offload = Offload { needs_checksum: true, csum_start, csum_offset: 0, ..Offload::NONE };
+        let mut burst = Burst::new();
+        burst.restart(Some(port(1)), NetworkId::new(0));
+        assert!(burst.push(&frame, offload));
+        parse(&mut burst);
+        guards.0.check(&mut burst, |address| (address == LEASED).then_some(A), |_| false);
+        burst.metas()[0].verdict
+    };
+    assert_eq!(judge(34), Verdict::Drop(DropReason::BadOffload));
+    assert_eq!(judge(42), Verdict::Undecided);
+}
+
+#[test]
 fn frames_that_end_early_pass_or_fail_but_do_no_harm() {
     let mut guards = Fixture::new(Guard::ALL);
     for whole in [
