@@ -193,6 +193,8 @@ pub enum CheckOutcome {
 /// A server that has died, or come back, by this outcome.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct ServerChange {
+    /// The network that it is reached by.
+    pub network: NetworkId,
     /// The server.
     pub server: SocketAddrV4,
     /// The protocol that it serves by.

@@ -23,7 +23,7 @@ mod spin;
 mod state;
 mod transition;
 
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -121,6 +121,8 @@ struct Driver {
     generation: u64,
     /// When ports that are down are looked at again; `None`: none is down.
     recheck: Option<Millis>,
+    /// Why ports that are down can't be had, as the log has it.
+    refusals: BTreeMap<PortId, String>,
 }
 
 impl Driver {
@@ -153,6 +155,7 @@ impl Driver {
             started: Instant::now(),
             generation: 0,
             recheck: None,
+            refusals: BTreeMap::new(),
         })
     }
 
@@ -170,6 +173,7 @@ impl Driver {
         self.claim_all_ports();
         self.tell_hosts(&before);
         self.generation += 1;
+        self.refusals.clear();
         self.links.follow(&self.plan, &mut self.ports, self.poll.registry());
         // An event may have come and gone before the port was in the worker's configuration.
         self.ready = self.ports.ids().collect();
@@ -180,10 +184,8 @@ impl Driver {
         Ok(waiting)
     }
 
-    fn warn_of(&self, waiting: &[(PortId, PortError)]) {
-        for (id, error) in waiting {
-            warn!(port = self.plan.place_of(*id), %error, "the port stays down, and is tried again once a second");
-        }
+    fn warn_of(&mut self, waiting: &[(PortId, PortError)]) {
+        waiting.iter().for_each(|(id, error)| self.tell_refusal(*id, error));
     }
 
     fn run(&mut self, commands: &Receiver<Command>) -> Result<(), RunError> {
@@ -264,8 +266,10 @@ impl Driver {
     }
 
     fn check_link(&mut self, id: PortId) {
-        let Some(port) = self.ports.get_mut(id) else { return };
-        match (self.worker.link(id), port.link_up()) {
+        if self.ports.get_mut(id).is_none() {
+            return;
+        }
+        match (self.worker.link(id), self.is_up(id)) {
             (true, false) => self.note_down(&[id], self.clock.now()),
             (false, true) => self.note_up(id),
             _ => {}
@@ -390,13 +394,17 @@ impl Driver {
 
     /// Servers that connections are spread over have died, or are back.
     fn tell_server_changes(&mut self) {
-        while let Some(ServerChange { server, protocol, outcome }) = self.worker.next_server_change() {
+        while let Some(ServerChange { network, server, protocol, outcome }) = self.worker.next_server_change()
+        {
+            let network = self.plan.network_name(network);
             match outcome {
-                CheckOutcome::Answered => info!(%server, %protocol, "the server is back"),
+                CheckOutcome::Answered => info!(network, %server, %protocol, "the server is back"),
                 CheckOutcome::Refused => {
-                    warn!(%server, %protocol, "the server is dead: it refuses connections")
+                    warn!(network, %server, %protocol, "the server is dead: it refuses connections")
                 }
-                CheckOutcome::Silent => warn!(%server, %protocol, "the server is dead: it doesn't answer"),
+                CheckOutcome::Silent => {
+                    warn!(network, %server, %protocol, "the server is dead: it doesn't answer")
+                }
             }
         }
     }
@@ -454,12 +462,36 @@ impl Driver {
             && let Some(spec) = self.plan.spec(id)
         {
             let netns = spec.netns();
-            if !self.links.may_return(netns) || self.ports.open(id, spec, self.poll.registry()).is_err() {
+            if !self.links.may_return(netns) {
+                return false;
+            }
+            if let Err(error) = self.ports.open(id, spec, self.poll.registry()) {
+                self.tell_refusal(id, &error);
                 return false;
             }
             self.links.reopen(netns, self.poll.registry());
         }
-        self.ports.get_mut(id).is_some_and(|port| port.link_up())
+        self.is_up(id)
+    }
+
+    /// Whether frames pass by the port. One whose device can't be had says why.
+    fn is_up(&mut self, id: PortId) -> bool {
+        let Some(port) = self.ports.get_mut(id) else { return false };
+        let is_up = port.link_up();
+        if let Some(error) = port.take_refusal() {
+            self.tell_refusal(id, &error);
+        }
+        is_up
+    }
+
+    /// Says once why a port can't be had, until it is up: it is tried again and again. That its namespace is gone was said
+    /// when it went.
+    fn tell_refusal(&mut self, id: PortId, error: &PortError) {
+        let text = error.to_string();
+        if !error.is_about_missing_netns() && self.refusals.get(&id) != Some(&text) {
+            warn!(port = self.plan.place_of(id), %error, "the port stays down, and is tried again once a second");
+            self.refusals.insert(id, text);
+        }
     }
 
     fn links_up(&self) -> usize {
@@ -469,6 +501,7 @@ impl Driver {
     fn note_up(&mut self, id: PortId) {
         info!(port = self.plan.place_of(id), "link up");
         self.worker.set_link(id, true);
+        self.refusals.remove(&id);
         self.follow_mtu(id);
         if !self.ready.contains(&id) {
             self.ready.push_back(id);

@@ -31,6 +31,10 @@ pub(crate) enum Operation {
     Watch,
     Listen,
     FindDevice,
+    /// It has no Ethernet frames.
+    TakeLayer3,
+    /// Another switch has it: this process, if that is known.
+    Claim(Option<u32>),
     SilenceHost,
     /// The host has this on the device.
     TakeOver(String),
@@ -57,6 +61,11 @@ impl PortError {
     /// The port's socket can't be had now, which may be somebody else's doing.
     pub fn is_about_socket(&self) -> bool {
         self.operation == Operation::Listen
+    }
+
+    /// There is no namespace of that name.
+    pub fn is_about_missing_netns(&self) -> bool {
+        matches!(self.operation, Operation::OpenNetns(_)) && self.kind() == io::ErrorKind::NotFound
     }
 
     fn advice(&self) -> Option<&'static str> {
@@ -103,6 +112,12 @@ impl PortError {
             (Operation::SilenceHost, _) if denied => {
                 "the process needs CAP_BPF and CAP_NET_ADMIN; with host-stack = true the host goes on using the device"
             }
+            (Operation::TakeLayer3, _) => {
+                "a port is made of a device with MAC addresses: a tap, a veth, a network card; a tun or a tunnel has none"
+            }
+            (Operation::Claim(_), _) => {
+                "a device is one switch's: end the other one, or write another device"
+            }
             (Operation::TakeOver(_), _) => {
                 "with host-stack = true the host goes on using the device, with take-over = true it is cut off"
             }
@@ -132,6 +147,11 @@ impl fmt::Display for PortError {
             Operation::ConfigureLink => write!(f, "cannot set MAC, MTU or state of {device}")?,
             Operation::SetAddress => write!(f, "cannot change the address of {device}")?,
             Operation::FindDevice => write!(f, "cannot find {device}")?,
+            Operation::TakeLayer3 => write!(f, "cannot take {device}: it carries no Ethernet frames")?,
+            Operation::Claim(None) => write!(f, "cannot take {device}: another switch has it")?,
+            Operation::Claim(Some(pid)) => {
+                write!(f, "cannot take {device}: another switch, process {pid}, has it")?
+            }
             Operation::SilenceHost => write!(f, "cannot keep the host's own stack off {device}")?,
             Operation::TakeOver(what) => write!(f, "cannot take {device}: the host has {what} there")?,
             Operation::ShareAddress => write!(f, "cannot share the host's address on {device}")?,

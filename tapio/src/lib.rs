@@ -16,6 +16,7 @@
 #![deny(clippy::undocumented_unsafe_blocks, clippy::multiple_unsafe_ops_per_block)]
 
 mod bpf;
+mod claim;
 mod closer;
 mod dgram;
 mod error;

@@ -23,6 +23,8 @@ impl LinkIndex {
 pub struct Link {
     /// Its number.
     pub index: LinkIndex,
+    /// Whether Ethernet frames pass there, with MAC addresses: not so on a tun or a tunnel.
+    pub is_ethernet: bool,
     /// Administratively up.
     pub up: bool,
     /// Up, and with a carrier: frames pass.
@@ -180,6 +182,7 @@ impl Links {
         let flags = number(&header[8..]).cast_signed();
         let mut link = Link {
             index: LinkIndex(number(&header[4..])),
+            is_ethernet: u16::from_ne_bytes([header[2], header[3]]) == libc::ARPHRD_ETHER,
             up: flags & libc::IFF_UP != 0,
             running: flags & libc::IFF_UP != 0 && flags & libc::IFF_RUNNING != 0,
             mac: MacAddr::ZERO,

@@ -21,6 +21,7 @@ use packet::{Burst, DropReason, HEADROOM, MAX_FRAME, Offload, PortCounters, Prot
 use rustix::io::Errno;
 use rustix::net::{AddressFamily, SocketFlags, SocketType, socket_with};
 
+use crate::claim::Claim;
 use crate::error::Operation;
 use crate::packet_options::{self as options, HEADER_LEN, Received};
 use crate::packet_ring::FrameRing;
@@ -67,6 +68,8 @@ pub struct PacketPort {
     share: Option<Share>,
     /// `None` while there is none of this name.
     device: Option<Device>,
+    /// Why the one that is there can't be had.
+    refusal: Option<PortError>,
     watch: Option<Watch>,
 }
 
@@ -96,7 +99,8 @@ impl PacketPort {
             }
             HostStack::Silent { .. } | HostStack::Beside => None,
         };
-        let mut port = Self { config: config.clone(), netns, share, device: None, watch: None };
+        let mut port =
+            Self { config: config.clone(), netns, share, device: None, refusal: None, watch: None };
         port.attach()?;
         Ok(port)
     }
@@ -165,10 +169,13 @@ impl PacketPort {
     pub(crate) fn link_up(&mut self) -> bool {
         if self.device.as_ref().is_none_or(|device| device.link().is_err()) {
             self.device = None;
-            // What is in the way is in the way a second later too, and a reload would say so.
-            let _ = self.attach();
+            self.refusal = self.attach().err();
         }
         self.device.as_ref().is_some_and(Device::is_running)
+    }
+
+    pub(crate) fn take_refusal(&mut self) -> Option<PortError> {
+        self.refusal.take()
     }
 
     /// The device's MTU, if nobody has set it here.
@@ -231,6 +238,7 @@ struct Device {
     /// Whether its MTU was set.
     has_mtu: bool,
     _host: Option<HostProgram>,
+    _claim: Option<Claim>,
 }
 
 /// What keeps the host's stack off the device, or off a part of it.
@@ -249,6 +257,11 @@ impl Device {
             Err(error) if Errno::from_io_error(&error) == Some(Errno::NODEV) => return Ok(None),
             found => found.map_err(PortError::when(Operation::FindDevice, name))?,
         };
+        if !before.is_ethernet {
+            return Err(PortError::when(Operation::TakeLayer3, name)(Errno::OPNOTSUPP));
+        }
+        let claim = Claim::to(before.index)
+            .map_err(|holder| PortError::when(Operation::Claim(holder), name)(Errno::BUSY))?;
         if config.host == (HostStack::Silent { take_over: false }) {
             refuse_what_the_host_uses(name)?;
         }
@@ -269,7 +282,7 @@ impl Device {
         let is_shared = share.is_some();
         bind_socket(&socket, &before, is_shared)
             .map_err(PortError::when(Operation::OpenPacketSocket, name))?;
-        let mut device = Self { socket, ring, links, before, has_mtu: false, _host: host };
+        let mut device = Self { socket, ring, links, before, has_mtu: false, _host: host, _claim: claim };
         device.configure(config)?;
         Ok(Some(device))
     }

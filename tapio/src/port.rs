@@ -321,6 +321,14 @@ impl Port {
         !matches!(self, Self::VhostUser(_) | Self::Memory(_))
     }
 
+    /// Why the last [`link_up`](Self::link_up) couldn't have the device that is there.
+    pub fn take_refusal(&mut self) -> Option<PortError> {
+        match self {
+            Self::Packet(port) => port.take_refusal(),
+            _ => None,
+        }
+    }
+
     /// The MTU of its device, if the port's settings say none: 68 at least, as IPv4 has it, and no more than the largest IP
     /// packet takes. A system call.
     pub fn own_mtu(&self) -> Option<u16> {

@@ -3,7 +3,7 @@
 use std::process::Output;
 
 use crate::host::{DEVICE, Host, in_user_namespace};
-use crate::switch::{Folder, Switch, tapswitch_on};
+use crate::switch::{Folder, Switch, tapswitch_on, wait_until};
 
 /// A host whose `eth0` has this address.
 fn host_with(address: &str) -> Host {
@@ -77,6 +77,32 @@ fn a_card_with_the_hosts_own_address_is_not_taken_unless_asked_for() {
     switch.terminate();
     host.run("ip address flush dev eth0");
     assert_eq!(check(&host, &config("")), Ok(()), "nothing of the host's is on it any more");
+}
+
+#[test]
+fn a_card_that_comes_later_with_the_hosts_address_is_left_and_the_log_says_so_once() {
+    if in_user_namespace() {
+        return;
+    }
+    let host = Host::new();
+    let switch = Switch::start_on(&host, &config(""));
+    host.run("ip link add new0 type veth peer name cable");
+    host.run("ip link set cable up");
+    host.run("ip address add 10.9.0.5/24 dev new0");
+    host.run(&format!("ip link set new0 name {DEVICE}"));
+    host.run(&format!("ip link set {DEVICE} up"));
+    let told =
+        || switch.log().matches("cannot take eth0: the host has its address 10.9.0.5/24 there").count();
+    wait_until("the log says why", || told() > 0);
+    host.cannot_ping("10.9.0.6");
+    assert_eq!(told(), 1, "{}", switch.log());
+    assert!(
+        switch.log().contains("port=\"lan/nic\"") || switch.log().contains("lan/nic"),
+        "{}",
+        switch.log()
+    );
+    host.run(&format!("ip address flush dev {DEVICE}"));
+    wait_until("it is taken", || switch.show("ports")[0]["link"] == true);
 }
 
 #[test]

@@ -73,6 +73,28 @@ fn a_port_leaves_a_namespace_that_ends_and_comes_to_the_next_one_at_its_path() {
 }
 
 #[test]
+fn what_keeps_a_port_from_the_next_namespace_is_said_once() {
+    let (here, b, folder) = (Host::new(), Host::new(), Folder::new());
+    let path = folder.path().join("web");
+    let web = Host::new();
+    point(&path, &web);
+    let switch = Switch::start_on(&here, &config(&path.display().to_string(), &b));
+    let other = Host::new();
+    other.run(&format!("ip link add {DEVICE} type veth peer name cable"));
+    point(&path, &other);
+    let told = || {
+        switch.log().lines().filter(|line| line.contains("lan/web") && line.contains("is not a tap")).count()
+    };
+    wait_until("the log says why", || told() > 0);
+    b.cannot_ping("10.1.0.1");
+    b.cannot_ping("10.1.0.1");
+    assert_eq!(told(), 1, "{}", switch.log());
+    other.run("ip link delete cable");
+    wait_for_link(&switch, true);
+    other.ping("10.1.0.2");
+}
+
+#[test]
 fn a_port_goes_down_with_the_process_of_its_namespace_and_takes_no_other_of_that_number() {
     let (here, b, web) = (Host::new(), Host::new(), Host::new());
     let pid = web.to_string();

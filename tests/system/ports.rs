@@ -159,6 +159,69 @@ fn a_packet_port_waits_for_its_device_and_takes_it_up_again() {
 }
 
 #[test]
+fn a_device_is_one_switchs_and_the_next_ones_when_that_ends() {
+    if in_user_namespace() {
+        return;
+    }
+    let (host, a, other) = (Host::new(), Host::new(), Host::new());
+    veth(&host, "v0", &a);
+    let network = "[network.lan]\nmode = \"internal\"\n";
+    let config = format!("{network}{}", packet("lan", "a", "v0"));
+    let mut first = Switch::start_on(&host, &config);
+    let second = Switch::start_on(&host, network);
+    let refused = |second: &Switch, keys: &str| {
+        let output = second.reload(&format!("{config}{keys}"));
+        let said = String::from_utf8_lossy(&output.stderr).into_owned();
+        assert!(!output.status.success(), "{output:?}");
+        assert!(said.contains(&format!("another switch, process {}, has it", first.pid())), "{said}");
+        assert!(said.contains("port lan/a: cannot take v0"), "{said}");
+    };
+    refused(&second, "");
+    refused(&second, "host-stack = true\n");
+    // By another name of the same namespace, too; and of another one a device of that number is free.
+    let abroad = Switch::start_on(&other, network);
+    refused(&abroad, &format!("netns = \"{host}\"\n"));
+    // Its own switch goes on, and over to another way to have it.
+    assert!(first.reload(&format!("{config}host-stack = true\n")).status.success());
+    refused(&second, "");
+    assert!(first.reload(&config).status.success());
+    assert_eq!(port(&first, "a")["link"], true);
+    first.kill();
+    assert!(second.reload(&config).status.success());
+    wait_for_link(&second, "a", true);
+}
+
+#[test]
+fn a_device_without_ethernet_is_refused_by_everything_that_sees_it() {
+    if in_user_namespace() {
+        return;
+    }
+    let host = Host::new();
+    let network = "[network.lan]\nmode = \"internal\"\n";
+    let config = format!("{network}{}", packet("lan", "a", "tun0"));
+    let mut switch = Switch::start_on(&host, network);
+    // It is not there yet: somebody may want to make a tap of that name.
+    assert!(switch.reload(&config).status.success());
+    host.run("ip tuntap add tun0 mode tun");
+    host.run("ip link set tun0 up");
+    wait_until("the log says why", || {
+        switch.log().contains("cannot take tun0: it carries no Ethernet frames")
+    });
+    assert_eq!(switch.log().matches("it carries no Ethernet frames").count(), 1, "{}", switch.log());
+    assert!(switch.reload(network).status.success());
+    let added = switch.command(&["port", "add", "lan/a", "type=packet", "device=tun0"]);
+    let folder = Folder::new();
+    std::fs::write(folder.config(), &config).expect("the folder exists");
+    let checked = switch::tapswitch_on(&host, &["check", folder.config().to_str().expect("ASCII")]);
+    for output in [switch.reload(&config), added, checked] {
+        let said = String::from_utf8_lossy(&output.stderr).into_owned();
+        assert_eq!(output.status.code(), Some(2), "{said}");
+        assert!(said.contains("`tun0` carries no Ethernet frames") && said.contains("a tap"), "{said}");
+    }
+    switch.kill();
+}
+
+#[test]
 fn an_uplink_of_type_packet_leads_outside() {
     if in_user_namespace() {
         return;

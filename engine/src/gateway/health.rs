@@ -112,7 +112,12 @@ impl Health {
             return false;
         }
         if before != ServerState::Unchecked || server.state == ServerState::Dead {
-            self.changes.push_back(ServerChange { server: key.0, protocol: key.1, outcome });
+            self.changes.push_back(ServerChange {
+                network: server.network,
+                server: key.0,
+                protocol: key.1,
+                outcome,
+            });
             self.changes.truncate(CHANGES);
         }
         true

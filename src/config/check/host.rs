@@ -43,12 +43,17 @@ impl Check<'_> {
         }
         let DeviceTable::Packet(packet) = table else { return };
         self.host_keys(packet);
+        let found = (self.devices)(device.get_ref(), netns);
+        if found.as_ref().is_some_and(|found| !found.link.is_ethernet) {
+            let message = format!("`{}` carries no Ethernet frames", device.get_ref());
+            let help = "write a device with MAC addresses: a tap, a veth, a network card; a tun or a tunnel has none";
+            self.wrong(device.span(), message, help);
+            return;
+        }
         if role == Role::Shared {
             return;
         }
-        let Some(what) = (self.devices)(device.get_ref(), netns).and_then(|found| found.what()) else {
-            return;
-        };
+        let Some(what) = found.and_then(|found| found.what()) else { return };
         if is_set(&packet.take_over) || is_set(&packet.host_stack) {
             return;
         }
