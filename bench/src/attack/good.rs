@@ -15,7 +15,7 @@ pub(super) fn measure(field: &Field, time: Duration) -> io::Result<Measured> {
     let done = AtomicBool::new(false);
     let count = field.b.enter(|| UdpSocket::bind((B, PORT)))??;
     let send = field.a.enter(|| UdpSocket::bind((A, PORT)))??;
-    let start = Instant::now();
+    let (start, waited) = (Instant::now(), field.waited()?);
     thread::scope(|scope| {
         let receiver = scope.spawn(|| receive(&count, start, &done));
         let sender = scope.spawn(|| send_paced(&send, start, &done));
@@ -26,10 +26,11 @@ pub(super) fn measure(field: &Field, time: Duration) -> io::Result<Measured> {
         let Arrivals { arrived, gap, gaps, delay } = join(receiver)?;
         let (sent, pause) = join(sender)?;
         let (control, resident) = join(watcher)?;
+        let waited = field.waited()? - waited;
         let report: serde_json::Value = serde_json::from_str(&printed?)?;
         let rate = report["end"]["sum_received"]["bits_per_second"].as_f64();
         let throughput = rate.ok_or_else(|| io::Error::other("iperf3 reports no rate"))? / 1e9;
-        Ok(Measured { throughput, gap, delay, pause, gaps, sent, arrived, control, resident })
+        Ok(Measured { throughput, gap, delay, pause, waited, gaps, sent, arrived, control, resident })
     })
 }
 

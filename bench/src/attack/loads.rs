@@ -18,36 +18,71 @@ use tapio::{Links, NetnsHandle};
 use super::{CUT, Field};
 use crate::subject::{DEVICE, Process, background, run};
 
+/// A way to attack.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Load {
+    /// Frames for a port whose receiver makes each of them dear.
+    Dear,
+    /// Super-frames of tiny segments for a port that takes none.
+    Cut,
+    /// What invented stations say.
+    Invented,
+    /// A link that goes down and up.
+    Flaps,
+    /// A vhost-user front-end that talks nonsense.
+    Lies,
+}
+
+impl Load {
+    /// All of them.
+    pub const ALL: [Self; 5] = [Self::Dear, Self::Cut, Self::Invented, Self::Flaps, Self::Lies];
+
+    /// Its name on the command line.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Dear => "dear",
+            Self::Cut => "cut",
+            Self::Invented => "invented",
+            Self::Flaps => "flaps",
+            Self::Lies => "lies",
+        }
+    }
+}
+
 /// The loads, until they are ended.
 pub(super) struct Loads {
     done: Arc<AtomicBool>,
     threads: Vec<JoinHandle<io::Result<()>>>,
-    _tcp: Process,
+    _tcp: Option<Process>,
 }
 
 impl Loads {
-    pub(super) fn start(field: &Field) -> io::Result<Self> {
-        make_dear(&field.dear)?;
+    pub(super) fn start(field: &Field, loads: &[Load]) -> io::Result<Self> {
         let done = Arc::new(AtomicBool::new(false));
-        let gateway = mac_of_gateway(&field.inventor)?;
-        let flood = flood(field)?;
-        let inventor = field.inventor.enter(|| PacketSocket::open(DEVICE))??;
-        let (flapper, liar) = (field.flapper.netns().to_string(), field.sockets.0.join("liar"));
-        let mut n = 0;
-        let threads = vec![
-            repeat(&done, Duration::from_micros(500), flood),
-            repeat(&done, Duration::from_millis(1), move || {
-                n += 10;
-                // What the queue has no room for is lost, as is meant.
-                (n..n + 10).for_each(|n| drop(inventor.send(&invented(n, gateway))));
-            }),
-            repeat(&done, Duration::from_millis(20), move || flap(&flapper)),
-            repeat(&done, Duration::from_millis(5), move || lie(&liar)),
-        ];
-        // Super-frames whose segments are as small as TCP makes them.
-        let _tcp =
-            background(&field.small, &["nice", "-n", "19", "iperf3", "-c", CUT, "-t", "3600", "-M", "88"])?;
-        Ok(Self { done, threads, _tcp })
+        let (mut threads, mut tcp) = (Vec::new(), None);
+        for load in loads {
+            match load {
+                Load::Dear => {
+                    make_dear(&field.dear)?;
+                    threads.push(repeat(&done, Duration::from_micros(500), flood(field)?));
+                }
+                // Super-frames whose segments are as small as TCP makes them.
+                Load::Cut => {
+                    let client = ["nice", "-n", LOWEST, "iperf3", "-c", CUT, "-t", "3600", "-M", "88"];
+                    tcp = Some(background(&field.small, &client)?);
+                }
+                Load::Invented => threads.push(repeat(&done, Duration::from_millis(1), inventor(field)?)),
+                Load::Flaps => {
+                    let flapper = field.flapper.netns().to_string();
+                    threads.push(repeat(&done, Duration::from_millis(20), move || flap(&flapper)));
+                }
+                Load::Lies => {
+                    let liar = field.sockets.0.join("liar");
+                    threads.push(repeat(&done, Duration::from_millis(5), move || lie(&liar)));
+                }
+            }
+        }
+        Ok(Self { done, threads, _tcp: tcp })
     }
 
     pub(super) fn end(self) -> io::Result<()> {
@@ -100,6 +135,18 @@ fn flood(field: &Field) -> io::Result<impl FnMut() + Send + 'static> {
     let (source, destination) = (Ipv4Addr::new(10, 9, 1, 6), Ipv4Addr::new(10, 9, 1, 5));
     let frame = eth().src(from).dst(to).ipv4(source, destination).udp(1000, 2000).payload(&[0; 600]);
     Ok(move || drop(socket.send_many(&frame, 32)))
+}
+
+/// Has ten thousand invented stations a second speak.
+fn inventor(field: &Field) -> io::Result<impl FnMut() + Send + 'static> {
+    let gateway = mac_of_gateway(&field.inventor)?;
+    let socket = field.inventor.enter(|| PacketSocket::open(DEVICE))??;
+    let mut n = 0;
+    Ok(move || {
+        n += 10;
+        // What the queue has no room for is lost, as is meant.
+        (n..n + 10).for_each(|n| drop(socket.send(&invented(n, gateway))));
+    })
 }
 
 /// What the `n`-th invented station says: DISCOVER, who has …?, or a SYN to somewhere.
@@ -158,3 +205,5 @@ fn lie(path: &std::path::Path) {
 /// So many that a frame takes milliseconds.
 const RULES: usize = 4000;
 const SYN: u8 = 2;
+/// To be added to whatever priority this has.
+pub(super) const LOWEST: &str = "39";

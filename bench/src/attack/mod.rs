@@ -20,7 +20,8 @@ use std::time::Duration;
 use tapio::NetnsHandle;
 
 use self::good::measure;
-use self::loads::Loads;
+pub use self::loads::Load;
+use self::loads::{LOWEST, Loads};
 use crate::subject::{Folder, Process, background, namespace, run, switch, tap, wait_for, wait_for_ping};
 
 /// What was measured in one phase.
@@ -34,6 +35,8 @@ pub struct Measured {
     pub delay: Duration,
     /// The longest time between two departures: that much of a gap is the machine's.
     pub pause: Duration,
+    /// How long the switch's thread waited for a processor in all: the machine's part, too.
+    pub waited: Duration,
     /// How many gaps were over the bar.
     pub gaps: usize,
     /// Datagrams of the counter that were sent.
@@ -111,8 +114,10 @@ impl Field {
         {
             wait_for_ping(from, to)?;
         }
-        let servers =
-            vec![background(&b, &["iperf3", "--server"])?, background(&cut, &["iperf3", "--server"])?];
+        let servers = vec![
+            background(&b, &["iperf3", "--server"])?,
+            background(&cut, &["nice", "-n", LOWEST, "iperf3", "--server"])?,
+        ];
         for netns in [&b, &cut] {
             wait_for(|| run(netns, "ss -Hltn sport = :5201"), |printed| printed.contains("LISTEN"))?;
         }
@@ -139,13 +144,20 @@ impl Field {
         measure(self, time)
     }
 
-    /// Measures while all of them attack.
-    pub fn beside(&self, time: Duration) -> io::Result<Measured> {
-        let loads = Loads::start(self)?;
+    /// Measures while these attack, all at once.
+    pub fn beside(&self, loads: &[Load], time: Duration) -> io::Result<Measured> {
+        let loads = Loads::start(self, loads)?;
         std::thread::sleep(BEGIN);
         let measured = measure(self, time);
         loads.end()?;
         measured
+    }
+
+    /// How long the switch's thread has waited for a processor: Documentation/scheduler/sched-stats.rst.
+    fn waited(&self) -> io::Result<Duration> {
+        let stat = fs::read_to_string(format!("/proc/{0}/task/{0}/schedstat", self.switch.id()))?;
+        let waited = stat.split_whitespace().nth(1).and_then(|waited| waited.parse().ok());
+        Ok(Duration::from_nanos(waited.unwrap_or_default()))
     }
 
     /// The resident memory of the switch, in KiB.

@@ -5,7 +5,7 @@ use std::io;
 use std::process::ExitCode;
 use std::time::Duration;
 
-use bench::attack::{CONTROL, Field, GAP, MEMORY, Measured, THROUGHPUT};
+use bench::attack::{CONTROL, Field, GAP, Load, MEMORY, Measured, THROUGHPUT};
 use clap::Parser;
 
 /// Measures two well-behaved ports, alone and beside several that attack the switch, and the switch itself.
@@ -15,16 +15,25 @@ struct Options {
     /// How long the attack takes, in seconds; the ports are alone for a third of that.
     #[arg(long, default_value_t = 60, value_parser = clap::value_parser!(u64).range(3..=600))]
     seconds: u64,
+    /// Only these attack: dear, cut, invented, flaps, lies.
+    #[arg(long, value_delimiter = ',', value_parser = load)]
+    loads: Vec<Load>,
+}
+
+fn load(name: &str) -> Result<Load, String> {
+    let known = Load::ALL.into_iter().find(|load| load.name() == name);
+    known.ok_or_else(|| format!("write one of {}", Load::ALL.map(Load::name).join(", ")))
 }
 
 fn main() -> io::Result<ExitCode> {
-    let Options { seconds } = Options::parse();
+    let Options { seconds, loads } = Options::parse();
+    let loads = if loads.is_empty() { Load::ALL.to_vec() } else { loads };
     let field = Field::start()?;
     // What is used for the first time doesn't count.
     field.alone(Duration::from_secs(1))?;
     let alone = field.alone(Duration::from_secs(seconds / 3))?;
     print("alone", &alone);
-    let beside = field.beside(Duration::from_secs(seconds))?;
+    let beside = field.beside(&loads, Duration::from_secs(seconds))?;
     print("beside", &beside);
     let ratio = beside.throughput / alone.throughput;
     let grown = beside.resident.saturating_sub(alone.resident);
@@ -44,9 +53,10 @@ fn main() -> io::Result<ExitCode> {
 }
 
 fn print(phase: &str, measured: &Measured) {
-    let Measured { throughput, gap, delay, pause, gaps, sent, arrived, control, resident } = measured;
+    let Measured { throughput, gap, delay, pause, waited, gaps, sent, arrived, control, resident } = measured;
     println!(
         "{phase}: TCP {throughput:.2} Gbit/s; counter {arrived} of {sent}, longest gap {gap:?}, of which its sender \
-         paused {pause:?}, {gaps} over {GAP:?}, longest way {delay:?}; control {control:?}; {resident} KiB"
+         paused {pause:?}, {gaps} over {GAP:?}, longest way {delay:?}; the switch waited {waited:?} \
+         for a processor; control {control:?}; {resident} KiB"
     );
 }
