@@ -20,6 +20,7 @@ mod claim;
 mod closer;
 mod dgram;
 mod error;
+mod folders;
 mod framing;
 pub mod host;
 mod host_use;

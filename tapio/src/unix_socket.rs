@@ -3,11 +3,11 @@
 //! Others may write to the folder that a socket is in, so nothing here follows a link there, nor changes the rights of what
 //! is at the path.
 
-use std::fs::{self, DirBuilder};
+use std::fs;
 use std::io::{self, IoSliceMut};
 use std::mem::MaybeUninit;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
-use std::os::unix::fs::{DirBuilderExt, FileTypeExt, MetadataExt};
+use std::os::unix::fs::{FileTypeExt, MetadataExt};
 use std::path::{Path, PathBuf};
 use std::thread;
 
@@ -21,8 +21,9 @@ use rustix::process::umask;
 use rustix::thread::{UnshareFlags, unshare_unsafe};
 
 use crate::closer::{Closer, Given};
+use crate::folders::Folders;
 
-/// A socket bound to a path, which is removed with it.
+/// A socket bound to a path, which is removed with it, and with the folders that were made for it.
 #[derive(Debug)]
 pub struct BoundSocket {
     socket: Given,
@@ -52,6 +53,18 @@ impl BoundSocket {
     }
 
     fn bind_as(path: &Path, kind: SocketType, mode: u32, passed: &Passed) -> io::Result<Self> {
+        let mut folders = Folders::lock();
+        Self::bind_in(&mut folders, path, kind, mode, passed).inspect_err(|_| folders.leave(path))
+    }
+
+    fn bind_in(
+        folders: &mut Folders,
+        path: &Path,
+        kind: SocketType,
+        mode: u32,
+        passed: &Passed,
+    ) -> io::Result<Self> {
+        folders.make_for(path)?;
         make_room(path, kind)?;
         let socket = new_socket(kind, passed)?;
         bind_with_mode(&socket, &SocketAddrUnix::new(path)?, Mode::from_raw_mode(mode))?;
@@ -87,12 +100,13 @@ impl AsFd for BoundSocket {
 }
 
 impl BoundSocket {
-    /// Takes the socket from its path. What is there in its place by now stays.
+    /// Takes the socket from its path, and empty folders that were made for it. What is there in its place by now stays.
     pub fn unlink(&self) {
         let path = self.aside.as_ref().unwrap_or(&self.path);
         if fs::symlink_metadata(path).is_ok_and(|found| (found.dev(), found.ino()) == self.identity) {
             let _ = fs::remove_file(path);
         }
+        Folders::lock().leave(path);
     }
 }
 
@@ -196,11 +210,8 @@ fn bind_with_mode(socket: &Given, address: &SocketAddrUnix, mode: Mode) -> io::R
     })
 }
 
-/// Makes the folder, and sees to it that nobody who lives is at `path`.
+/// Sees to it that nobody who lives is at `path`.
 fn make_room(path: &Path, kind: SocketType) -> io::Result<()> {
-    if let Some(folder) = path.parent().filter(|folder| !folder.as_os_str().is_empty()) {
-        DirBuilder::new().recursive(true).mode(FOLDER_MODE).create(folder)?;
-    }
     let Ok(found) = fs::symlink_metadata(path) else { return Ok(()) };
     if !found.file_type().is_socket() {
         return Err(io::ErrorKind::AlreadyExists.into());
@@ -235,8 +246,6 @@ fn refuse_descriptors(socket: &impl AsFd) -> bool {
 
 /// The user that the switch runs as, and the group: that of the folder, where the folder has the set-group-ID bit.
 pub(crate) const MODE: u32 = 0o660;
-/// Nobody else may put something in the place of a socket.
-const FOLDER_MODE: u32 = 0o755;
 /// Linux 6.16, asm-generic/socket.h; not in libc yet.
 const SO_PASSRIGHTS: i32 = 83;
 /// Descriptors of a message that the kernel takes at most. unix(7).

@@ -46,6 +46,42 @@ fn sigterm_and_sigint_end_it_cleanly_and_leave_no_device_and_no_socket() {
 }
 
 #[test]
+fn folders_that_were_made_for_sockets_go_at_the_end_unless_they_hold_more() {
+    let (folder, host) = (Folder::new(), Host::new());
+    let at = |place: &str| folder.path().join(place);
+    let port = |name: &str, place: &str| {
+        let path = at(place);
+        format!("[network.lan.port.{name}]\ntype = \"vhost-user\"\npath = \"{}\"\n", path.display())
+    };
+    let config = format!(
+        "[network.lan]\nmode = \"internal\"\n{}{}{}{}",
+        port("a", "guests/deep/a.sock"),
+        port("b", "guests/b.sock"),
+        port("c", "full/c.sock"),
+        port("d", "there/d.sock")
+    );
+    fs::write(folder.config(), &config).expect("the folder exists");
+    fs::create_dir(at("there")).expect("it is ours");
+    let control = at("run/tapswitch/control.sock");
+    let mut command = host.command("setpriv");
+    command
+        .args(["--pdeathsig", "KILL", env!("CARGO_BIN_EXE_tapswitch"), "run", "--config"])
+        .arg(folder.config());
+    command.arg("--control").arg(&control).stderr(std::process::Stdio::null());
+    let mut switch = command.spawn().expect("nsenter runs");
+    wait_until("it listens", || control.exists());
+    assert!(at("guests/deep/a.sock").exists());
+    fs::write(at("full/notes"), "").expect("it is there");
+    let pid = rustix::process::Pid::from_child(&switch);
+    rustix::process::kill_process(pid, Signal::TERM).expect("it runs");
+    assert!(switch.wait().expect("it is ours").success());
+    let left = |place: &str| at(place).exists();
+    assert!(!left("guests") && !left("run"), "made, and empty");
+    assert!(left("full/notes") && !left("full/c.sock"));
+    assert!(left("there") && !left("there/d.sock"));
+}
+
+#[test]
 fn a_persistent_tap_is_used_and_stays_when_the_switch_ends() {
     let (host, guest) = (Host::new(), Host::new());
     host.run("ip tuntap add mode tap name tap7 vnet_hdr");
