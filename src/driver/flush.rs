@@ -46,8 +46,8 @@ impl Driver {
     }
 
     /// Looks at the next part of the flows.
-    pub(super) fn go_on_flushing(&mut self, now: Millis) {
-        let Some(flushing) = self.flushing.front_mut() else { return };
+    pub(super) fn go_on_flushing(&mut self, now: Millis) -> bool {
+        let Some(flushing) = self.flushing.front_mut() else { return false };
         let end = (flushing.place + PART).min(self.worker.flow_places());
         flushing.flushed += self.worker.flush_flows(flushing.place..end, &flushing.which, now);
         flushing.place += PART;
@@ -55,6 +55,7 @@ impl Driver {
             answer(Flushable::Flows, Ok(flushing.flushed), &flushing.reply);
             self.flushing.pop_front();
         }
+        true
     }
 }
 

@@ -230,8 +230,10 @@ impl Driver {
         self.shares.give(self.mark, std::mem::take(&mut self.slept));
         self.shares.wake(&mut self.ready);
         self.tend_leases(now);
-        self.on_timeout(now);
-        self.go_on_flushing(now);
+        if self.on_timeout(now) | self.go_on_flushing(now) {
+            // No port's fault.
+            self.mark = self.clock.nanos();
+        }
         for _ in 0..self.ready.len().min(ROUND) {
             self.serve_next(now);
         }
@@ -377,7 +379,11 @@ impl Driver {
         self.note_down(&down, now);
     }
 
-    fn on_timeout(&mut self, now: Millis) {
+    /// Whether there was something to do.
+    fn on_timeout(&mut self, now: Millis) -> bool {
+        let links = self.links.next_timeout();
+        let is_due =
+            [links, self.recheck, self.worker.next_timeout()].into_iter().flatten().any(|at| at <= now);
         if self.links.next_timeout().is_some_and(|at| at <= now) {
             self.look_at_namespaces(now);
         }
@@ -390,6 +396,7 @@ impl Driver {
             let mut meter = self.meter();
             self.transmit_own(&mut meter, now);
         }
+        is_due
     }
 
     /// Servers that connections are spread over have died, or are back.

@@ -53,7 +53,7 @@ impl Sender<'_> {
             }
             let (now, later) = rest.split_at(piece.min(allowed).min(rest.len()));
             port.tx_burst(burst, now, counters);
-            let took = self.meter.lap();
+            let took = (self.meter.lap(), self.meter.is_exact());
             let bytes = now.iter().map(|&index| burst.bytes(index.into()).len()).sum();
             let work = Work { frames: now.len(), bytes };
             if self.shares.charge_destination(id, work, took, self.meter.mark()) {

@@ -10,7 +10,8 @@
 //!      as a destination frames for it are dropped, `tx_too_slow`; who sent them pays nothing for it
 //! ```
 //!
-//! As long as nothing is dear this reads the clock once per burst.
+//! As long as nothing is dear this reads the clock once per burst. A burst may take long because the thread was kept from running,
+//! which is nobody's fault: what the clock alone says is charged to nobody, but what follows is measured for a moment.
 
 use std::collections::VecDeque;
 
@@ -127,19 +128,34 @@ impl Shares {
         let took = took.saturating_sub(self.excused);
         let turn = &mut self.port(port).turn;
         *turn = (*turn - took.min(LONGEST) as i64).max(-(LONGEST as i64));
-        if took <= work.usual() && self.dear.is_empty() {
-            return;
-        }
         if self.is_watching(now) {
             self.charge(port, Way::In, work, took, now);
         } else if took > work.usual() {
-            self.watch(now);
+            self.suspect(now);
         }
     }
 
-    /// Sending to `port` took this long. Whether that was dear.
-    pub(super) fn charge_destination(&mut self, port: PortId, work: Work, took: u64, now: u64) -> bool {
-        let is_dear = self.charge(port, Way::Out, work, took, now);
+    /// Something took long by the clock: what follows is measured for a moment.
+    fn suspect(&mut self, now: u64) {
+        self.watched_until = self.watched_until.max(now + MOMENT);
+    }
+
+    /// Sending to `port` took this long, by the clock alone or exactly. Whether that was dear. What the clock alone says is
+    /// charged to nobody: then it is time to be exact.
+    pub(super) fn charge_destination(
+        &mut self,
+        port: PortId,
+        work: Work,
+        (took, is_exact): (u64, bool),
+        now: u64,
+    ) -> bool {
+        let is_dear = match is_exact {
+            true => self.charge(port, Way::Out, work, took, now),
+            false => took > work.usual(),
+        };
+        if is_dear {
+            self.suspect(now);
+        }
         if is_dear {
             self.excused += took;
         }
@@ -280,6 +296,11 @@ impl Meter {
         self.cpu.get_or_insert_with(thread_nanos);
     }
 
+    /// Whether that holds by now.
+    pub(super) fn is_exact(&self) -> bool {
+        self.cpu.is_some()
+    }
+
     /// When the last lap ended.
     pub(super) fn mark(&self) -> u64 {
         self.wall
@@ -289,6 +310,8 @@ impl Meter {
 /// What a frame may take before anybody calls that dear, beside a nanosecond a byte: ten times what a write to a tap
 /// takes, with the receiver's TCP inside (15 µs).
 const USUAL: u64 = 25_000;
+/// How long calls are measured one by one after one that was long by the clock.
+const MOMENT: u64 = 5_000_000;
 /// How long calls are measured one by one after a dear one.
 const WATCH: u64 = 1_000_000_000;
 /// What a port that is ready gets before the next one, when several are.
@@ -326,7 +349,7 @@ mod tests {
             let took = if shares.allowance(port(1), Way::Out) > 0 {
                 sent += 1;
                 now += MS;
-                shares.charge_destination(port(1), ONE, MS, now);
+                shares.charge_destination(port(1), ONE, (MS, true), now);
                 MS
             } else {
                 MS / 10
@@ -341,7 +364,7 @@ mod tests {
     fn what_a_thread_would_sleep_anyway_is_there_for_dear_ports() {
         let mut shares = Shares::default();
         for n in 0..20 {
-            shares.charge_destination(port(1), ONE, MS, n * MS);
+            shares.charge_destination(port(1), ONE, (MS, true), n * MS);
         }
         assert_eq!(shares.allowance(port(1), Way::Out), 0);
         shares.give(20 * MS, 0);
@@ -353,7 +376,7 @@ mod tests {
     #[test]
     fn a_single_hiccup_blames_nobody() {
         let mut shares = Shares::default();
-        shares.charge_destination(port(1), ONE, 9 * MS, MS);
+        shares.charge_destination(port(1), ONE, (9 * MS, true), MS);
         assert_eq!(shares.allowance(port(1), Way::Out), usize::MAX);
     }
 
@@ -361,7 +384,7 @@ mod tests {
     fn a_port_that_became_cheap_is_like_others_again() {
         let mut shares = Shares::default();
         for n in 0..100 {
-            shares.charge_destination(port(1), ONE, MS, n * MS);
+            shares.charge_destination(port(1), ONE, (MS, true), n * MS);
         }
         assert_eq!(shares.found_dear(), Some(port(1)));
         shares.give(3000 * MS, 0);
@@ -373,7 +396,7 @@ mod tests {
         let mut shares = Shares::default();
         shares.watch(0);
         shares.begin();
-        shares.charge_destination(port(2), ONE, 5 * MS, 5 * MS);
+        shares.charge_destination(port(2), ONE, (5 * MS, true), 5 * MS);
         shares.charge_source(port(1), ONE, 5 * MS + 1000, 5 * MS);
         assert!(shares.is_its_turn(port(1)) || shares.is_its_turn(port(1)), "at most one turn is missed");
     }

@@ -17,8 +17,8 @@ use crate::switch::{Switch, tap, wait_until};
 /// So many that a frame takes some milliseconds.
 const RULES: usize = 4000;
 /// The others' frames, and how many of them in a second.
-const FRAMES: u64 = 12_000;
-const RATE: u32 = 4000;
+const FRAMES: u64 = 4000;
+const RATE: u32 = 1000;
 
 #[test]
 fn a_port_where_each_frame_takes_milliseconds_takes_nothing_from_others() {
@@ -72,7 +72,7 @@ fn send_paced(socket: &PacketSocket, frame: &[u8]) {
     for n in 0..FRAMES {
         let due = start + Duration::from_secs(n) / RATE;
         thread::sleep(due.saturating_duration_since(Instant::now()));
-        // The queue is full only if the switch has left it alone for a quarter of a second.
+        // The queue is full only if the switch has left it alone for a second.
         let _ = socket.send(frame);
     }
 }
