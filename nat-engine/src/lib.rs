@@ -42,6 +42,7 @@ mod mapping;
 mod nat;
 mod owners;
 mod port_pool;
+mod port_set;
 mod prepare;
 mod rewrite;
 mod room;

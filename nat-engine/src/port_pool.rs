@@ -9,13 +9,13 @@
 //! the first free one after a random place, RFC 6056 algorithm 1.
 
 use std::collections::{BTreeMap, VecDeque};
-use std::fmt;
 use std::net::{Ipv4Addr, SocketAddrV4};
 use std::ops::RangeInclusive;
 
 use packet::{Millis, NetworkId, Protocol};
 
 use crate::keyed::Random;
+use crate::port_set::PortSet;
 use crate::slab::{Id, Slab};
 use crate::{PortRange, RuleSet};
 
@@ -308,35 +308,6 @@ fn range_of(protocol: Protocol, port: u16) -> PortRange {
         _ if protocol == Protocol::ICMP => (0, u16::MAX),
         0..1024 => (1, 1023),
         _ => (1024, u16::MAX),
-    }
-}
-
-/// A bit per port, and no memory for none.
-#[derive(Default)]
-struct PortSet(Vec<u64>);
-
-impl PortSet {
-    #[inline]
-    fn word(&self, index: u16) -> u64 {
-        self.0.get(usize::from(index)).copied().unwrap_or(0)
-    }
-
-    fn insert(&mut self, port: u16) {
-        if self.0.is_empty() {
-            self.0.resize(usize::from(u16::MAX / 64) + 1, 0);
-        }
-        self.0[usize::from(port / 64)] |= 1 << (port % 64);
-    }
-
-    fn remove(&mut self, port: u16) {
-        self.0[usize::from(port / 64)] &= !(1 << (port % 64));
-    }
-}
-
-impl fmt::Debug for PortSet {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let ports: u32 = self.0.iter().map(|word| word.count_ones()).sum();
-        write!(f, "{ports} ports")
     }
 }
 
