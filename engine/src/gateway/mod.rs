@@ -15,6 +15,7 @@ mod fragment;
 mod health;
 mod held;
 mod icmp;
+mod install;
 mod leasing;
 mod neighbour;
 mod outgoing;
@@ -25,11 +26,11 @@ mod slow_path;
 
 use std::net::Ipv4Addr;
 
-use nat_engine::{EarlyFragments, FlowKey, Known, Nat, NatConfig, NatPacket, PortRange};
+use nat_engine::{EarlyFragments, FlowKey, Known, Nat, NatConfig, NatPacket};
 use packet::wire::{EthernetHeader, FromBytes, Ipv4Header};
 use packet::{
-    BURST_FRAMES, Burst, DropCounters, DropReason, EtherType, Frame, Ipv4Cidr, Ipv4Packet, L4, MacAddr,
-    Millis, NetworkId, PortId, PuntReason, Verdict,
+    BURST_FRAMES, Burst, DropReason, EtherType, Frame, Ipv4Cidr, Ipv4Packet, L4, MacAddr, Millis, NetworkId,
+    PortId, PuntReason, Verdict,
 };
 use switch_core::Bridge;
 
@@ -43,7 +44,7 @@ pub(crate) use self::outgoing::Outgoing;
 use self::route::{Hop, Routes};
 use crate::dhcp::DhcpServer;
 use crate::report::NeighbourReport;
-use crate::runtime_config::{InterfaceConfig, NetworkConfig, Reach, RuntimeConfig};
+use crate::runtime_config::Reach;
 
 /// The switch's own side of all networks.
 #[derive(Debug)]
@@ -124,45 +125,6 @@ impl Gateway {
             last: None,
             last_way: None,
         }
-    }
-
-    /// Takes over a configuration that replaces `old`. Flows stay, leases of networks that keep their name, and neighbours
-    /// where the switch keeps its addresses too; frames that waited for others are counted in `drops`.
-    pub(crate) fn install(&mut self, old: &RuntimeConfig, config: &RuntimeConfig, drops: &mut DropCounters) {
-        let leases = self.lease_count();
-        self.leasing.install(config);
-        let mut previous = std::mem::take(&mut self.interfaces);
-        self.interfaces = config
-            .networks
-            .iter()
-            .map(|network| {
-                let before = old.networks.iter().position(|other| other.name == network.name);
-                let before = before.and_then(|index| previous.get_mut(index)?.take());
-                let config = network.interface.as_ref()?;
-                Some(Interface::new(config, network.reach, before.and_then(|interface| interface.dhcp)))
-            })
-            .collect();
-        (self.routes, self.last_way) = (Routes::new(config), None);
-        let lost = self.neighbours.keep(|network| keeps_addresses(network, old, config));
-        drops.count_many(DropReason::InterfaceChanged, lost);
-        self.translates = !(config.rules.prerouting.is_empty() && config.rules.postrouting.is_empty());
-        let mappings = self.nat.explicit_mappings().count();
-        self.nat.reconfigure(NatConfig {
-            rules: config.rules.clone(),
-            timeouts: config.timeouts,
-            flow_limit: config.flow_limit,
-            addresses: self.interfaces.iter().map(|i| Some(i.as_ref()?.address.address())).collect(),
-            uplinks: config.networks.iter().map(|network| network.reach.uplink()).collect(),
-            shared: config.networks.iter().filter_map(shared_address).collect(),
-            settings: config.nat,
-        });
-        self.end_port_mappings();
-        if self.nat.explicit_mappings().count() < mappings {
-            // By the epoch, clients notice that theirs may be gone: RFC 6887, 8.5.
-            self.first_request = None;
-        }
-        self.follow_servers(&config.balances);
-        self.note_lost_leases(leases, old, config);
     }
 
     /// Connections and rules.
@@ -415,15 +377,6 @@ impl Gateway {
         self.last
     }
 
-    /// The way out by this uplink takes packets of this size. Other networks have their own word on it.
-    pub(crate) fn set_mtu(&mut self, network: NetworkId, mtu: u16) {
-        if let Some(Some(interface)) = self.interfaces.get_mut(network.index())
-            && matches!(interface.reach, Reach::Uplink(_))
-        {
-            interface.mtu = mtu;
-        }
-    }
-
     fn mtu_of(&self, network: NetworkId) -> usize {
         self.interface(network).map_or(0, |interface| usize::from(interface.mtu))
     }
@@ -431,37 +384,6 @@ impl Gateway {
     fn interface(&self, network: NetworkId) -> Option<&Interface> {
         self.interfaces.get(network.index())?.as_ref()
     }
-}
-
-impl Interface {
-    fn new(config: &InterfaceConfig, reach: Reach, dhcp: Option<DhcpServer>) -> Self {
-        let InterfaceConfig { mac, address, mtu, pcp, shared, .. } = *config;
-        let dhcp = config.dhcp.clone().map(|settings| match dhcp {
-            Some(mut server) => {
-                server.reconfigure(settings, address, mtu);
-                server
-            }
-            None => DhcpServer::new(settings, address, mtu),
-        });
-        Self { mac, address, mtu, reach, dhcp, pcp, is_shared: shared.is_some() }
-    }
-}
-
-/// Whether the switch has the same addresses on a network as before.
-fn keeps_addresses(network: NetworkId, old: &RuntimeConfig, new: &RuntimeConfig) -> bool {
-    fn addresses(network: NetworkId, config: &RuntimeConfig) -> Option<(&str, MacAddr, Ipv4Cidr)> {
-        let network = config.networks.get(network.index())?;
-        let interface = network.interface.as_ref()?;
-        Some((&network.name, interface.mac, interface.address))
-    }
-    let before = addresses(network, old);
-    before.is_some() && before == addresses(network, new)
-}
-
-/// The address that a network's interface shares with a host, and the ports of it.
-fn shared_address(network: &NetworkConfig) -> Option<(Ipv4Addr, PortRange)> {
-    let interface = network.interface.as_ref()?;
-    Some((interface.address.address(), interface.shared?))
 }
 
 /// Whether the slow path wants to see a flooded frame.

@@ -1,0 +1,92 @@
+//! How the gateway goes over to another configuration, and to another MTU of an uplink.
+
+use std::net::Ipv4Addr;
+
+use nat_engine::{NatConfig, PortRange};
+use packet::{DropCounters, DropReason, Ipv4Cidr, MacAddr, NetworkId};
+
+use super::route::Routes;
+use super::{Gateway, Interface};
+use crate::dhcp::DhcpServer;
+use crate::runtime_config::{InterfaceConfig, NetworkConfig, Reach, RuntimeConfig};
+
+impl Gateway {
+    /// Takes over a configuration that replaces `old`. Flows stay, leases of networks that keep their name, and neighbours
+    /// where the switch keeps its addresses too; frames that waited for others are counted in `drops`.
+    pub(crate) fn install(&mut self, old: &RuntimeConfig, config: &RuntimeConfig, drops: &mut DropCounters) {
+        let leases = self.lease_count();
+        self.leasing.install(config);
+        let mut previous = std::mem::take(&mut self.interfaces);
+        self.interfaces = config
+            .networks
+            .iter()
+            .map(|network| {
+                let before = old.networks.iter().position(|other| other.name == network.name);
+                let before = before.and_then(|index| previous.get_mut(index)?.take());
+                let config = network.interface.as_ref()?;
+                Some(Interface::new(config, network.reach, before.and_then(|interface| interface.dhcp)))
+            })
+            .collect();
+        (self.routes, self.last_way) = (Routes::new(config), None);
+        let lost = self.neighbours.keep(|network| keeps_addresses(network, old, config));
+        drops.count_many(DropReason::InterfaceChanged, lost);
+        self.translates = !(config.rules.prerouting.is_empty() && config.rules.postrouting.is_empty());
+        let mappings = self.nat.explicit_mappings().count();
+        self.nat.reconfigure(NatConfig {
+            rules: config.rules.clone(),
+            timeouts: config.timeouts,
+            flow_limit: config.flow_limit,
+            addresses: self.interfaces.iter().map(|i| Some(i.as_ref()?.address.address())).collect(),
+            uplinks: config.networks.iter().map(|network| network.reach.uplink()).collect(),
+            shared: config.networks.iter().filter_map(shared_address).collect(),
+            settings: config.nat,
+        });
+        self.end_port_mappings();
+        if self.nat.explicit_mappings().count() < mappings {
+            // By the epoch, clients notice that theirs may be gone: RFC 6887, 8.5.
+            self.first_request = None;
+        }
+        self.follow_servers(&config.balances);
+        self.note_lost_leases(leases, old, config);
+    }
+
+    /// The way out by this uplink takes packets of this size. Other networks have their own word on it.
+    pub(crate) fn set_mtu(&mut self, network: NetworkId, mtu: u16) {
+        if let Some(Some(interface)) = self.interfaces.get_mut(network.index())
+            && matches!(interface.reach, Reach::Uplink(_))
+        {
+            interface.mtu = mtu;
+        }
+    }
+}
+
+impl Interface {
+    fn new(config: &InterfaceConfig, reach: Reach, dhcp: Option<DhcpServer>) -> Self {
+        let InterfaceConfig { mac, address, mtu, pcp, shared, .. } = *config;
+        let dhcp = config.dhcp.clone().map(|settings| match dhcp {
+            Some(mut server) => {
+                server.reconfigure(settings, address, mtu);
+                server
+            }
+            None => DhcpServer::new(settings, address, mtu),
+        });
+        Self { mac, address, mtu, reach, dhcp, pcp, is_shared: shared.is_some() }
+    }
+}
+
+/// Whether the switch has the same addresses on a network as before.
+fn keeps_addresses(network: NetworkId, old: &RuntimeConfig, new: &RuntimeConfig) -> bool {
+    fn addresses(network: NetworkId, config: &RuntimeConfig) -> Option<(&str, MacAddr, Ipv4Cidr)> {
+        let network = config.networks.get(network.index())?;
+        let interface = network.interface.as_ref()?;
+        Some((&network.name, interface.mac, interface.address))
+    }
+    let before = addresses(network, old);
+    before.is_some() && before == addresses(network, new)
+}
+
+/// The address that a network's interface shares with a host, and the ports of it.
+fn shared_address(network: &NetworkConfig) -> Option<(Ipv4Addr, PortRange)> {
+    let interface = network.interface.as_ref()?;
+    Some((interface.address.address(), interface.shared?))
+}
