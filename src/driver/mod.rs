@@ -13,6 +13,7 @@
 mod control;
 mod flush;
 mod leases;
+mod link_state;
 mod links;
 mod ports;
 mod run_error;
@@ -184,10 +185,6 @@ impl Driver {
         Ok(waiting)
     }
 
-    fn warn_of(&mut self, waiting: &[(PortId, PortError)]) {
-        waiting.iter().for_each(|(id, error)| self.tell_refusal(*id, error));
-    }
-
     fn run(&mut self, commands: &Receiver<Command>) -> Result<(), RunError> {
         let mut events = Events::with_capacity(EVENTS);
         loop {
@@ -264,17 +261,6 @@ impl Driver {
             && !self.ready.contains(&port)
         {
             self.ready.push_back(port);
-        }
-    }
-
-    fn check_link(&mut self, id: PortId) {
-        if self.ports.get_mut(id).is_none() {
-            return;
-        }
-        match (self.worker.link(id), self.is_up(id)) {
-            (true, false) => self.note_down(&[id], self.clock.now()),
-            (false, true) => self.note_up(id),
-            _ => {}
         }
     }
 
@@ -432,89 +418,6 @@ impl Driver {
         }
     }
 
-    /// The device is gone: deleted, or its namespace was.
-    fn lose(&mut self, id: PortId, error: &io::Error, now: Millis) {
-        warn!(port = self.plan.place_of(id), %error, "the device is gone; waiting for it to come back");
-        self.ports.close(id, self.poll.registry());
-        self.worker.set_link(id, false);
-        self.recheck = Some(now + RECHECK);
-    }
-
-    /// The links of these ports went down.
-    fn note_down(&mut self, down: &[PortId], now: Millis) {
-        for &id in down {
-            if !self.worker.link(id) {
-                continue;
-            }
-            info!(port = self.plan.place_of(id), "link down");
-            self.worker.set_link(id, false);
-            self.recheck = Some(now + RECHECK);
-            // A port that lost its other side while it was sending says why when it is asked for frames.
-            self.mark_ready(id.index());
-        }
-    }
-
-    /// Ports that were down may be up again, and devices that were gone may be back.
-    fn recheck_ports(&mut self, now: Millis) {
-        let down = |id: &PortId| !self.worker.link(*id);
-        let down: Vec<PortId> = self.plan.devices.iter().map(|(id, _)| *id).filter(down).collect();
-        let back: Vec<PortId> = down.iter().copied().filter(|&id| self.try_port(id)).collect();
-        back.iter().for_each(|&id| self.note_up(id));
-        self.recheck = (back.len() < down.len()).then_some(now + RECHECK);
-    }
-
-    /// Whether the port works, opened anew if its device was gone.
-    fn try_port(&mut self, id: PortId) -> bool {
-        if self.ports.get_mut(id).is_none()
-            && let Some(spec) = self.plan.spec(id)
-        {
-            let netns = spec.netns();
-            if !self.links.may_return(netns) {
-                return false;
-            }
-            if let Err(error) = self.ports.open(id, spec, self.poll.registry()) {
-                self.tell_refusal(id, &error);
-                return false;
-            }
-            self.links.reopen(netns, self.poll.registry());
-        }
-        self.is_up(id)
-    }
-
-    /// Whether frames pass by the port. One whose device can't be had says why.
-    fn is_up(&mut self, id: PortId) -> bool {
-        let Some(port) = self.ports.get_mut(id) else { return false };
-        let is_up = port.link_up();
-        if let Some(error) = port.take_refusal() {
-            self.tell_refusal(id, &error);
-        }
-        is_up
-    }
-
-    /// Says once why a port can't be had, until it is up: it is tried again and again. That its namespace is gone was said
-    /// when it went.
-    fn tell_refusal(&mut self, id: PortId, error: &PortError) {
-        let text = error.to_string();
-        if !error.is_about_missing_netns() && self.refusals.get(&id) != Some(&text) {
-            warn!(port = self.plan.place_of(id), %error, "the port stays down, and is tried again once a second");
-            self.refusals.insert(id, text);
-        }
-    }
-
-    fn links_up(&self) -> usize {
-        self.ports.ids().filter(|&id| self.worker.link(id)).count()
-    }
-
-    fn note_up(&mut self, id: PortId) {
-        info!(port = self.plan.place_of(id), "link up");
-        self.worker.set_link(id, true);
-        self.refusals.remove(&id);
-        self.follow_mtu(id);
-        if !self.ready.contains(&id) {
-            self.ready.push_back(id);
-        }
-    }
-
     /// Whether to end.
     fn obey_signals(&mut self) -> bool {
         while let Some(signal) = self.signals.next() {
@@ -541,5 +444,3 @@ const CONTROL: Token = Token(usize::MAX - 2);
 const ROUND: usize = 16;
 /// Events taken from the kernel at once.
 const EVENTS: usize = 256;
-/// How often ports that are down are looked at.
-const RECHECK: Millis = Millis::from_secs(1);
