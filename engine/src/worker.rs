@@ -5,7 +5,7 @@ mod reports;
 use std::collections::BTreeSet;
 use std::ops::Range;
 
-use nat_engine::{Imported, PortChange, StateError};
+use nat_engine::{Imported, PortChange, Snapshot, StateError};
 use packet::{
     Burst, DropReason, MacAddr, Millis, NetworkId, PortCounters, PortId, PuntReason, TxLists, Verdict, Vid,
     parse,
@@ -223,6 +223,16 @@ impl Worker {
     /// All flows as bytes, for [`import_flows`](Self::import_flows) into the worker of another process.
     pub fn export_flows(&self, now: Millis) -> Vec<u8> {
         self.gateway.nat().export(now)
+    }
+
+    /// As [`export_flows`](Self::export_flows), a part at a time: see [`Nat::snapshot`](nat_engine::Nat::snapshot).
+    pub fn flow_snapshot(&self) -> Snapshot {
+        self.gateway.nat().snapshot()
+    }
+
+    /// Adds the flows in these places of the table.
+    pub fn copy_flows(&self, places: Range<usize>, now: Millis, snapshot: &mut Snapshot) {
+        self.gateway.nat().copy_flows(places, now, snapshot);
     }
 
     /// Takes over flows of another process, saved `age` ago, after the configuration and before the first frame. As

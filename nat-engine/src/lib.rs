@@ -66,6 +66,6 @@ pub use prepare::{Admission, Destination};
 pub use rewrite::NatPacket;
 pub use rule::{AddressRange, Candidate, Condition, Match, NatRule, PortList, PortRange, RuleSet, Target};
 pub use settings::{Behaviour, Exhausted, NatSettings};
-pub use state::{Imported, STATE_START, StateError};
+pub use state::{Imported, STATE_START, Snapshot, StateError};
 pub use timeouts::Timeouts;
 pub use tuple::Tuple;

@@ -258,6 +258,11 @@ impl Nat {
         self.flows.iter().map(move |flow| self.view(flow, now))
     }
 
+    /// The flows in these `places` of the table: see [`flow_places`](Self::flow_places).
+    pub fn flows_in(&self, places: Range<usize>, now: Millis) -> impl Iterator<Item = FlowView> + '_ {
+        self.flows.ids_in(places).map(move |id| self.view(self.flows.get(id), now))
+    }
+
     fn view(&self, flow: &Flow, now: Millis) -> FlowView {
         FlowView {
             original: flow.tuple(Direction::Original),

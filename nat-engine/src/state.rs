@@ -12,8 +12,10 @@
 //! All numbers are big-endian. What is read is believed only if all of it makes sense together: damaged state is refused as
 //! a whole, and the NAT stays as empty as it was. Ports that rest are not kept: they may be leased at once.
 
+use std::collections::{HashMap, HashSet};
 use std::fmt;
 use std::net::{Ipv4Addr, SocketAddrV4};
+use std::ops::Range;
 
 use packet::{Millis, Protocol};
 use siphasher::sip::SipHasher13;
@@ -96,32 +98,29 @@ impl Nat {
     /// All flows and mappings, for [`import`](Self::import) into another process. Walks the whole table; about 90 bytes per
     /// flow.
     pub fn export(&self, now: Millis) -> Vec<u8> {
-        let mut out =
-            Writer(Vec::with_capacity(STATE_START + self.flows.len() * (FLOW + MAPPING) + CHECKSUM));
-        let addresses = || self.config.addresses.iter().flatten();
-        // Who asked for a mapping asks again.
-        let has_flow = |&id: &Id| self.mappings.users(id) > u32::from(self.is_requested(id));
-        let mappings: Vec<Id> = self.mappings.ids().filter(has_flow).collect();
-        out.0.extend_from_slice(MAGIC);
-        out.put(VERSION.to_be_bytes());
-        out.put((addresses().count() as u16).to_be_bytes());
-        out.put((mappings.len() as u32).to_be_bytes());
-        out.put((self.flows.len() as u32).to_be_bytes());
-        addresses().for_each(|address| out.put(address.octets()));
-        let mut places = vec![0_u32; mappings.iter().map(|id| id.index() + 1).max().unwrap_or(0)];
-        for (&id, place) in mappings.iter().zip(1..) {
-            places[id.index()] = place;
-            out.mapping(self.mappings.key(id), self.mappings.port(id));
-        }
-        for id in self.flows.ids() {
-            out.flow(self.flows.get(id), now);
+        let mut snapshot = self.snapshot();
+        self.copy_flows(0..self.flow_places(), now, &mut snapshot);
+        snapshot.into_bytes()
+    }
+
+    /// As [`export`](Self::export), for whoever has no time for a million flows at once: nothing is in the snapshot yet, and
+    /// all flows are in it when [`copy_flows`](Self::copy_flows) had all places below [`flow_places`](Self::flow_places) in
+    /// turn. Packets may go on meanwhile.
+    pub fn snapshot(&self) -> Snapshot {
+        let addresses = self.config.addresses.iter().flatten();
+        Snapshot { addresses: addresses.map(|address| address.octets()).collect(), parts: Vec::new() }
+    }
+
+    /// Adds the flows in `places` of the table, as they are now.
+    pub fn copy_flows(&self, places: Range<usize>, now: Millis, snapshot: &mut Snapshot) {
+        let mut part = Part { flows: Writer(Vec::new()), mappings: Vec::new() };
+        for id in self.flows.ids_in(places) {
+            part.flows.flow(self.flows.get(id), now);
             let FlowMappings { source, destination } = self.flows.mappings(id);
-            for mapping in [source, destination] {
-                out.put(mapping.map_or(0, |id| places[id.index()]).to_be_bytes());
-            }
+            let mapping = |id: Id| (self.mappings.key(id), self.mappings.port(id));
+            part.mappings.push([source.map(mapping), destination.map(mapping)]);
         }
-        out.put(checksum(&out.0).to_be_bytes());
-        out.0
+        snapshot.parts.push(part);
     }
 
     /// How many bytes the state has that begins with `start`, its first [`STATE_START`] bytes: to be
@@ -176,6 +175,106 @@ impl Nat {
         let key = self.mappings.hashed(key);
         let is_first = self.mappings.find(key).is_none();
         self.mappings.insert(key, lease, is_first)
+    }
+}
+
+/// Flows as they were when they were copied.
+#[derive(Debug)]
+pub struct Snapshot {
+    addresses: Vec<[u8; 4]>,
+    parts: Vec<Part>,
+}
+
+#[derive(Debug)]
+struct Part {
+    /// Each without its mappings.
+    flows: Writer,
+    /// By flow.
+    mappings: Vec<[Option<(MappingKey, u16)>; 2]>,
+}
+
+impl Snapshot {
+    /// How many flows were copied.
+    pub fn len(&self) -> usize {
+        self.parts.iter().map(|part| part.mappings.len()).sum()
+    }
+
+    /// Whether none were.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// The flows, as [`export`](Nat::export) has them. Of two that can't have been there at once, the one that was copied
+    /// later is in it.
+    pub fn into_bytes(self) -> Vec<u8> {
+        let (mut flows, mut mappings) = (Vec::new(), Mappings::default());
+        let mut tuples = HashSet::new();
+        for part in self.parts.iter().rev() {
+            let records = part.flows.0.chunks_exact(FLOW_ALONE);
+            for (record, used) in records.zip(&part.mappings).rev() {
+                let mut both = tuples_of(record);
+                if both.any(|tuple| tuples.contains(&tuple)) || !mappings.allow(used) {
+                    continue;
+                }
+                tuples.extend(tuples_of(record));
+                flows.push((record, used.map(|mapping| mappings.place(mapping))));
+            }
+        }
+        flows.reverse();
+        let body = mappings.list.len() * MAPPING + flows.len() * FLOW;
+        let mut out = Writer(Vec::with_capacity(STATE_START + body + CHECKSUM));
+        out.0.extend_from_slice(MAGIC);
+        out.put(VERSION.to_be_bytes());
+        out.put((self.addresses.len() as u16).to_be_bytes());
+        out.put((mappings.list.len() as u32).to_be_bytes());
+        out.put((flows.len() as u32).to_be_bytes());
+        self.addresses.iter().for_each(|address| out.put(*address));
+        mappings.list.iter().for_each(|&(key, port)| out.mapping(key, port));
+        for (record, places) in flows {
+            out.0.extend_from_slice(record);
+            places.iter().for_each(|place| out.put(place.to_be_bytes()));
+        }
+        out.put(checksum(&out.0).to_be_bytes());
+        out.0
+    }
+}
+
+/// Protocol, source and destination of both directions, as they are saved.
+fn tuples_of(record: &[u8]) -> impl Iterator<Item = (u8, &[u8])> {
+    let (protocol, rest) = record.split_at(1);
+    rest.chunks_exact(2 * SOCKET).take(2).map(move |tuple| (protocol[0], tuple))
+}
+
+/// Mappings that flows in a snapshot have, each once.
+#[derive(Default)]
+struct Mappings {
+    /// By what stands for them outside: their places.
+    places: HashMap<(u8, Ipv4Addr, u16), u32>,
+    list: Vec<(MappingKey, u16)>,
+}
+
+impl Mappings {
+    fn outside((key, port): (MappingKey, u16)) -> (u8, Ipv4Addr, u16) {
+        (key.protocol().0, key.outside(), port)
+    }
+
+    /// Whether nobody else has what a flow with these has outside.
+    fn allow(&self, mappings: &[Option<(MappingKey, u16)>; 2]) -> bool {
+        mappings.iter().flatten().all(|&mapping| {
+            let place = self.places.get(&Self::outside(mapping));
+            place.is_none_or(|&place| self.list[place as usize] == mapping)
+        })
+    }
+
+    /// The place of a mapping, counted from 1; 0: there is none.
+    fn place(&mut self, mapping: Option<(MappingKey, u16)>) -> u32 {
+        let Some(mapping) = mapping else { return 0 };
+        let next = self.list.len() as u32;
+        let place = *self.places.entry(Self::outside(mapping)).or_insert(next);
+        if place == next {
+            self.list.push(mapping);
+        }
+        place + 1
     }
 }
 
@@ -267,6 +366,7 @@ fn are_different<T: Ord>(mut things: Vec<T>) -> bool {
     things.windows(2).all(|pair| pair[0] != pair[1])
 }
 
+#[derive(Debug)]
 struct Writer(Vec<u8>);
 
 impl Writer {
@@ -370,6 +470,9 @@ const BYTES_LIMIT: u64 = 1 << 63;
 const MAGIC: &[u8; 8] = b"tapswNAT";
 const VERSION: u16 = 1;
 const ADDRESS: usize = 4;
-const MAPPING: usize = 1 + 3 * 6;
-const FLOW: usize = 1 + 4 * 6 + 1 + 4 + 4 * 8 + 2 * 4;
+const MAPPING: usize = 1 + 3 * SOCKET;
+const SOCKET: usize = 6;
+/// Without its mappings.
+const FLOW_ALONE: usize = 1 + 4 * SOCKET + 1 + 4 + 4 * 8;
+const FLOW: usize = FLOW_ALONE + 2 * 4;
 const CHECKSUM: usize = 8;

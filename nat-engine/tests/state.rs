@@ -45,6 +45,42 @@ fn busy() -> World {
 }
 
 #[test]
+fn flows_that_are_copied_while_they_change_are_each_there_once_as_they_were_last() {
+    let mut before = World::new();
+    let open = |world: &mut World, from: u16| {
+        let ask = eth().ipv4(GUEST, REMOTE).udp(from, 53).payload(b"");
+        ends(&world.guest_sends(&ask).unwrap()).1
+    };
+    let ports = 5000..5010;
+    for port in ports.clone() {
+        open(&mut before, port);
+    }
+    let mut snapshot = before.nat.snapshot();
+    before.nat.copy_flows(0..5, before.now, &mut snapshot);
+    // All of them end; the last ones come first again, and another guest takes a port of the first ones.
+    before.nat.flush(0..10, |_| true, before.now);
+    before.wait(600_000);
+    let taken = eth().ipv4(GUEST2, REMOTE).udp(5000, 53).payload(b"");
+    assert_eq!(ends(&before.guest_sends(&taken).unwrap()).1, 5000);
+    for port in ports.rev().take(9) {
+        open(&mut before, port);
+    }
+    before.nat.copy_flows(5..before.nat.flow_places(), before.now, &mut snapshot);
+
+    let state = snapshot.into_bytes();
+    let mut after = successor(config());
+    let imported = after.nat.import(&state, Millis::ZERO, after.now).unwrap();
+    assert_eq!(imported.flows, after.nat.flow_count());
+    let all = views(&after);
+    let later: Vec<_> =
+        before.nat.flows_in(5..10, before.now).map(|flow| (flow.original, flow.reply)).collect();
+    assert!(imported.flows > later.len() && all.len() == imported.flows);
+    let there =
+        |flow: &FlowView, pair: &(nat_engine::Tuple, nat_engine::Tuple)| (flow.original, flow.reply) == *pair;
+    assert!(later.iter().all(|pair| after.nat.flows(after.now).any(|flow| there(&flow, pair))));
+}
+
+#[test]
 fn an_established_connection_goes_on_in_the_next_process() {
     let before = busy();
     let mut after = successor(config());

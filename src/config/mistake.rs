@@ -18,6 +18,11 @@ pub enum ConfigError {
         /// What the operating system says.
         error: io::Error,
     },
+    /// It is a pipe, a device or a socket.
+    NoFile {
+        /// What was to be read.
+        path: PathBuf,
+    },
     /// The file is longer than any configuration.
     TooLong {
         /// The file.
@@ -57,6 +62,11 @@ impl fmt::Display for ConfigError {
                 };
                 write!(f, "cannot read {}: {error}{help}", path.display())
             }
+            Self::NoFile { path } => write!(
+                f,
+                "{} is no file, but a pipe, a device or a socket; name a file, as it is read again at each reload",
+                path.display()
+            ),
             Self::TooLong { path, limit } => {
                 write!(f, "{} is longer than {limit} bytes; name another file", path.display())
             }

@@ -72,7 +72,7 @@ pub struct Config {
 impl Config {
     /// Reads and checks the file at `path`. The name servers to offer where the file names none are the host's.
     pub fn load(path: &Path) -> Result<Self, ConfigError> {
-        let text = read_text(path)?;
+        let text = text::read_file(path)?;
         Ok(Self::parse_here(&path.display().to_string(), &text, &host::name_servers())?)
     }
 

@@ -1,18 +1,46 @@
 //! The bytes of a file as text, or what is wrong with its encoding.
 
-use std::fs::File;
+use std::fs::{File, OpenOptions};
 use std::io::Read;
+use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
+
+use rustix::fs::OFlags;
+use rustix::io::Errno;
 
 use super::mistake::{ConfigError, Mistake, Mistakes};
 
 /// The text of the file at `path`, without the mark that some editors begin with.
 ///
 /// # Errors
+/// It can't be read, is no file, is longer than 4 MiB, or is no text in UTF-8.
+pub(super) fn read_file(path: &Path) -> Result<String, ConfigError> {
+    // Nobody waits for who may write to a pipe.
+    let flags = OFlags::NONBLOCK.bits().cast_signed();
+    let unreadable = |error| ConfigError::Unreadable { path: path.to_owned(), error };
+    let file = OpenOptions::new().read(true).custom_flags(flags).open(path).map_err(unreadable)?;
+    let metadata = file.metadata().map_err(unreadable)?;
+    if metadata.is_dir() {
+        return Err(unreadable(Errno::ISDIR.into()));
+    }
+    if !metadata.is_file() {
+        return Err(ConfigError::NoFile { path: path.to_owned() });
+    }
+    text_of(path, file)
+}
+
+/// As [`read_file`], and what is to be read may be a pipe.
+///
+/// # Errors
 /// It can't be read, is longer than 4 MiB, or is no text in UTF-8.
 pub(crate) fn read(path: &Path) -> Result<String, ConfigError> {
+    let file = File::open(path);
+    text_of(path, file.map_err(|error| ConfigError::Unreadable { path: path.to_owned(), error })?)
+}
+
+fn text_of(path: &Path, file: File) -> Result<String, ConfigError> {
     let mut bytes = Vec::new();
-    let read = File::open(path).and_then(|file| file.take(MAX_BYTES + 1).read_to_end(&mut bytes));
+    let read = file.take(MAX_BYTES + 1).read_to_end(&mut bytes);
     read.map_err(|error| ConfigError::Unreadable { path: path.to_owned(), error })?;
     if bytes.len() as u64 > MAX_BYTES {
         return Err(ConfigError::TooLong { path: path.to_owned(), limit: MAX_BYTES });

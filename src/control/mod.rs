@@ -132,7 +132,27 @@ pub enum Flushable {
 }
 
 /// What the driver says to a request.
-pub type Response = Result<Answer, RequestError>;
+pub type Response = Result<Told, RequestError>;
+
+/// An answer, or what one is made of: that takes its time, and is done on the client's thread.
+pub struct Told(Box<dyn FnOnce() -> Answer + Send>);
+
+impl Told {
+    /// `answer` is called where the answer is needed.
+    pub fn by(answer: impl FnOnce() -> Answer + Send + 'static) -> Self {
+        Self(Box::new(answer))
+    }
+
+    fn answer(self) -> Answer {
+        (self.0)()
+    }
+}
+
+impl From<Answer> for Told {
+    fn from(answer: Answer) -> Self {
+        Self::by(|| answer)
+    }
+}
 
 /// A request on its way to the driver.
 #[derive(Debug)]
@@ -239,7 +259,7 @@ enum Reply {
 impl From<Response> for Reply {
     fn from(response: Response) -> Self {
         match response {
-            Ok(answer) => Self::Answer(answer),
+            Ok(told) => Self::Answer(told.answer()),
             Err(error) => Self::Error { kind: error.kind(), error: error.to_string() },
         }
     }

@@ -92,7 +92,7 @@ impl std::ops::Drop for Lab {
 fn respond(request: Request) -> Response {
     match request {
         Request::Show { what: What::Stats, limit } => {
-            Ok(Answer::Stats(Stats { flow_limit: limit as u64, ..Stats::default() }))
+            Ok(Answer::Stats(Stats { flow_limit: limit as u64, ..Stats::default() }).into())
         }
         Request::Show { what: What::Leases, limit } => {
             let mut answers = answers_of_every_kind().into_iter();
@@ -102,7 +102,7 @@ fn respond(request: Request) -> Response {
             });
             let leases = leases.unwrap();
             let entries = leases.entries.iter().cycle().take(limit).cloned().collect();
-            Ok(Answer::Leases(Listed { total: 7, entries }))
+            Ok(Answer::Leases(Listed { total: 7, entries }).into())
         }
         Request::Show { .. } | Request::NatSave | Request::Flush { .. } => {
             Err(RequestError::Failed("not in this test".into()))
@@ -425,7 +425,7 @@ fn answers_of_every_kind() -> Vec<Answer> {
 #[test]
 fn answers_come_back_from_json_as_they_were() {
     for answer in answers_of_every_kind() {
-        let line = serde_json::to_string(&Reply::from(Ok(answer.clone()))).unwrap();
+        let line = serde_json::to_string(&Reply::from(Ok(answer.clone().into()))).unwrap();
         match serde_json::from_str(&line).unwrap() {
             Reply::Answer(back) => assert_eq!(back, answer),
             Reply::Error { .. } => panic!("{line}"),

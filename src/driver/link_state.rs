@@ -1,4 +1,4 @@
-//! Which ports are up: those that are down are looked at again and again, and opened anew where their device was gone.
+//! Which ports are up. Those that are down are looked at again and again: see [`missing`](super::missing).
 
 use std::io;
 
@@ -48,37 +48,11 @@ impl Driver {
         }
     }
 
-    /// Ports that were down may be up again, and devices that were gone may be back.
-    pub(super) fn recheck_ports(&mut self, now: Millis) {
-        let down = |id: &PortId| !self.worker.link(*id);
-        let down: Vec<PortId> = self.plan.devices.iter().map(|(id, _)| *id).filter(down).collect();
-        let back: Vec<PortId> = down.iter().copied().filter(|&id| self.try_port(id)).collect();
-        back.iter().for_each(|&id| self.note_up(id));
-        self.recheck = (back.len() < down.len()).then_some(now + RECHECK);
-    }
-
-    /// Whether the port works, opened anew if its device was gone.
-    fn try_port(&mut self, id: PortId) -> bool {
-        if self.ports.get_mut(id).is_none()
-            && let Some(spec) = self.plan.spec(id)
-        {
-            let netns = spec.netns();
-            if !self.links.may_return(netns) {
-                return false;
-            }
-            if let Err(error) = self.ports.open(id, spec, self.poll.registry()) {
-                self.tell_refusal(id, &error);
-                return false;
-            }
-            self.links.reopen(netns, self.poll.registry());
-        }
-        self.is_up(id)
-    }
-
     /// Whether frames pass by the port. One whose device can't be had says why.
     fn is_up(&mut self, id: PortId) -> bool {
+        let is_missing = self.is_missing(id);
         let Some(port) = self.ports.get_mut(id) else { return false };
-        let is_up = port.link_up();
+        let is_up = !is_missing && port.link_up();
         if let Some(error) = port.take_refusal() {
             self.tell_refusal(id, &error);
         }
@@ -87,7 +61,7 @@ impl Driver {
 
     /// Says once why a port can't be had, until it is up: it is tried again and again. That its namespace is gone was said
     /// when it went.
-    fn tell_refusal(&mut self, id: PortId, error: &PortError) {
+    pub(super) fn tell_refusal(&mut self, id: PortId, error: &PortError) {
         let text = error.to_string();
         if !error.is_about_missing_netns() && self.refusals.get(&id) != Some(&text) {
             warn!(port = self.plan.place_of(id), %error, "the port stays down, and is tried again once a second");
@@ -112,4 +86,4 @@ impl Driver {
 }
 
 /// How often ports that are down are looked at.
-const RECHECK: Millis = Millis::from_secs(1);
+pub(super) const RECHECK: Millis = Millis::from_secs(1);

@@ -4,7 +4,9 @@
 //! closed, and opened again when its name leads somewhere. That of a process ends for us with the process: another one of
 //! the same number is not what was meant.
 
+use std::collections::{HashSet, VecDeque};
 use std::fmt;
+use std::sync::Arc;
 
 use mio::{Registry, Token};
 use packet::{Millis, PortId};
@@ -19,8 +21,11 @@ use crate::config::Plan;
 #[derive(Default)]
 pub(super) struct Namespaces {
     places: Vec<Option<Namespace>>,
-    /// When it is next looked whether names lead elsewhere.
+    /// Those in which it is still to listen: see [`listen`](Self::listen).
+    wanted: VecDeque<Option<Netns>>,
+    /// When it is next looked whether names lead elsewhere, and from which place on.
     look_at: Millis,
+    look_from: usize,
 }
 
 struct Namespace {
@@ -65,33 +70,46 @@ impl fmt::Display for Loss {
 }
 
 impl Namespaces {
-    /// Listens in the namespaces where `plan` has devices, and no longer in others.
-    pub(super) fn follow(&mut self, plan: &Plan, ports: &mut Ports, registry: &Registry) {
+    /// From now on, to listen in the namespaces where `plan` has devices, and no longer in others.
+    pub(super) fn follow(&mut self, plan: &Plan, ports: &mut Ports) {
         for (id, spec) in &plan.devices {
             // Somebody has named the process anew.
             if ports.get_mut(*id).is_some() && !self.may_return(spec.netns()) {
                 self.forget(spec.netns());
             }
         }
-        let wanted = |netns: &Option<Netns>| {
-            plan.devices.iter().any(|(_, spec)| spec.is_device() && spec.netns() == netns.as_ref())
-        };
+        let devices = plan.devices.iter().map(|(_, spec)| spec).filter(|spec| spec.is_device());
+        let wanted: HashSet<Option<&Netns>> = devices.map(PortSpec::netns).collect();
         for place in &mut self.places {
-            if place.as_ref().is_some_and(|namespace| !wanted(&namespace.netns)) {
+            if place.as_ref().is_some_and(|namespace| !wanted.contains(&namespace.netns.as_ref())) {
                 *place = None;
             }
         }
-        for (_, spec) in plan.devices.iter().filter(|(_, spec)| spec.is_device()) {
-            if self.find(spec.netns()).is_none() {
-                self.open(spec.netns().cloned(), registry);
-            }
-        }
+        let there: HashSet<Option<&Netns>> =
+            self.places.iter().flatten().map(|namespace| namespace.netns.as_ref()).collect();
+        self.wanted = wanted.difference(&there).map(|netns| netns.cloned()).collect();
     }
 
-    /// Listens anew in a namespace that may have been replaced by another of its name.
-    pub(super) fn reopen(&mut self, netns: Option<&Netns>, registry: &Registry) {
+    /// Whether there are namespaces in which it is still to listen.
+    pub(super) fn is_behind(&self) -> bool {
+        !self.wanted.is_empty()
+    }
+
+    /// Begins to listen in one more namespace. Returns the ports whose links may have changed meanwhile: those there.
+    pub(super) fn listen(&mut self, plan: &Plan, registry: &Registry) -> Vec<PortId> {
+        let Some(netns) = self.wanted.pop_front() else { return Vec::new() };
+        self.open(netns.clone(), registry);
+        let there =
+            plan.devices.iter().filter(|(_, spec)| spec.is_device() && spec.netns() == netns.as_ref());
+        there.map(|(id, _)| *id).collect()
+    }
+
+    /// To listen anew in a namespace that may have been replaced by another of its name.
+    pub(super) fn reopen(&mut self, netns: Option<&Netns>) {
         self.forget(netns);
-        self.open(netns.cloned(), registry);
+        if !self.wanted.iter().any(|other| other.as_ref() == netns) {
+            self.wanted.push_back(netns.cloned());
+        }
     }
 
     /// Whether a port may be opened there again without being asked to.
@@ -106,9 +124,8 @@ impl Namespaces {
         self.places.iter().flatten().any(looked_at).then_some(self.look_at)
     }
 
-    /// Namespaces whose names lead elsewhere since the last look. They are left.
+    /// Namespaces whose names lead elsewhere since the last look, of a part of them. They are left.
     pub(super) fn lost(&mut self, now: Millis) -> Vec<(Option<Netns>, Loss)> {
-        self.look_at = now + LOOK;
         let loss = |namespace: &Namespace| match &namespace.state {
             State::Open { id: Some(id), is_looked_at: true, .. } => {
                 match NetnsId::find(namespace.netns.as_ref()) {
@@ -119,9 +136,13 @@ impl Namespaces {
             }
             _ => None,
         };
-        let places = self.places.iter().flatten();
+        let places = self.places.iter().skip(self.look_from).take(PART).flatten();
         let lost: Vec<_> = places.filter_map(|place| Some((place.netns.clone(), loss(place)?))).collect();
         lost.iter().for_each(|(netns, _)| self.leave(netns.as_ref()));
+        self.look_from += PART;
+        if self.look_from >= self.places.len() {
+            (self.look_from, self.look_at) = (0, now + LOOK);
+        }
         lost
     }
 
@@ -139,15 +160,17 @@ impl Namespaces {
             return Vec::new();
         };
         let events = monitor.events();
-        let concerns = |spec: &PortSpec| {
-            events.iter().any(|event| match event {
-                LinkEvent::Changed(name) => *name == spec.device(),
-                LinkEvent::Addresses => {
-                    matches!(spec, PortSpec::Packet(packet) if matches!(packet.host, HostStack::Shared(_)))
-                }
-                LinkEvent::Overflow => true,
-            })
-        };
+        let (mut names, mut all, mut addresses) = (HashSet::new(), false, false);
+        for event in &events {
+            match event {
+                LinkEvent::Changed(name) => drop(names.insert(name.as_str())),
+                LinkEvent::Addresses => addresses = true,
+                LinkEvent::Overflow => all = true,
+            }
+        }
+        let is_shared = |spec: &PortSpec| matches!(spec, PortSpec::Packet(packet) if matches!(packet.host, HostStack::Shared(_)));
+        let concerns =
+            |spec: &PortSpec| all || addresses && is_shared(spec) || names.contains(spec.device().as_ref());
         let there =
             plan.devices.iter().filter(|(_, spec)| spec.is_device() && spec.netns() == netns.as_ref());
         there.filter(|(_, spec)| concerns(spec)).map(|(id, _)| *id).collect()
@@ -204,22 +227,10 @@ impl Namespaces {
 }
 
 impl Driver {
-    /// Devices of ports may have gone down or come up.
-    pub(super) fn on_link_event(&mut self, place: usize) {
-        let changed = self.links.changed(place, &self.plan);
-        for &id in &changed {
-            self.check_link(id);
-            self.follow_mtu(id);
-        }
-        if changed.iter().any(|&id| self.is_shared(id)) {
-            self.follow_hosts();
-        }
-    }
-
     /// Takes over the MTU of the port's device, where the configuration says none.
     pub(super) fn follow_mtu(&mut self, id: PortId) {
         let Some(mtu) = self.ports.get_mut(id).and_then(|port| port.own_mtu()) else { return };
-        if self.plan.runtime.set_mtu(id, mtu) {
+        if self.plan.port_mtu(id) != mtu && Arc::make_mut(&mut self.plan).runtime.set_mtu(id, mtu) {
             info!(port = self.plan.place_of(id), mtu, "its device has another MTU");
             self.worker.set_mtu(id, mtu);
         }
@@ -239,6 +250,7 @@ impl Driver {
 
     /// Closes the ports of a namespace, which would live on otherwise. They come back when there is one of its name.
     fn leave(&mut self, netns: Option<&Netns>, loss: Loss, now: Millis) {
+        self.checks.leave(netns);
         let there = self.plan.devices.iter().filter(|(_, spec)| spec.is_device() && spec.netns() == netns);
         for (id, _) in there.filter(|_| netns.is_some()) {
             if self.ports.get_mut(*id).is_none() {
@@ -259,3 +271,5 @@ pub(super) const PROCESSES: usize = LINKS + (1 << 20);
 /// How often it is looked whether names lead elsewhere: nothing tells of a file that is mounted over, or a link to
 /// another one.
 const LOOK: Millis = Millis::from_secs(1);
+/// Names that are looked at at once: each takes some microseconds.
+const PART: usize = 32;

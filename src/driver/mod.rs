@@ -10,11 +10,13 @@
 //! Events are edge-triggered: a port stays on the ready list until its queue was seen empty; one that is polled stays
 //! there anyway.
 
+mod changes;
 mod control;
-mod flush;
 mod leases;
 mod link_state;
 mod links;
+mod missing;
+mod pauses;
 mod ports;
 mod run_error;
 mod send;
@@ -23,6 +25,7 @@ mod shares;
 mod spin;
 mod state;
 mod transition;
+mod walk;
 
 use std::collections::{BTreeMap, VecDeque};
 use std::io;
@@ -39,9 +42,11 @@ use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use tapio::{Clock, LinkLoss, PortError, Rx, Signal, Signals, random_bytes};
 use tracing::{info, warn};
 
-use self::flush::Flushings;
+use self::changes::{Change, Changes, Planned};
 use self::leases::{LeaseLog, Leases};
 use self::links::{LINKS, Namespaces, PROCESSES};
+use self::missing::Checks;
+use self::pauses::Pauses;
 pub use self::ports::PlacedError;
 use self::ports::Ports;
 pub use self::run_error::RunError;
@@ -50,6 +55,7 @@ use self::shared::look_at_hosts;
 use self::shares::{Meter, Shares, Way, Work};
 use self::spin::Spin;
 use self::state::Saving;
+use self::walk::Walks;
 use crate::config::Plan;
 use crate::control::{Command, Server};
 use crate::log::Log;
@@ -69,7 +75,8 @@ pub fn run(
     allow_descriptors();
     let mut driver = Driver::new(config, signals)?;
     look_at_hosts(&mut plan);
-    let waiting = driver.apply(plan)?;
+    let waiting = driver.apply(Planned::new(plan))?;
+    driver.check_all_links();
     driver.warn_of(&waiting);
     driver.load_connections();
     driver.claim_ports();
@@ -96,7 +103,8 @@ fn allow_descriptors() {
 
 struct Driver {
     config: PathBuf,
-    plan: Plan,
+    plan: Arc<Plan>,
+    changes: Changes,
     poll: Poll,
     /// For threads that have something to say: a request, or that leases are kept.
     waker: Arc<Waker>,
@@ -105,6 +113,8 @@ struct Driver {
     worker: Worker,
     ports: Ports,
     links: Namespaces,
+    checks: Checks,
+    pauses: Pauses,
     /// Ports whose queues may hold frames, each once.
     ready: VecDeque<PortId>,
     spin: Spin,
@@ -116,7 +126,7 @@ struct Driver {
     saving: Saving,
     leases: Leases,
     lease_log: LeaseLog,
-    flushing: Flushings,
+    walks: Walks,
     started: Instant,
     /// Configurations applied so far, changes while it runs included.
     generation: u64,
@@ -133,16 +143,20 @@ impl Driver {
         let seed = random_bytes::<16>()?;
         let (low, high) = seed.split_at(8);
         let word = |bytes: &[u8]| bytes.iter().fold(0, |word, &byte| word << 8 | u64::from(byte));
+        let waker = Arc::new(Waker::new(poll.registry(), CONTROL)?);
         Ok(Self {
             config: config.to_path_buf(),
-            plan: Plan::default(),
-            waker: Arc::new(Waker::new(poll.registry(), CONTROL)?),
+            plan: Arc::new(Plan::default()),
+            changes: Changes::start(Arc::clone(&waker))?,
+            waker,
             poll,
             clock: Clock::start(),
             signals,
             worker: Worker::new([word(low), word(high)]),
             ports: Ports::default(),
             links: Namespaces::default(),
+            checks: Checks::default(),
+            pauses: Pauses::open(),
             ready: VecDeque::new(),
             spin: Spin::default(),
             shares: Shares::default(),
@@ -152,7 +166,7 @@ impl Driver {
             saving: Saving::default(),
             leases: Leases::default(),
             lease_log: LeaseLog::default(),
-            flushing: Flushings::new(),
+            walks: Walks::new(),
             started: Instant::now(),
             generation: 0,
             recheck: None,
@@ -161,26 +175,27 @@ impl Driver {
     }
 
     /// Goes over to another plan, wholly or not at all. Returns the ports whose sockets can't be had yet.
-    fn apply(&mut self, mut plan: Plan) -> Result<Vec<(PortId, PortError)>, PlacedError> {
-        let waiting = self.ports.apply(&self.plan, &plan, self.poll.registry())?;
+    fn apply(&mut self, planned: Planned) -> Result<Vec<(PortId, PortError)>, PlacedError> {
+        let Planned { mut plan, mut runtime, opened } = planned;
+        let waiting = self.ports.apply(&self.plan, &plan, opened, self.poll.registry())?;
         for (id, mtu) in self.ports.own_mtus() {
-            plan.runtime.set_mtu(id, mtu);
+            Arc::make_mut(&mut plan).runtime.set_mtu(id, mtu);
+            runtime.set_mtu(id, mtu);
         }
         let gone = self.plan.devices.iter().filter(|(id, _)| plan.spec(*id).is_none());
         gone.for_each(|(id, _)| self.shares.forget(*id));
-        self.worker.install(plan.runtime.clone());
+        self.worker.install(runtime);
         self.spin.set_mode(plan.poll);
         let before = std::mem::replace(&mut self.plan, plan);
         self.claim_all_ports();
         self.tell_hosts(&before);
         self.generation += 1;
         self.refusals.clear();
-        self.links.follow(&self.plan, &mut self.ports, self.poll.registry());
+        self.links.follow(&self.plan, &mut self.ports);
         // An event may have come and gone before the port was in the worker's configuration.
         self.ready = self.ports.ids().collect();
         // Not everybody's other side is there yet.
-        let ids: Vec<PortId> = self.ports.ids().collect();
-        ids.into_iter().for_each(|id| self.check_link(id));
+        self.checks.add(self.ports.ids());
         waiting.iter().for_each(|&(id, _)| self.note_down(&[id], self.clock.now()));
         Ok(waiting)
     }
@@ -194,14 +209,14 @@ impl Driver {
             }
             for event in &events {
                 match event.token() {
-                    SIGNALS => {
-                        if self.obey_signals() {
-                            return Ok(());
-                        }
-                    }
-                    CONTROL => self.obey_commands(commands),
+                    SIGNALS if self.obey_signals() => return Ok(()),
+                    SIGNALS => {}
+                    CONTROL => self.pause(|driver| {
+                        driver.go_on_changing();
+                        driver.obey_commands(commands);
+                    }),
                     Token(port @ ..LINKS) => self.mark_ready(port),
-                    Token(link @ ..PROCESSES) => self.on_link_event(link - LINKS),
+                    Token(link @ ..PROCESSES) => self.pause(|driver| driver.on_link_event(link - LINKS)),
                     Token(process) => self.on_process_end(process - PROCESSES),
                 }
             }
@@ -227,10 +242,16 @@ impl Driver {
         self.shares.give(self.mark, std::mem::take(&mut self.slept));
         self.shares.wake(&mut self.ready);
         self.tend_leases(now);
-        if self.on_timeout(now) | self.go_on_flushing(now) {
+        let mut is_late = self.on_timeout(now);
+        if self.has_chores() {
+            self.pause(|driver| driver.go_on_with_chores(now));
+            is_late = true;
+        }
+        if is_late {
             // No port's fault.
             self.mark = self.clock.nanos();
         }
+        self.pauses.end();
         for _ in 0..self.ready.len().min(ROUND) {
             self.serve_next(now);
         }
@@ -243,8 +264,25 @@ impl Driver {
         self.spin.end_round() || self.ready.is_empty()
     }
 
+    /// Work that is done a part at a time, between bursts.
+    fn has_chores(&self) -> bool {
+        !self.walks.is_empty() || !self.checks.is_done() || self.links.is_behind()
+    }
+
+    fn go_on_with_chores(&mut self, now: Millis) {
+        self.go_on_walking(now);
+        self.go_on_checking();
+    }
+
+    /// Does something else than packets, and takes note of how long that took.
+    fn pause(&mut self, work: impl FnOnce(&mut Self)) {
+        let begun = self.pauses.begin(self.clock);
+        work(self);
+        self.pauses.add(begun, self.clock);
+    }
+
     fn timeout(&self) -> Option<Duration> {
-        if !self.ready.is_empty() || !self.flushing.is_empty() {
+        if !self.ready.is_empty() || self.has_chores() {
             return Some(Duration::ZERO);
         }
         let credit = self.shares.is_anyone_resting().then(|| self.clock.now() + Millis::new(1));
@@ -371,10 +409,10 @@ impl Driver {
         let is_due =
             [links, self.recheck, self.worker.next_timeout()].into_iter().flatten().any(|at| at <= now);
         if self.links.next_timeout().is_some_and(|at| at <= now) {
-            self.look_at_namespaces(now);
+            self.pause(|driver| driver.look_at_namespaces(now));
         }
         if self.recheck.is_some_and(|at| at <= now) {
-            self.recheck_ports(now);
+            self.pause(|driver| driver.recheck_ports(now));
         }
         if self.worker.next_timeout().is_some_and(|at| at <= now) {
             self.worker.on_timeout(now);
@@ -427,8 +465,7 @@ impl Driver {
                     return true;
                 }
                 Signal::Hangup => {
-                    // What is wrong is in the log.
-                    let _ = self.reload();
+                    self.change(Change::Reload, None);
                 }
             }
         }
@@ -444,3 +481,5 @@ const CONTROL: Token = Token(usize::MAX - 2);
 const ROUND: usize = 16;
 /// Events taken from the kernel at once.
 const EVENTS: usize = 256;
+/// Nanoseconds of what isn't packets before packets come first again, beside the one thing that is being done.
+const SLICE: u64 = 500_000;

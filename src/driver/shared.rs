@@ -2,7 +2,7 @@
 
 use packet::PortId;
 use tapio::{HostStack, HostUse, Port, PortSpec, listeners};
-use tracing::{error, info, warn};
+use tracing::{info, warn};
 
 use super::Driver;
 use crate::config::{HostAddress, Plan};
@@ -22,17 +22,6 @@ impl Driver {
     /// Whether the port's address is the host's, too.
     pub(super) fn is_shared(&self, id: PortId) -> bool {
         self.plan.shared.iter().any(|uplink| uplink.port == id)
-    }
-
-    /// The host's address or router may be another one, or rules may publish other ports.
-    pub(super) fn follow_hosts(&mut self) {
-        let mut plan = self.plan.clone();
-        look_at_hosts(&mut plan);
-        if plan != self.plan
-            && let Err(error) = self.apply(plan)
-        {
-            error!("cannot follow the host's address: {error}");
-        }
     }
 
     /// Before a packet leaves by a port, the answer must be known to be the switch's.

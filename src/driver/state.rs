@@ -15,13 +15,14 @@ use std::path::{Path, PathBuf};
 use std::sync::mpsc::SyncSender;
 use std::thread::{Builder, JoinHandle};
 
-use nat_engine::{Imported, Nat, STATE_START, StateError};
+use nat_engine::{Imported, Nat, STATE_START, Snapshot, StateError};
 use packet::Millis;
 use rustix::fs::OFlags;
 use tracing::{error, info};
 
 use super::Driver;
-use crate::control::{RequestError, Response};
+use super::walk::Purpose;
+use crate::control::{RequestError, Response, Told};
 use crate::show::{Answer, changed};
 
 /// Why connections could not be saved.
@@ -129,29 +130,43 @@ impl Driver {
         let _ = save(path, &self.worker.export_flows(self.clock.now()), self.worker.stats().flows);
     }
 
-    /// Saves the connections as they are now, on a thread that answers when it is done.
+    /// Saves the connections as they are about now: they are copied a part at a time, and written by a thread that answers
+    /// when it is done.
     pub(super) fn save_while_running(&mut self, reply: SyncSender<Response>) {
         let path = match &self.plan.state {
             None => Err(SaveError::NoFile),
-            Some(_) if self.saving.is_busy() => Err(SaveError::Busy),
+            Some(_) if self.saving.is_busy() || self.is_copying() => Err(SaveError::Busy),
             Some(path) => Ok(path.clone()),
         };
-        let answer = move |saved: Result<Answer, SaveError>| {
-            // Whoever asked may have gone.
-            let _ = reply.try_send(saved.map_err(|error| RequestError::Failed(Box::new(error))));
-        };
-        let path = match path {
-            Ok(path) => path,
-            Err(error) => return answer(Err(error)),
-        };
-        let (state, flows) = (self.worker.export_flows(self.clock.now()), self.worker.stats().flows);
+        match path {
+            Ok(path) => {
+                let snapshot = self.worker.flow_snapshot();
+                self.walk(Purpose::Save { path, snapshot }, reply);
+            }
+            Err(error) => answer(&reply, Err(error)),
+        }
+    }
+
+    /// All flows are in the snapshot.
+    pub(super) fn write_connections(
+        &mut self,
+        path: PathBuf,
+        snapshot: Snapshot,
+        reply: SyncSender<Response>,
+    ) {
         let job = move || {
-            let saved = save(&path, &state, flows);
-            answer(saved.map(|()| changed::saved(&path, flows)));
+            let flows = snapshot.len() as u64;
+            let saved = save(&path, &snapshot.into_bytes(), flows);
+            answer(&reply, saved.map(|()| changed::saved(&path, flows)));
         };
         // Without a thread to spare, the client hears that there is no answer.
         self.saving = Saving(Builder::new().name("saving".into()).spawn(job).ok());
     }
+}
+
+fn answer(reply: &SyncSender<Response>, saved: Result<Answer, SaveError>) {
+    // Whoever asked may have gone.
+    let _ = reply.try_send(saved.map(Told::from).map_err(|error| RequestError::Failed(Box::new(error))));
 }
 
 fn save(path: &Path, state: &[u8], flows: u64) -> Result<(), SaveError> {

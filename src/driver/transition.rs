@@ -9,6 +9,8 @@
 //! Where something new needs what something old has: the old socket steps aside, so that the new one can be made at its
 //! path; a device that gets another kind of port is opened for a trial while the old port is there, and again after it.
 
+use std::collections::BTreeMap;
+
 use mio::{Registry, Token};
 use packet::PortId;
 use tapio::{Before, Port, PortError, PortSpec};
@@ -18,7 +20,7 @@ use super::ports::{PlacedError, Ports};
 use crate::config::{Action, Plan};
 
 impl Ports {
-    /// Goes from the ports of `old` to those of `new`, wholly or not at all.
+    /// Goes from the ports of `old` to those of `new`, wholly or not at all. Those in `ready` have been opened already.
     ///
     /// At the start, a socket that can't be had is no failure, lest others who may write to its folder keep the whole switch
     /// from starting: such ports are returned, not open.
@@ -26,10 +28,12 @@ impl Ports {
         &mut self,
         old: &Plan,
         new: &Plan,
+        ready: Vec<(PortId, Port)>,
         registry: &Registry,
     ) -> Result<Vec<(PortId, PortError)>, PlacedError> {
         let steps = Steps::between(old, new, self);
-        let mut trial = Trial { sockets_may_wait: old.devices.is_empty(), ..Trial::default() };
+        let ready = ready.into_iter().collect();
+        let mut trial = Trial { ready, sockets_may_wait: old.devices.is_empty(), ..Trial::default() };
         if let Err((id, error)) = trial.run(&steps, self, registry) {
             trial.take_back(self, registry);
             return Err(PlacedError::new(new.place_of(id), error));
@@ -78,7 +82,12 @@ pub(super) fn open(id: PortId, spec: &PortSpec, registry: &Registry) -> Result<P
     Ok(port)
 }
 
-fn register(port: &mut Port, id: PortId, spec: &PortSpec, registry: &Registry) -> Result<(), PortError> {
+pub(super) fn register(
+    port: &mut Port,
+    id: PortId,
+    spec: &PortSpec,
+    registry: &Registry,
+) -> Result<(), PortError> {
     let watched = port.register(registry, Token(id.index()));
     watched.map_err(|error| PortError::watch(&spec.device(), error))
 }
@@ -130,6 +139,8 @@ impl Steps {
 /// Steps 1 and 2 as far as they were done.
 #[derive(Default)]
 struct Trial {
+    /// Ports that were opened before.
+    ready: BTreeMap<PortId, Port>,
     opened: Vec<(PortId, Port)>,
     /// Could be opened, and is to be again when the port on its device is closed.
     tried: Vec<(PortId, PortSpec)>,
@@ -183,7 +194,11 @@ impl Trial {
     }
 
     fn open(&mut self, id: PortId, spec: &PortSpec, registry: &Registry) -> Result<(), (PortId, PortError)> {
-        match open(id, spec, registry) {
+        let opened = match self.ready.remove(&id) {
+            Some(mut port) => register(&mut port, id, spec, registry).map(|()| port),
+            None => open(id, spec, registry),
+        };
+        match opened {
             Ok(port) => self.opened.push((id, port)),
             Err(error) if self.sockets_may_wait && error.is_about_socket() => self.waiting.push((id, error)),
             Err(error) => return Err((id, error)),

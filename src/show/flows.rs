@@ -1,5 +1,7 @@
 //! Connections.
 
+use std::collections::HashSet;
+
 use engine::report::FlowReport;
 use serde::{Deserialize, Serialize};
 
@@ -91,7 +93,8 @@ fn narrow<'a>() -> [Column<Half<'a>>; 6] {
     ]
 }
 
-/// To `show flows`: `reports`, of `total` that there are.
+/// To `show flows`: `reports`, of `total` that there are. They were taken a part at a time: what has ended and begun anew
+/// meanwhile is shown as it was last.
 pub fn answer(reports: &[FlowReport], total: u64) -> Answer {
     let tuple = |source: &dyn ToString, destination: &dyn ToString, packets, bytes| Tuple {
         source: source.to_string(),
@@ -111,5 +114,11 @@ pub fn answer(reports: &[FlowReport], total: u64) -> Answer {
         reply: tuple(&report.reply_source, &report.reply_destination, report.packets[1], report.bytes[1]),
         expires_in_ms: report.expires_in.get(),
     };
-    Answer::Flows(Listed { total, entries: reports.iter().map(flow).collect() })
+    let mut known = HashSet::new();
+    let tuple_of =
+        |report: &FlowReport| (report.protocol.0, report.original_source, report.original_destination);
+    let mut entries: Vec<Flow> =
+        reports.iter().rev().filter(|report| known.insert(tuple_of(report))).map(flow).collect();
+    entries.reverse();
+    Answer::Flows(Listed { total: total.max(entries.len() as u64), entries })
 }

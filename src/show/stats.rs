@@ -1,5 +1,7 @@
 //! Counters of the whole switch.
 
+use std::time::Duration;
+
 use engine::report::StatsReport;
 use serde::{Deserialize, Serialize};
 
@@ -32,6 +34,10 @@ pub struct Stats {
     pub flows_expired: u64,
     /// Of these, those that nobody had answered and that made room for another.
     pub flows_displaced: u64,
+    /// The longest time in microseconds that frames waited because the switch did something else: read requests, applied a
+    /// configuration, looked at links.
+    #[serde(default)]
+    pub longest_pause_us: u64,
     /// The process.
     #[serde(flatten)]
     pub process: Process,
@@ -78,6 +84,7 @@ pub(super) fn text(stats: &Stats, style: &Style) -> String {
         ("version", version.clone()),
         ("running for", time(*uptime_ms)),
         ("configurations applied", generation.to_string()),
+        ("longest pause", format!("{} µs", stats.longest_pause_us)),
     ];
     let counters = counters.map(|(name, value)| (name, value.to_string()));
     let rows: Vec<(&str, String)> = process.into_iter().chain(counters).collect();
@@ -85,7 +92,7 @@ pub(super) fn text(stats: &Stats, style: &Style) -> String {
 }
 
 /// To `show stats`.
-pub fn answer(process: Process, report: &StatsReport, plan: &Plan) -> Answer {
+pub fn answer(process: Process, report: &StatsReport, longest_pause: Duration, plan: &Plan) -> Answer {
     let networks = plan.runtime.networks.iter().filter(|network| !network.name.is_empty());
     Answer::Stats(Stats {
         networks: networks.count() as u64,
@@ -99,6 +106,7 @@ pub fn answer(process: Process, report: &StatsReport, plan: &Plan) -> Answer {
         flows_admitted: report.flows_admitted,
         flows_expired: report.flows_expired,
         flows_displaced: report.flows_displaced,
+        longest_pause_us: longest_pause.as_micros().try_into().unwrap_or(u64::MAX),
         process,
     })
 }

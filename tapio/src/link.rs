@@ -3,9 +3,12 @@
 use std::io;
 use std::net::Ipv4Addr;
 
+use libc::ifreq;
 use packet::{Ipv4Cidr, MacAddr};
+use rustix::ioctl::{Opcode, Updater, ioctl};
 
 use crate::netlink::{Request, Socket, attributes, number};
+use crate::tap_ioctl;
 
 /// The kernel's number of a link in its namespace.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -93,6 +96,43 @@ impl Links {
     /// It is gone.
     pub fn get(&self, index: LinkIndex) -> io::Result<Link> {
         self.read(Request::new(libc::RTM_GETLINK, 0, &link_header(Some(index), None)))
+    }
+
+    /// Whether frames pass the link with this index. Never waits for who changes links meanwhile: netdevice(7), not
+    /// rtnetlink(7), whose lock some hold for tens of milliseconds.
+    ///
+    /// # Errors
+    /// It is gone.
+    pub fn is_running(&self, index: LinkIndex) -> io::Result<bool> {
+        let request = self.ask::<{ libc::SIOCGIFFLAGS as Opcode }>(index)?;
+        // SAFETY: SIOCGIFFLAGS has set the flags. Any bit pattern is a number.
+        let flags = libc::c_int::from(unsafe { request.ifr_ifru.ifru_flags });
+        Ok(flags & libc::IFF_UP != 0 && flags & libc::IFF_RUNNING != 0)
+    }
+
+    /// The MTU of the link with this index. Never waits, either.
+    ///
+    /// # Errors
+    /// It is gone.
+    pub fn mtu(&self, index: LinkIndex) -> io::Result<u32> {
+        let request = self.ask::<{ libc::SIOCGIFMTU as Opcode }>(index)?;
+        // SAFETY: SIOCGIFMTU has set the MTU. Any bit pattern is a number.
+        Ok(unsafe { request.ifr_ifru.ifru_mtu }.cast_unsigned())
+    }
+
+    /// `OPCODE` must be one of netdevice(7) that only asks.
+    fn ask<const OPCODE: Opcode>(&self, index: LinkIndex) -> io::Result<ifreq> {
+        let mut request = tap_ioctl::request("")?;
+        request.ifr_ifru.ifru_ifindex = index.get().cast_signed();
+        // SAFETY: SIOCGIFNAME reads and writes one `ifreq`.
+        let call = unsafe { Updater::<{ libc::SIOCGIFNAME as Opcode }, ifreq>::new(&mut request) };
+        // SAFETY: `call` is what SIOCGIFNAME takes, and `request` outlives it.
+        unsafe { ioctl(&self.0, call) }?;
+        // SAFETY: all that ask read and write one `ifreq`.
+        let call = unsafe { Updater::<OPCODE, ifreq>::new(&mut request) };
+        // SAFETY: `call` is what OPCODE takes, and `request` outlives it.
+        unsafe { ioctl(&self.0, call) }?;
+        Ok(request)
     }
 
     /// Changes a link.
@@ -263,12 +303,12 @@ mod tests {
             assert!(!links.find("lo").unwrap().up);
             links.set_up("lo").unwrap();
             let lo = links.find("lo").unwrap();
-            assert!(lo.up && lo.running);
+            assert!(lo.up && lo.running && links.is_running(lo.index).unwrap());
             links
                 .change(lo.index, &LinkChange { up: Some(false), mtu: Some(1400), ..LinkChange::default() })
                 .unwrap();
             let lo = links.get(lo.index).unwrap();
-            assert!(!lo.up && !lo.running);
+            assert!(!lo.up && !lo.running && !links.is_running(lo.index).unwrap());
             assert_eq!(lo.mtu, 1400);
         });
     }

@@ -17,7 +17,7 @@ use std::thread;
 use rustix::thread::{LinkNameSpaceType, UnshareFlags, move_into_link_name_space, unshare_unsafe};
 
 /// Where a network namespace is to be found.
-#[derive(Clone, PartialEq, Eq, Debug)]
+#[derive(Clone, PartialEq, Eq, Hash, Debug)]
 pub enum Netns {
     /// /run/netns/NAME, as `ip netns add NAME` makes it.
     Name(String),

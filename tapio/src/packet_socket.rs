@@ -166,8 +166,12 @@ impl PacketPort {
         Ok(())
     }
 
+    pub(crate) fn lacks_device(&self) -> bool {
+        self.device.as_ref().is_none_or(|device| device.running().is_err())
+    }
+
     pub(crate) fn link_up(&mut self) -> bool {
-        if self.device.as_ref().is_none_or(|device| device.link().is_err()) {
+        if self.lacks_device() {
             self.device = None;
             self.refusal = self.attach().err();
         }
@@ -180,8 +184,8 @@ impl PacketPort {
 
     /// The device's MTU, if nobody has set it here.
     pub(crate) fn own_mtu(&self) -> Option<u32> {
-        let link = self.device.as_ref()?.link().ok().filter(|_| self.config.mtu.is_none())?;
-        Some(link.mtu)
+        let device = self.device.as_ref().filter(|_| self.config.mtu.is_none())?;
+        device.links.mtu(device.before.index).ok()
     }
 
     pub(crate) fn rx_burst(&mut self, burst: &mut Burst) -> Rx {
@@ -309,7 +313,11 @@ impl Device {
     }
 
     fn is_running(&self) -> bool {
-        self.link().is_ok_and(|link| link.running)
+        self.running().unwrap_or(false)
+    }
+
+    fn running(&self) -> io::Result<bool> {
+        self.links.is_running(self.before.index)
     }
 
     fn rx_burst(&mut self, burst: &mut Burst) -> Result<Rx, LinkLoss> {
@@ -325,8 +333,8 @@ impl Device {
                 Err(Errno::NOBUFS) => (0, Err(DropReason::RxQueueFull)),
                 // A super-frame of a kind that the header has no word for.
                 Err(Errno::INVAL) => (0, Err(DropReason::BadOffload)),
-                Err(_) => match self.link() {
-                    Ok(link) if link.running => continue,
+                Err(_) => match self.running() {
+                    Ok(true) => continue,
                     Ok(_) => return Err(LinkLoss::DeviceDown),
                     Err(_) => return Err(LinkLoss::DeviceGone),
                 },

@@ -342,6 +342,8 @@ impl Port {
 
     /// Whether frames can pass: the device exists, is up and has a carrier, or a peer is connected. A port that looks
     /// for its other side itself does so now. A system call or two: not per frame.
+    ///
+    /// Looks for a device that [is missing](Self::lacks_device), which may take a while.
     pub fn link_up(&mut self) -> bool {
         match self {
             Self::Tap(port) => port.link_up(),
@@ -351,6 +353,11 @@ impl Port {
             Self::VhostUser(port) => port.link_up(),
             Self::Memory(_) => true,
         }
+    }
+
+    /// Whether the port is open without its device, which can be looked for.
+    pub fn lacks_device(&self) -> bool {
+        matches!(self, Self::Packet(port) if port.lacks_device())
     }
 }
 

@@ -232,13 +232,12 @@ impl TapPort {
     }
 
     pub(crate) fn link_up(&self) -> bool {
-        self.link().is_ok_and(|link| link.running)
+        self.links.is_running(self.link.index).unwrap_or(false)
     }
 
     /// The device's MTU, if nobody has set it here.
     pub(crate) fn own_mtu(&self) -> Option<u32> {
-        let link = self.link().ok().filter(|_| self.config.mtu.is_none())?;
-        Some(link.mtu)
+        self.links.mtu(self.link.index).ok().filter(|_| self.config.mtu.is_none())
     }
 
     pub(crate) fn offloads(&self) -> OffloadSet {

@@ -70,7 +70,7 @@ fn set_number<const OPCODE: Opcode>(tun: &OwnedFd, number: usize) -> rustix::io:
 }
 
 /// An `ifreq` about `device`, otherwise zero.
-fn request(device: &str) -> rustix::io::Result<ifreq> {
+pub(crate) fn request(device: &str) -> rustix::io::Result<ifreq> {
     // SAFETY: `ifreq` is made of numbers and pointers, for which zero is a value.
     let mut request: ifreq = unsafe { std::mem::zeroed() };
     if device.len() >= request.ifr_name.len() {

@@ -36,6 +36,7 @@ mod nat;
 mod nat_rules;
 mod natdiscovery;
 mod neighbours;
+mod pauses;
 mod port_mapping;
 mod ports;
 mod process;

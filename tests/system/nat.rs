@@ -28,11 +28,20 @@ impl Lab {
 
     /// With further keys of the network.
     pub fn with(mode: &str, keys: &str) -> Self {
+        Self::start(mode, keys, "")
+    }
+
+    /// With a further section.
+    pub fn with_engine(section: &str) -> Self {
+        Self::start("nat", "", section)
+    }
+
+    fn start(mode: &str, keys: &str, section: &str) -> Self {
         let (a, b, outside) = (Host::new(), Host::new(), Host::new());
         let switch = Switch::start(&format!(
             "[network.default]\nmode = \"{mode}\"\naddress = \"192.168.122.1/24\"\nuplink = \"wan\"\n{keys}\n{}{}\
              [uplink.wan]\ntype = \"tap\"\ndevice = \"eth0\"\nnetns = \"{outside}\"\n\
-             address = \"10.180.13.2/24\"\ngateway = \"10.180.13.1\"\n",
+             address = \"10.180.13.2/24\"\ngateway = \"10.180.13.1\"\n{section}",
             tap("default", "a", &a),
             tap("default", "b", &b),
         ));

@@ -117,6 +117,11 @@ impl Switch {
         fs::read_to_string(self.folder.log()).unwrap_or_default()
     }
 
+    /// The path of its configuration.
+    pub fn config(&self) -> PathBuf {
+        self.folder.config()
+    }
+
     /// The path of its control socket.
     pub fn control(&self) -> PathBuf {
         self.folder.control()

@@ -1,5 +1,7 @@
 //! What the worker tells about its state, and what is kept of it for the next process.
 
+use std::ops::Range;
+
 use nat_engine::ExplicitMapping;
 use packet::{Millis, NetworkId};
 
@@ -40,9 +42,9 @@ impl Worker {
         })
     }
 
-    /// The first `limit` flows, in no particular order.
-    pub fn flows(&self, limit: usize, now: Millis) -> Vec<FlowReport> {
-        self.gateway.nat().flows(now).take(limit).map(|flow| flow_report(&flow)).collect()
+    /// The flows in these places of the table, as [`flush_flows`](Self::flush_flows) has them.
+    pub fn flows_in(&self, places: Range<usize>, now: Millis) -> impl Iterator<Item = FlowReport> + '_ {
+        self.gateway.nat().flows_in(places, now).map(|flow| flow_report(&flow))
     }
 
     /// The NAT rules' counters, in the rules' order.

@@ -130,7 +130,14 @@ fn a_file_that_cannot_be_read_is_told_with_a_remedy_of_its_own() {
         "cannot read /nope.toml: No such file or directory (os error 2); write it, or name another file"
     );
     assert_eq!(said("/proc"), "cannot read /proc: Is a directory (os error 21); name a file in it");
-    assert!(said("/dev/zero").contains("longer than 4194304 bytes"));
+    assert!(
+        said("/dev/zero").contains("/dev/zero is no file, but a pipe, a device or a socket; name a file")
+    );
+    let long = std::env::temp_dir().join(format!("tapswitch-long-{}", std::process::id()));
+    std::fs::File::create(&long).and_then(|file| file.set_len(10 << 30)).unwrap();
+    let told = said(long.to_str().unwrap());
+    std::fs::remove_file(&long).unwrap();
+    assert!(told.contains("longer than 4194304 bytes"), "{told}");
     assert!(!said("/dev/null/x").contains("--config"));
 }
 
