@@ -43,7 +43,7 @@ fn holder(address: &SocketAddrUnix) -> Option<Option<u32>> {
     let socket = new_socket().ok()?;
     match connect(&socket, address) {
         Ok(()) => {}
-        // So many have asked already.
+        // So many have asked already: a switch that waits for the device asks once a second, for days.
         Err(Errno::AGAIN) => return Some(None),
         Err(_) => return None,
     }
