@@ -301,6 +301,8 @@ impl Device {
         let wanted = LinkChange { mtu, up: Some(true), mac: None };
         self.change(&wanted).map_err(PortError::when(Operation::ConfigureLink, &config.device))?;
         self.has_mtu = raised.is_some();
+        // Who asks by rtnetlink has the kernel look at the carrier now, not some milliseconds later.
+        let _ = self.link();
         Ok(())
     }
 
