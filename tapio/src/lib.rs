@@ -18,6 +18,7 @@
 mod bpf;
 mod claim;
 mod closer;
+mod clsact;
 mod dgram;
 mod error;
 mod folders;

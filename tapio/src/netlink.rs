@@ -37,6 +37,13 @@ impl Request {
         self
     }
 
+    /// Adds an attribute that is made of attributes.
+    pub(crate) fn nested(self, kind: u16, attributes: &[(u16, &[u8])]) -> Self {
+        let inner =
+            attributes.iter().fold(Self(Vec::new()), |inner, (kind, value)| inner.attribute(*kind, value));
+        self.attribute(kind, &inner.0)
+    }
+
     /// Adds an attribute if there is a value for it.
     pub(crate) fn maybe<V: AsRef<[u8]>>(self, kind: u16, value: Option<V>) -> Self {
         match value {
@@ -151,6 +158,13 @@ mod tests {
         let request = Request::new(1, 0, &[]).attribute(3, b"name\0").attribute(4, &7_u32.to_ne_bytes());
         let read: Vec<_> = attributes(&request.0[HEADER_LEN..]).collect();
         assert_eq!(read, [(3, &b"name\0"[..]), (4, &7_u32.to_ne_bytes()[..])]);
+    }
+
+    #[test]
+    fn attributes_within_an_attribute_come_back_too() {
+        let request = Request::new(1, 0, &[]).nested(2, &[(7, b"odd"), (8, &[1])]);
+        let (kind, inner) = attributes(&request.0[HEADER_LEN..]).next().unwrap();
+        assert_eq!((kind, attributes(inner).collect::<Vec<_>>()), (2, vec![(7, &b"odd"[..]), (8, &[1])]));
     }
 
     #[test]

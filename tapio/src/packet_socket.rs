@@ -11,7 +11,8 @@
 //! * The kernel takes a frame's outer VLAN tag off before a packet socket sees it and tells it beside the frame; the port
 //!   puts it back.
 //! * While the port has the device it is up, promiscuous, has at least the port's MTU if that is set, and the host's own
-//!   stack neither hears nor says anything on it, unless asked to. All of that ends with the port.
+//!   stack neither hears nor says anything on it, unless asked to. All of that ends with the port; if the process is killed,
+//!   the host stays silent where it had no use of the device.
 
 use std::io;
 use std::os::fd::OwnedFd;
@@ -28,7 +29,7 @@ use crate::packet_ring::FrameRing;
 use crate::packet_send::send;
 use crate::port::{LinkLoss, Rx, count_tx};
 use crate::shared::{Fence, Share, SharedAddress};
-use crate::silence::Silence;
+use crate::silence::{Remains, Silence};
 use crate::watch::Watch;
 use crate::{HostUse, Link, LinkChange, Links, Netns, NetnsHandle, NetnsId, PortError};
 
@@ -252,41 +253,70 @@ enum HostProgram {
     Fence { _fence: Fence },
 }
 
+impl HostProgram {
+    /// What `config` wants of the host, in place of what `remains`, on the device that was as `before`.
+    fn on(
+        before: &Link,
+        remains: Remains,
+        config: &PacketConfig,
+        share: Option<&Share>,
+        socket: &OwnedFd,
+    ) -> Result<Option<Self>, PortError> {
+        let name = &config.device;
+        let program = match (&config.host, share) {
+            (HostStack::Silent { take_over }, _) => {
+                let stays = match remains {
+                    Remains::Left(_) => true,
+                    Remains::InUse => false,
+                    // Who has a use for the device has it back when the switch is killed.
+                    Remains::Nothing => !before.up || !take_over || !is_used_by_the_host(name),
+                };
+                let mtu = config.mtu.map(|_| before.mtu);
+                let kept = if stays { Silence::kept_on(before, mtu, &remains, socket).ok() } else { None };
+                if let Some(silence) = kept {
+                    return Ok(Some(Self::Silence { _silence: silence }));
+                }
+                let silence = Silence::on(before.index, socket);
+                let silence = silence.map_err(PortError::when(Operation::SilenceHost, name))?;
+                Some(Self::Silence { _silence: silence })
+            }
+            (HostStack::Shared(_), Some(share)) => {
+                let fence = share.filter(socket).and_then(|()| share.fence(before.index));
+                let fence = fence.map_err(PortError::when(Operation::ShareAddress, name))?;
+                Some(Self::Fence { _fence: fence })
+            }
+            (HostStack::Shared(_) | HostStack::Beside, _) => None,
+        };
+        remains.remove();
+        Ok(program)
+    }
+}
+
 impl Device {
     /// Takes the device of the calling thread's namespace; `None` if there is none.
     fn open(config: &PacketConfig, share: Option<&Share>) -> Result<Option<Self>, PortError> {
         let name = &config.device;
         let links = Links::open().map_err(PortError::when(Operation::OpenNetlink, name))?;
-        let before = match links.find(name) {
+        let found = match links.find(name) {
             Err(error) if Errno::from_io_error(&error) == Some(Errno::NODEV) => return Ok(None),
             found => found.map_err(PortError::when(Operation::FindDevice, name))?,
         };
-        if !before.is_ethernet {
+        if !found.is_ethernet {
             return Err(PortError::when(Operation::TakeLayer3, name)(Errno::OPNOTSUPP));
         }
-        let claim = Claim::to(before.index)
+        let claim = Claim::to(found.index)
             .map_err(|holder| PortError::when(Operation::Claim(holder), name)(Errno::BUSY))?;
         if config.host == (HostStack::Silent { take_over: false }) {
             refuse_what_the_host_uses(name)?;
         }
+        let remains = Remains::on(found.index);
+        let (before, has_mtu) = remains.before(found);
         let (socket, ring) = open_socket().map_err(PortError::when(Operation::OpenPacketSocket, name))?;
-        let host = match (&config.host, share) {
-            (HostStack::Silent { .. }, _) => {
-                let silence = Silence::on(before.index, &socket);
-                let silence = silence.map_err(PortError::when(Operation::SilenceHost, name))?;
-                Some(HostProgram::Silence { _silence: silence })
-            }
-            (HostStack::Shared(_), Some(share)) => {
-                let fence = share.filter(&socket).and_then(|()| share.fence(before.index));
-                let fence = fence.map_err(PortError::when(Operation::ShareAddress, name))?;
-                Some(HostProgram::Fence { _fence: fence })
-            }
-            (HostStack::Shared(_) | HostStack::Beside, _) => None,
-        };
+        let host = HostProgram::on(&before, remains, config, share, &socket)?;
         let is_shared = share.is_some();
-        bind_socket(&socket, &before, is_shared)
+        let mut device = Self { socket, ring, links, before, has_mtu, _host: host, _claim: claim };
+        bind_socket(&device.socket, &device.before, is_shared)
             .map_err(PortError::when(Operation::OpenPacketSocket, name))?;
-        let mut device = Self { socket, ring, links, before, has_mtu: false, _host: host, _claim: claim };
         device.configure(config)?;
         Ok(Some(device))
     }
@@ -389,6 +419,10 @@ fn refuse_what_the_host_uses(device: &str) -> Result<(), PortError> {
         Some(what) => Err(PortError::when(Operation::TakeOver(what), device)(Errno::BUSY)),
         None => Ok(()),
     }
+}
+
+fn is_used_by_the_host(device: &str) -> bool {
+    HostUse::here(device).ok().flatten().is_some_and(|found| found.what().is_some())
 }
 
 /// A socket, which nothing comes to yet, and its ring.

@@ -6,7 +6,7 @@ use std::os::unix::net::UnixStream;
 use serde_json::Value;
 
 use crate::host::{DEVICE, Host, in_user_namespace};
-use crate::switch::{self, Folder, Switch, wait_until};
+use crate::switch::{self, Folder, Switch, tapswitch_on, wait_until};
 use crate::traffic::TcpServer;
 
 const BYTES: u64 = 8 << 20;
@@ -70,19 +70,122 @@ fn a_veth_end_and_a_tap_are_on_one_network_and_the_host_between_them_is_silent()
         packet("lan", "a", "v0"),
         tap("lan", "b", &b)
     );
-    let mut switch = Switch::start_on(&host, &config);
+    let switch = Switch::start_on(&host, &config);
     a.address("10.0.0.1/24");
     b.address("10.0.0.2/24");
     reaches(&a, &b);
     a.cannot_ping("10.0.0.99");
     assert_eq!(port(&switch, "a")["type"], "packet");
-    // The kernel sees to it that the host has its device back, whatever happens to the switch.
+    switch.terminate();
+}
+
+/// What `ip` says of `v0`: its flags, and its MTU.
+fn v0(host: &Host) -> (bool, u64) {
+    let text = host.run("ip -j link show dev v0");
+    let links: Value = serde_json::from_str(&text).expect("ip prints JSON");
+    let flags = links[0]["flags"].as_array().into_iter().flatten();
+    (flags.into_iter().any(|flag| flag == "UP"), links[0]["mtu"].as_u64().expect("a number"))
+}
+
+/// 10.0.0.99 answers, once `host` has forgotten that it didn't.
+#[track_caller]
+fn answers(host: &Host) {
+    wait_until("the host answers", || host.try_run("ping -n -c 1 -W 1 10.0.0.99").is_ok());
+}
+
+#[test]
+fn a_host_that_had_no_use_of_a_device_stays_silent_there_when_the_switch_is_killed() {
+    if in_user_namespace() {
+        return;
+    }
+    let (host, a) = (Host::new(), Host::new());
+    veth(&host, "v0", &a);
+    host.run("ip link set v0 mtu 1400");
+    a.address("10.0.0.1/24");
+    // The host would hear of it at any of its addresses.
+    host.run("ip address add 10.0.0.99/32 dev lo");
+    let config = format!("[network.lan]\nmode = \"internal\"\n{}", packet("lan", "a", "v0")) + "mtu = 1500\n";
+    let mut switch = Switch::start_on(&host, &config);
+    let is_silent = || {
+        a.cannot_ping("10.0.0.99");
+        let heard = a.statistic("rx_packets");
+        let _ = host.try_run("ping -n -c 1 -W 1 -I v0 10.0.0.1");
+        assert_eq!(a.statistic("rx_packets"), heard, "the host has said something");
+    };
+    is_silent();
     switch.kill();
-    a.ping("10.0.0.99");
+    is_silent();
+    assert_eq!(v0(&host), (true, 1500), "nobody was there to give it back");
     switch.restart();
-    b.address("10.0.0.2/24");
-    reaches(&a, &b);
+    is_silent();
+    switch.kill_and_restart();
+    // A second one that can't run beside the first takes nothing from it.
+    let folder = Folder::new();
+    std::fs::write(folder.config(), &config).expect("the folder exists");
+    let (config, control) = (folder.config(), switch.control());
+    let args =
+        ["run", "--config", config.to_str().expect("ASCII"), "--control", control.to_str().expect("ASCII")];
+    let second = tapswitch_on(&host, &args);
+    assert!(!second.status.success(), "{second:?}");
+    is_silent();
+    assert_eq!(v0(&host), (true, 1500));
+    switch.terminate();
+    assert_eq!(v0(&host), (false, 1400), "as it was before the first start");
+    assert_eq!(host.run("tc qdisc show dev v0 clsact"), "");
+    host.run("ip link set v0 up");
+    host.run("ip route add 10.0.0.1/32 dev v0");
+    answers(&a);
+}
+
+#[test]
+fn what_a_killed_switch_has_left_goes_when_the_host_may_use_the_device_again_or_by_hand() {
+    if in_user_namespace() {
+        return;
+    }
+    let (host, a) = (Host::new(), Host::new());
+    veth(&host, "v0", &a);
+    host.run("ip address add 10.0.0.99/24 dev v0");
+    a.address("10.0.0.1/24");
+    let config =
+        |keys: &str| format!("[network.lan]\nmode = \"internal\"\n{}{keys}\n", packet("lan", "a", "v0"));
+    let mut switch = Switch::start_on(&host, &config("take-over = true"));
     a.cannot_ping("10.0.0.99");
+    switch.kill();
+    a.cannot_ping("10.0.0.99");
+    switch.write_config(&config("host-stack = true"));
+    switch.restart();
+    answers(&a);
+    switch.terminate();
+    assert!(!v0(&host).0, "as it was before the first start");
+
+    let mut switch = Switch::start_on(&host, &config("take-over = true"));
+    assert!(switch.reload(&config("host-stack = true")).status.success());
+    answers(&a);
+    assert!(switch.reload(&config("take-over = true")).status.success());
+    a.cannot_ping("10.0.0.99");
+    switch.kill();
+    a.cannot_ping("10.0.0.99");
+    host.run("tc qdisc del dev v0 clsact");
+    answers(&a);
+}
+
+#[test]
+fn a_host_whose_device_was_taken_over_has_it_back_when_the_switch_is_killed() {
+    if in_user_namespace() {
+        return;
+    }
+    let (host, a) = (Host::new(), Host::new());
+    veth(&host, "v0", &a);
+    host.run("ip link set v0 up");
+    host.run("ip address add 10.0.0.99/24 dev v0");
+    a.address("10.0.0.1/24");
+    answers(&a);
+    let config =
+        format!("[network.lan]\nmode = \"internal\"\n{}take-over = true\n", packet("lan", "a", "v0"));
+    let mut switch = Switch::start_on(&host, &config);
+    a.cannot_ping("10.0.0.99");
+    switch.kill();
+    answers(&a);
 }
 
 #[test]
