@@ -23,6 +23,7 @@ pub(crate) struct Clsact {
 
 /// Where a program is attached: what its frames are, to the host.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[repr(u32)]
 pub(crate) enum Hook {
     Ingress = 0xffff_fff2,
     Egress = 0xffff_fff3,
