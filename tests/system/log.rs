@@ -15,6 +15,8 @@ use crate::switch::{Folder, Switch, tap, wait_until};
 /// Two guests, and a third one whose link the tests let flap.
 struct Lab {
     a: Host,
+    /// Its namespace is there as long as this is.
+    _b: Host,
     flapping: Host,
     switch: Switch,
 }
@@ -27,7 +29,7 @@ impl Lab {
         let switch = start(&format!("[network.lan]\nmode = \"internal\"\n{ports}"));
         a.address("10.1.0.1/24");
         b.address("10.1.0.2/24");
-        Self { a, flapping, switch }
+        Self { a, _b: b, flapping, switch }
     }
 
     /// Has the switch write lines; the others' frames don't wait for that.
