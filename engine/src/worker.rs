@@ -183,7 +183,7 @@ impl Worker {
         {
             *link = up;
             if let (false, Some(network)) = (up, self.network_of(port)) {
-                self.forget_stations(port, network);
+                self.doubt_stations(port, network);
             }
             self.loops.forget(port);
             self.refresh_port(port);
@@ -346,7 +346,7 @@ impl Worker {
             if !stays {
                 let name = &old.networks[port.network.index()].name;
                 if let Some(index) = self.config.networks.iter().position(|network| network.name == *name) {
-                    self.forget_stations(port.id, NetworkId::new(index as u16));
+                    self.doubt_stations(port.id, NetworkId::new(index as u16));
                 }
                 self.bridges.iter_mut().for_each(|bridge| bridge.remove_port(port.id));
                 self.counters[port.id.index()] = PortCounters::default();
@@ -357,13 +357,12 @@ impl Worker {
         }
     }
 
-    /// Whoever comes to the port next may have an address of those that were there, and nobody is to wait until these turn
-    /// out to be silent.
-    fn forget_stations(&mut self, port: PortId, network: NetworkId) {
+    /// Whoever comes to the port next may have an address of those that were there.
+    fn doubt_stations(&mut self, port: PortId, network: NetworkId) {
         let Some(bridge) = self.bridges.get(network.index()) else { return };
         // Before the start of time nothing is too old.
         let is_there = |mac| bridge.fdb().lookup(mac, Vid::DEFAULT, Millis::ZERO) == Some(port);
-        self.gateway.flush_neighbours(|known| known.network == network && known.mac.is_some_and(is_there));
+        self.gateway.doubt_neighbours(network, is_there);
     }
 
     /// Where a port stands in the configuration.

@@ -152,6 +152,11 @@ impl Gateway {
         })
     }
 
+    /// The neighbours on a network whose stations `is_there` chooses may be others by now.
+    pub(crate) fn doubt_neighbours(&mut self, network: NetworkId, is_there: impl Fn(MacAddr) -> bool) {
+        self.neighbours.doubt(|hop, mac| hop.network == network && is_there(mac));
+    }
+
     /// When [`on_timeout`](Self::on_timeout) has something to do.
     pub(crate) fn next_timeout(&self) -> Option<Millis> {
         let (neighbours, nat) = (self.neighbours.next_timeout(), self.nat.next_timeout());

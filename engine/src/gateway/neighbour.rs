@@ -54,6 +54,8 @@ struct Entry {
     mac: Option<MacAddr>,
     /// The port that it spoke from last, if it spoke for itself.
     speaks_from: Option<PortId>,
+    /// Its port went down since: whoever says to have the address is believed.
+    doubted: bool,
     /// Who else says to have the address.
     claim: Option<MacAddr>,
     /// The port whose frames made the entry.
@@ -69,7 +71,17 @@ struct Entry {
 impl Entry {
     const fn new(owner: Option<PortId>, now: Millis) -> Self {
         let (mac, speaks_from, claim, asked) = (None, None, None, None);
-        Self { mac, speaks_from, claim, owner, queue: Vec::new(), confirmed: now, used: now, asked }
+        Self {
+            mac,
+            doubted: false,
+            speaks_from,
+            claim,
+            owner,
+            queue: Vec::new(),
+            confirmed: now,
+            used: now,
+            asked,
+        }
     }
 }
 
@@ -134,7 +146,7 @@ impl Neighbours {
             self.table.insert(key, Entry::new(origin, now));
         }
         let Some(entry) = self.table.get_mut(&key) else { return Ok(Vec::new()) };
-        if entry.mac.is_some_and(|known| known != mac) {
+        if !entry.doubted && entry.mac.is_some_and(|known| known != mac) {
             entry.claim = Some(mac);
             if entry.asked.is_none() {
                 // However often somebody says so, nobody is asked more often than once in this time.
@@ -146,7 +158,7 @@ impl Neighbours {
         if entry.asked.take().is_some() {
             self.asking.retain(|&asking| asking != hop);
         }
-        (entry.mac, entry.claim, entry.confirmed) = (Some(mac), None, now);
+        (entry.mac, entry.claim, entry.doubted, entry.confirmed) = (Some(mac), None, false, now);
         entry.speaks_from = origin;
         Ok(std::mem::take(&mut entry.queue))
     }
@@ -212,6 +224,14 @@ impl Neighbours {
     pub(crate) fn sighting(&self, hop: Hop) -> Option<Sighting> {
         let entry = self.table.get(&(hop.network, hop.address))?;
         Some(Sighting { mac: entry.mac?, port: entry.speaks_from, at: entry.confirmed })
+    }
+
+    /// Of the known neighbours that `which` chooses, others may have the addresses by now, who needn't wait until these turn
+    /// out to be silent.
+    pub(crate) fn doubt(&mut self, which: impl Fn(Hop, MacAddr) -> bool) {
+        for (&(network, address), entry) in &mut self.table {
+            entry.doubted |= entry.mac.is_some_and(|mac| which(Hop { network, address }, mac));
+        }
     }
 
     /// Forgets the known neighbours that `which` chooses, and returns how many: the next frame for one asks anew. Those that
@@ -361,6 +381,18 @@ mod tests {
         };
         // Each gets four times what is then free, so that the next one gets something too.
         assert_eq!([refused(1), refused(2), refused(3)], [796, 959, 992]);
+    }
+
+    #[test]
+    fn whose_port_went_down_is_succeeded_at_once() {
+        let mut neighbours = Neighbours::new([1, 2]);
+        neighbours.hear(HOP, MAC, true, None, at(0)).unwrap();
+        neighbours.doubt(|_, mac| mac == MAC);
+        assert_eq!(neighbours.mac(HOP, at(1)), Some(MAC), "it may be back");
+        let other = MacAddr::local(8);
+        neighbours.hear(HOP, other, false, None, at(1)).unwrap();
+        assert_eq!(neighbours.mac(HOP, at(1)), Some(other));
+        assert!(neighbours.hear(HOP, MAC, false, None, at(1)).is_err(), "and that one is believed");
     }
 
     #[test]
