@@ -8,13 +8,13 @@ use std::net::{Ipv4Addr, SocketAddrV4};
 
 use packet::{DropReason, Millis, NetworkId, Protocol};
 
-use crate::flow::{Direction, Flow};
-use crate::flow_table::{FlowKey, FlowMappings};
-use crate::mapping::HashedKey;
+use crate::flows::flow::{Direction, Flow};
+use crate::flows::table::{FlowKey, FlowMappings};
+use crate::memory::slab::Id;
 use crate::nat::{Nat, contact_of};
-use crate::port_pool::{PortLease, Wanted};
+use crate::outside::mapping::HashedKey;
+use crate::outside::port_pool::{PortLease, Wanted};
 use crate::prepare::{Admission, Destination, Reply, Source, has_ports_or_identifiers, reply};
-use crate::slab::Id;
 use crate::{NatPacket, NatSettings, PortRange, Tuple};
 
 /// The mapping that a flow's source takes.

@@ -23,8 +23,8 @@ use packet::offload::update_checksum;
 use packet::wire::{FromBytes, IcmpHeader, Ipv4Header};
 use packet::{DropReason, Protocol};
 
-use crate::flow::Flow;
-use crate::flow_table::FlowTable;
+use crate::flows::flow::Flow;
+use crate::flows::table::FlowTable;
 use crate::{Known, NatPacket, Tuple};
 
 /// Translates an ICMP error, outer and quoted headers; a miss if it is about no flow.

@@ -26,46 +26,33 @@
 #![forbid(unsafe_code)]
 
 mod admit;
-mod balance;
-mod early_fragments;
-mod explicit;
-mod filtering;
-mod flow;
-mod flow_table;
-mod fragment;
-mod hosts;
+mod chains;
+mod flows;
+mod fragments;
 mod icmp;
-mod identification;
-mod index;
-mod keyed;
-mod mapping;
+mod memory;
 mod nat;
-mod owners;
-mod port_pool;
-mod port_set;
+mod outside;
 mod prepare;
 mod rewrite;
 mod room;
-mod rule;
+mod saved;
 mod settings;
-mod slab;
-mod state;
-mod tcp;
 #[cfg(test)]
 mod testing;
-mod timeouts;
-mod tuple;
 
-pub use balance::{Balance, ServerUse};
-pub use early_fragments::{EarlyFragment, EarlyFragments};
-pub use explicit::{ExplicitMapping, MappingRefused, MappingRequest};
-pub use flow_table::FlowKey;
+pub use chains::rule::{
+    AddressRange, Candidate, Condition, Match, NatRule, PortList, PortRange, RuleSet, Target,
+};
+pub use chains::servers::{Balance, ServerUse};
+pub use flows::table::FlowKey;
+pub use flows::timeouts::Timeouts;
+pub use flows::tuple::Tuple;
+pub use fragments::waiting::{EarlyFragment, EarlyFragments};
 pub use nat::{FlowView, Known, Nat, NatConfig, RuleCounter, RuleCounters};
-pub use port_pool::{PortChange, PortLease};
+pub use outside::explicit::{ExplicitMapping, MappingRefused, MappingRequest};
+pub use outside::port_pool::{PortChange, PortLease};
 pub use prepare::{Admission, Destination};
 pub use rewrite::NatPacket;
-pub use rule::{AddressRange, Candidate, Condition, Match, NatRule, PortList, PortRange, RuleSet, Target};
+pub use saved::{Imported, STATE_START, Snapshot, StateError};
 pub use settings::{Behaviour, Exhausted, NatSettings};
-pub use state::{Imported, STATE_START, Snapshot, StateError};
-pub use timeouts::Timeouts;
-pub use tuple::Tuple;

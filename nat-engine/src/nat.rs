@@ -6,20 +6,20 @@ use std::ops::Range;
 
 use packet::{DropReason, Ipv4Packet, L4, Millis, NetworkId, PortId, Protocol};
 
-use crate::balance::Servers;
-use crate::explicit::Explicit;
-use crate::flow::{Direction, Flow};
-use crate::flow_table::{FlowKey, FlowMappings, FlowTable, deadline};
-use crate::fragment::Fragments;
-use crate::hosts::Hosts;
+use crate::chains::rule::NatRule;
+use crate::chains::servers::Servers;
+use crate::flows::flow::{Direction, Flow};
+use crate::flows::table::{FlowKey, FlowMappings, FlowTable, deadline};
+use crate::fragments::identification::Identifications;
+use crate::fragments::ways::Fragments;
 use crate::icmp;
-use crate::identification::Identifications;
-use crate::keyed::Random;
-use crate::mapping::Mappings;
-use crate::owners::Owners;
-use crate::port_pool::{PortChange, Published};
-use crate::rule::NatRule;
-use crate::slab::Id;
+use crate::memory::keyed::Random;
+use crate::memory::slab::Id;
+use crate::outside::explicit::Explicit;
+use crate::outside::hosts::Hosts;
+use crate::outside::mapping::Mappings;
+use crate::outside::owners::Owners;
+use crate::outside::port_pool::{PortChange, Published};
 use crate::{Behaviour, NatPacket, NatSettings, PortRange, RuleSet, Timeouts, Tuple};
 
 /// Flows, mappings and rules of one worker.

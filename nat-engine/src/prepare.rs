@@ -11,11 +11,11 @@ use std::net::{Ipv4Addr, SocketAddrV4};
 
 use packet::{DropReason, Ipv4Packet, L4, NetworkId, Protocol};
 
-use crate::flow_table::FlowKey;
-use crate::mapping::{HashedKey, MappingKey};
+use crate::chains::rule::{Candidate, NatRule, Target, netmap, pick_port, shift_port};
+use crate::flows::table::FlowKey;
+use crate::flows::tcp::TcpState;
 use crate::nat::Nat;
-use crate::rule::{Candidate, NatRule, Target, netmap, pick_port, shift_port};
-use crate::tcp::TcpState;
+use crate::outside::mapping::{HashedKey, MappingKey};
 use crate::{Behaviour, PortRange, Tuple};
 
 /// Where a flow's first packet is to go after PREROUTING. To be handed on to [`Nat::prepare`].

@@ -14,11 +14,11 @@ use std::net::Ipv4Addr;
 
 use packet::{DropReason, PortId};
 
-use crate::flow::Direction;
-use crate::flow_table::FlowMappings;
+use crate::flows::flow::Direction;
+use crate::flows::table::FlowMappings;
+use crate::flows::timeouts::TimeoutClass;
+use crate::memory::slab::Id;
 use crate::nat::Nat;
-use crate::slab::Id;
-use crate::timeouts::TimeoutClass;
 
 impl Nat {
     /// Whether there is room for a flow of `owner`, or else which flow has to make room for it.

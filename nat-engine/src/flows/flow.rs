@@ -3,9 +3,9 @@
 use packet::wire::TcpHeader;
 use packet::{L4, Protocol};
 
-use crate::slab::Slab;
-use crate::tcp::TcpState;
-use crate::timeouts::TimeoutClass;
+use crate::flows::tcp::TcpState;
+use crate::flows::timeouts::TimeoutClass;
+use crate::memory::slab::Slab;
 use crate::{NatPacket, Tuple};
 
 /// Which of a flow's two directions.

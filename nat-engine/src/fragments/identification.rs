@@ -10,7 +10,7 @@
 
 use std::net::SocketAddrV4;
 
-use crate::keyed::{KeyedHash, Purpose};
+use crate::memory::keyed::{KeyedHash, Purpose};
 use crate::{NatPacket, Tuple};
 
 #[derive(Debug)]

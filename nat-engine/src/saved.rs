@@ -21,13 +21,13 @@ use packet::{Millis, Protocol};
 use siphasher::sip::SipHasher13;
 
 use crate::Tuple;
-use crate::flow::{Direction, Flow};
-use crate::flow_table::{BOTH, FlowMappings};
-use crate::mapping::MappingKey;
+use crate::flows::flow::{Direction, Flow};
+use crate::flows::table::{BOTH, FlowMappings};
+use crate::flows::tcp::TcpState;
+use crate::memory::slab::Id;
 use crate::nat::Nat;
+use crate::outside::mapping::MappingKey;
 use crate::prepare::has_ports_or_identifiers;
-use crate::slab::Id;
-use crate::tcp::TcpState;
 
 /// How many bytes [`Nat::state_len`] needs.
 pub const STATE_START: usize = 8 + 2 + 2 + 4 + 4;

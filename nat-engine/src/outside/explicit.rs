@@ -11,11 +11,11 @@ use std::net::{Ipv4Addr, SocketAddrV4};
 
 use packet::{Millis, NetworkId, PortId, Protocol};
 
-use crate::mapping::{HashedKey, MappingKey};
+use crate::memory::slab::Id;
 use crate::nat::Nat;
-use crate::port_pool::Wanted;
+use crate::outside::mapping::{HashedKey, MappingKey};
+use crate::outside::port_pool::Wanted;
 use crate::prepare::{Outside, candidate, decide};
-use crate::slab::Id;
 use crate::{Behaviour, PortRange, Tuple};
 
 /// What an inside host asks for.

@@ -13,11 +13,11 @@ use std::net::{Ipv4Addr, SocketAddrV4};
 
 use packet::Protocol;
 
-use crate::filtering::Contacts;
-use crate::index::Index;
-use crate::keyed::{KeyedHash, Purpose};
-use crate::port_pool::{PortLease, PortPools};
-use crate::slab::{Id, Slab};
+use crate::memory::index::Index;
+use crate::memory::keyed::{KeyedHash, Purpose};
+use crate::memory::slab::{Id, Slab};
+use crate::outside::contacts::Contacts;
+use crate::outside::port_pool::{PortLease, PortPools};
 use crate::{Behaviour, Tuple};
 
 /// The mappings of all inside sockets, and the ports they are made of.
@@ -153,7 +153,7 @@ impl Mappings {
         }
     }
 
-    /// Makes room for `limit` mappings, as [`FlowTable::reserve`](crate::flow_table::FlowTable::reserve) does.
+    /// Makes room for `limit` mappings, as [`FlowTable::reserve`](crate::flows::table::FlowTable::reserve) does.
     pub(crate) fn reserve(&mut self, limit: usize) {
         self.mappings.reserve(limit);
         let Self { mappings, by_key, by_outside, hash, ports, .. } = self;
@@ -301,7 +301,7 @@ impl Mappings {
 mod tests {
     use super::*;
     use crate::RuleSet;
-    use crate::port_pool::Published;
+    use crate::outside::port_pool::Published;
     use proptest::prelude::*;
     use std::collections::BTreeMap;
 

@@ -14,7 +14,7 @@ use std::net::{Ipv4Addr, SocketAddrV4};
 use packet::wire::{FromBytes, Ipv4Header};
 use packet::{DropReason, Fragment, Ipv4Packet, L4, Millis, PortId, Protocol};
 
-use crate::keyed::{KeyedHash, Purpose};
+use crate::memory::keyed::{KeyedHash, Purpose};
 use crate::{Known, Nat, NatPacket, Tuple};
 
 /// How long a datagram's fragments are expected: as long as Linux waits for reassembly. RFC 791 suggests 15 s.

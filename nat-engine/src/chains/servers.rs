@@ -16,12 +16,12 @@ use std::net::{Ipv4Addr, SocketAddrV4};
 
 use packet::{Millis, Protocol};
 
-use crate::flow::{Direction, Flow};
+use crate::chains::rule::{RuleSet, Target};
+use crate::flows::flow::{Direction, Flow};
+use crate::flows::timeouts::TimeoutClass;
+use crate::memory::slab::Id;
 use crate::nat::Nat;
-use crate::port_pool::{PortLease, Wanted};
-use crate::rule::{RuleSet, Target};
-use crate::slab::Id;
-use crate::timeouts::TimeoutClass;
+use crate::outside::port_pool::{PortLease, Wanted};
 
 /// Servers that flows are spread over, one after the other.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]

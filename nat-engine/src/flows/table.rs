@@ -17,11 +17,11 @@ use std::ops::Range;
 use packet::{BURST_FRAMES, Millis};
 
 use crate::Tuple;
-use crate::flow::{Direction, Flow};
-use crate::index::Index;
-use crate::keyed::{PairHash, Purpose};
-use crate::slab::{Id, Slab};
-use crate::timeouts::{TimeoutClass, Timeouts};
+use crate::flows::flow::{Direction, Flow};
+use crate::flows::timeouts::{TimeoutClass, Timeouts};
+use crate::memory::index::Index;
+use crate::memory::keyed::{PairHash, Purpose};
+use crate::memory::slab::{Id, Slab};
 
 /// A flow in use moves to the end of its list once in a second, not with each packet. So it may have been used this much
 /// later than the list says, and expires this much later.

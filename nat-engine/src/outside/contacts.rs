@@ -7,8 +7,8 @@ use std::net::Ipv4Addr;
 
 use hashbrown::HashTable;
 
-use crate::keyed::{KeyedHash, Purpose};
-use crate::slab::Id;
+use crate::memory::keyed::{KeyedHash, Purpose};
+use crate::memory::slab::Id;
 
 /// Remote addresses, by the mapping that sends to them.
 #[derive(Debug)]

@@ -18,12 +18,12 @@
 //! A SYN may start from either side, so that simultaneous open (RFC 5382 REQ-2a) is not a special case. Figure 1 of the
 //! RFC takes the second SYN for established already; here only the ACK that the two sides' handshake ends with counts, so
 //! that a flood of answered SYNs goes after minutes, not hours. RST and FIN far from where the connection is don't arrive
-//! here at all: see [`Flow::note`](crate::flow::Flow::note).
+//! here at all: see [`Flow::note`](crate::flows::flow::Flow::note).
 
 use packet::wire::TcpHeader;
 
-use crate::flow::Direction;
-use crate::timeouts::TimeoutClass;
+use crate::flows::flow::Direction;
+use crate::flows::timeouts::TimeoutClass;
 
 /// What has been seen of a connection.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]

@@ -14,9 +14,9 @@ use std::ops::RangeInclusive;
 
 use packet::{Millis, NetworkId, Protocol};
 
-use crate::keyed::Random;
-use crate::port_set::PortSet;
-use crate::slab::{Id, Slab};
+use crate::memory::keyed::Random;
+use crate::memory::slab::{Id, Slab};
+use crate::outside::port_set::PortSet;
 use crate::{PortRange, RuleSet};
 
 /// A port of an address, or an identifier of ICMP queries. It goes back to where it came from; there is only one.

@@ -14,7 +14,7 @@ use std::net::Ipv4Addr;
 
 use packet::{DropReason, Ipv4Packet, Millis, NetworkId, PortId, share};
 
-use crate::fragment::key_of;
+use crate::fragments::ways::key_of;
 use crate::{Nat, Tuple};
 
 /// Fragments that wait for the first one of their datagram. Beside a [`Nat`], for whoever feeds it: see

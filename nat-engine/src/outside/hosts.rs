@@ -8,7 +8,7 @@ use hashbrown::HashTable;
 use packet::Millis;
 
 use crate::NatSettings;
-use crate::keyed::{KeyedHash, Purpose};
+use crate::memory::keyed::{KeyedHash, Purpose};
 
 /// The inside hosts that have flows.
 #[derive(Debug)]

@@ -5,7 +5,7 @@
 
 use packet::{PortId, share};
 
-use crate::slab::Id;
+use crate::memory::slab::Id;
 
 /// Who has how much.
 #[derive(Debug, Default)]

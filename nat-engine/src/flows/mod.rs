@@ -1,0 +1,7 @@
+//! Flows: what packets belong together, in both directions.
+
+pub(crate) mod flow;
+pub(crate) mod table;
+pub(crate) mod tcp;
+pub(crate) mod timeouts;
+pub(crate) mod tuple;
