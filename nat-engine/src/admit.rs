@@ -8,8 +8,9 @@ use std::net::{Ipv4Addr, SocketAddrV4};
 
 use packet::{DropReason, Millis, NetworkId, Protocol};
 
-use crate::flows::flow::{Direction, Flow};
+use crate::flows::flow::Flow;
 use crate::flows::table::{FlowKey, FlowMappings};
+use crate::flows::tuple::Direction;
 use crate::memory::slab::Id;
 use crate::nat::{Nat, contact_of};
 use crate::outside::mapping::HashedKey;

@@ -8,8 +8,9 @@ use packet::{DropReason, Ipv4Packet, L4, Millis, NetworkId, PortId, Protocol};
 
 use crate::chains::rule::NatRule;
 use crate::chains::servers::Servers;
-use crate::flows::flow::{Direction, Flow};
+use crate::flows::flow::Flow;
 use crate::flows::table::{FlowKey, FlowMappings, FlowTable, deadline};
+use crate::flows::tuple::Direction;
 use crate::fragments::identification::Identifications;
 use crate::fragments::ways::Fragments;
 use crate::icmp;

@@ -14,9 +14,9 @@ use std::net::Ipv4Addr;
 
 use packet::{DropReason, PortId};
 
-use crate::flows::flow::Direction;
 use crate::flows::table::FlowMappings;
 use crate::flows::timeouts::TimeoutClass;
+use crate::flows::tuple::Direction;
 use crate::memory::slab::Id;
 use crate::nat::Nat;
 

@@ -21,9 +21,10 @@ use packet::{Millis, Protocol};
 use siphasher::sip::SipHasher13;
 
 use crate::Tuple;
-use crate::flows::flow::{Direction, Flow};
-use crate::flows::table::{BOTH, FlowMappings};
+use crate::flows::flow::Flow;
+use crate::flows::table::FlowMappings;
 use crate::flows::tcp::TcpState;
+use crate::flows::tuple::Direction;
 use crate::memory::slab::Id;
 use crate::nat::Nat;
 use crate::outside::mapping::MappingKey;
@@ -157,7 +158,7 @@ impl Nat {
                 place.map(|place| *ids[place].get_or_insert_with(|| self.restore_mapping(&mappings[place])))
             };
             let mappings = FlowMappings { source: id(source), destination: id(destination) };
-            let keys = BOTH.map(|direction| self.flows.key(flow.tuple(direction)));
+            let keys = Direction::BOTH.map(|direction| self.flows.key(flow.tuple(direction)));
             let idle = Millis::from_secs(idle.into()) + age;
             self.add_flow(flow, keys, mappings, Millis::new(now.get().saturating_sub(idle.get())));
         }
@@ -342,7 +343,8 @@ fn check(mappings: &[SavedMapping], flows: &[SavedFlow]) -> Result<(), StateErro
             used[place] = true;
         }
     }
-    let tuples = flows.iter().flat_map(|saved| BOTH.map(|direction| saved.flow.tuple(direction).words()));
+    let tuples =
+        flows.iter().flat_map(|saved| Direction::BOTH.map(|direction| saved.flow.tuple(direction).words()));
     let outsides =
         mappings.iter().map(|mapping| (mapping.key.protocol().0, mapping.key.outside(), mapping.port));
     let is_sound =
@@ -389,7 +391,7 @@ impl Writer {
     /// All of it but its mappings.
     fn flow(&mut self, flow: &Flow, now: Millis) {
         self.put([flow.tuple(Direction::Original).protocol().0]);
-        for direction in BOTH {
+        for direction in Direction::BOTH {
             self.socket(flow.tuple(direction).source());
             self.socket(flow.tuple(direction).destination());
         }

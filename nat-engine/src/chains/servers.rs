@@ -17,8 +17,9 @@ use std::net::{Ipv4Addr, SocketAddrV4};
 use packet::{Millis, Protocol};
 
 use crate::chains::rule::{RuleSet, Target};
-use crate::flows::flow::{Direction, Flow};
+use crate::flows::flow::Flow;
 use crate::flows::timeouts::TimeoutClass;
+use crate::flows::tuple::Direction;
 use crate::memory::slab::Id;
 use crate::nat::Nat;
 use crate::outside::port_pool::{PortLease, Wanted};

@@ -5,28 +5,9 @@ use packet::{L4, Protocol};
 
 use crate::flows::tcp::TcpState;
 use crate::flows::timeouts::TimeoutClass;
+use crate::flows::tuple::Direction;
 use crate::memory::slab::Slab;
 use crate::{NatPacket, Tuple};
-
-/// Which of a flow's two directions.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-#[repr(u8)]
-pub(crate) enum Direction {
-    /// That of its first packet.
-    Original,
-    /// The other one.
-    Reply,
-}
-
-impl Direction {
-    #[inline]
-    pub(crate) const fn other(self) -> Self {
-        match self {
-            Self::Original => Self::Reply,
-            Self::Reply => Self::Original,
-        }
-    }
-}
 
 /// A flow, as far as each of its packets needs it: one cache line.
 ///

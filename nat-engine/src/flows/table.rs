@@ -17,8 +17,9 @@ use std::ops::Range;
 use packet::{BURST_FRAMES, Millis};
 
 use crate::Tuple;
-use crate::flows::flow::{Direction, Flow};
+use crate::flows::flow::Flow;
 use crate::flows::timeouts::{TimeoutClass, Timeouts};
+use crate::flows::tuple::Direction;
 use crate::memory::index::Index;
 use crate::memory::keyed::{PairHash, Purpose};
 use crate::memory::slab::{Id, Slab};
@@ -183,7 +184,7 @@ impl FlowTable {
         }
         self.places[id.index()].mappings = mappings;
         let Self { flows, index, hash, .. } = self;
-        for (direction, key) in BOTH.into_iter().zip(keys) {
+        for (direction, key) in Direction::BOTH.into_iter().zip(keys) {
             index.insert(key.hash, Entry::new(id, direction).0, |entry| Entry(entry).hash(flows, hash));
         }
         self.append(id, class, now);
@@ -194,7 +195,7 @@ impl FlowTable {
     pub(crate) fn remove(&mut self, id: Id) -> Option<Flow> {
         self.unlink(id);
         let flow = self.flows.remove(id)?;
-        for direction in BOTH {
+        for direction in Direction::BOTH {
             let key = self.hash.of(flow.tuple(direction).words());
             self.index.remove(key, Entry::new(id, direction).0);
         }
@@ -284,9 +285,6 @@ fn seconds(now: Millis) -> u32 {
     now.as_secs() as u32
 }
 
-/// In the order of [`Direction`].
-pub(crate) const BOTH: [Direction; 2] = [Direction::Original, Direction::Reply];
-
 impl Entry {
     #[inline]
     const fn new(id: Id, direction: Direction) -> Self {
@@ -318,7 +316,7 @@ mod tests {
     }
 
     fn insert(table: &mut FlowTable, flow: Flow) -> Id {
-        let keys = BOTH.map(|direction| table.key(flow.tuple(direction)));
+        let keys = Direction::BOTH.map(|direction| table.key(flow.tuple(direction)));
         table.insert(flow, keys, FlowMappings::default(), Millis::ZERO)
     }
 

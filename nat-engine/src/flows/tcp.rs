@@ -22,8 +22,8 @@
 
 use packet::wire::TcpHeader;
 
-use crate::flows::flow::Direction;
 use crate::flows::timeouts::TimeoutClass;
+use crate::flows::tuple::Direction;
 
 /// What has been seen of a connection.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]

@@ -12,6 +12,29 @@ use std::net::{Ipv4Addr, SocketAddrV4};
 
 use packet::{Ipv4Packet, L4, Protocol};
 
+/// Which of a flow's two directions.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[repr(u8)]
+pub(crate) enum Direction {
+    /// That of its first packet.
+    Original,
+    /// The other one.
+    Reply,
+}
+
+impl Direction {
+    /// Both, in their order.
+    pub(crate) const BOTH: [Self; 2] = [Self::Original, Self::Reply];
+
+    #[inline]
+    pub(crate) const fn other(self) -> Self {
+        match self {
+            Self::Original => Self::Reply,
+            Self::Reply => Self::Original,
+        }
+    }
+}
+
 /// Protocol, source and destination of a packet, ports in host byte order. An ICMP query's identifier stands where its
 /// sender's (request) or receiver's (reply) port would.
 ///
