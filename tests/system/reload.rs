@@ -182,11 +182,8 @@ fn a_failed_reload_leaves_every_port_as_it_was_whatever_else_it_was_to_change() 
     let state = || (identity(&lab.a), identity(&lab.b), lab.host.run("ip -o link show dev v0"), sockets());
     let before = state();
     let mut pings = lab.a.command("ping");
-    let pings = pings
-        .args(["-n", "-i", "0.01", "10.1.0.2"])
-        .stdout(Stdio::piped())
-        .spawn()
-        .expect("nsenter runs");
+    let pings =
+        pings.args(["-n", "-i", "0.01", "10.1.0.2"]).stdout(Stdio::piped()).spawn().expect("nsenter runs");
     let impossible = impossible(&lab);
     for (number, (what, config)) in changes(&lab).into_iter().enumerate() {
         let (section, message) = &impossible[number % impossible.len()];
@@ -220,7 +217,10 @@ fn a_failed_reload_leaves_every_port_as_it_was_whatever_else_it_was_to_change() 
         .lines()
         .filter_map(|line| line.split("icmp_seq=").nth(1)?.split(' ').next()?.parse().ok())
         .collect();
-    assert!(answered.len() > 10 && answered.iter().copied().zip(1..).all(|(got, sent)| got == sent), "{printed}");
+    assert!(
+        answered.len() > 10 && answered.iter().copied().zip(1..).all(|(got, sent)| got == sent),
+        "{printed}"
+    );
     // Those at the sockets are still connected: a frame that is flooded reaches both.
     stream.set_nonblocking(true).expect("it can");
     peer.set_nonblocking(true).expect("it can");
