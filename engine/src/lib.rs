@@ -8,11 +8,9 @@
 //! No I/O, no clock: [`Worker`] takes bursts and `now`, and gives back which frame goes to which port.
 #![forbid(unsafe_code)]
 
-mod dhcp;
 mod gateway;
+mod host;
 mod keyed;
-mod loops;
-mod pcp;
 pub mod report;
 mod runtime_config;
 mod worker;

@@ -12,8 +12,9 @@ use packet::{
 };
 use switch_core::{Bridge, BridgePort, Fdb, Guard, PortGuard, PortState};
 
-use crate::gateway::{Gateway, Outgoing};
-use crate::loops::{self, Due, LoopWatch};
+use crate::gateway::Gateway;
+use crate::host::Outgoing;
+use crate::host::loops::{self, Due, LoopWatch};
 use crate::report::{
     FdbReport, FlowReport, LoopChange, NeighbourReport, PoolReport, ServerChange, StatsReport,
 };

@@ -7,8 +7,8 @@ use nat_engine::{Admission, Destination, FlowKey, NatPacket};
 use packet::{DropReason, Ipv4Packet, L4, Millis, NetworkId, PuntReason, Verdict};
 
 use super::route::Hop;
-use super::slow_path::is_syn;
 use super::{Gateway, unroutable};
+use crate::host::is_syn;
 use crate::runtime_config::Reach;
 
 /// What rules and routes say of a packet that no flow knows.

@@ -7,7 +7,7 @@ use packet::{DropCounters, DropReason, Ipv4Cidr, MacAddr, NetworkId};
 
 use super::route::Routes;
 use super::{Gateway, Interface};
-use crate::dhcp::DhcpServer;
+use crate::host::dhcp::server::DhcpServer;
 use crate::runtime_config::{InterfaceConfig, NetworkConfig, Reach, RuntimeConfig};
 
 impl Gateway {

@@ -4,25 +4,15 @@
 //! Local frame ─▶ IPv4 checked ─▶ flow known? ──yes─▶ rewritten ─┐
 //!                                    │ no (admit)               ├─▶ route ─▶ next hop's MAC ─▶ new Ethernet header
 //!                                    └▶ rules ─▶ new flow ──────┘     │            │ unknown
-//!                                                                     └────────────┴─▶ Punt ─▶ slow_path
+//!                                                                     └────────────┴─▶ Punt ─▶ host
 //! ```
 //!
-//! What is here runs for each frame of a burst; what answers, waits or allocates is in [`slow_path`].
+//! What is here runs for each frame of a burst; what answers, waits or allocates is in [`crate::host`].
 
-mod early;
 mod first_packet;
-mod fragment;
-mod health;
-mod held;
-mod icmp;
 mod install;
-mod leasing;
-mod neighbour;
-mod outgoing;
-mod port_mapping;
-mod question;
-mod route;
-mod slow_path;
+pub(crate) mod neighbour;
+pub(crate) mod route;
 
 use std::net::Ipv4Addr;
 
@@ -35,14 +25,13 @@ use packet::{
 use switch_core::Bridge;
 
 use self::first_packet::FirstPacket;
-use self::health::Health;
-use self::held::HeldSyns;
-use self::icmp::RateLimits;
-use self::leasing::Leasing;
 use self::neighbour::Neighbours;
-pub(crate) use self::outgoing::Outgoing;
 use self::route::{Hop, Routes};
-use crate::dhcp::DhcpServer;
+use crate::host::dhcp::Leasing;
+use crate::host::dhcp::server::DhcpServer;
+use crate::host::health::Health;
+use crate::host::held::HeldSyns;
+use crate::host::icmp::v4::RateLimits;
 use crate::report::NeighbourReport;
 use crate::runtime_config::Reach;
 
@@ -50,21 +39,21 @@ use crate::runtime_config::Reach;
 #[derive(Debug)]
 pub(crate) struct Gateway {
     /// By network.
-    interfaces: Vec<Option<Interface>>,
-    routes: Routes,
-    neighbours: Neighbours,
-    nat: Nat,
+    pub(crate) interfaces: Vec<Option<Interface>>,
+    pub(crate) routes: Routes,
+    pub(crate) neighbours: Neighbours,
+    pub(crate) nat: Nat,
     /// Whether there is any rule at all.
     translates: bool,
-    icmp_limits: RateLimits,
-    held: HeldSyns,
+    pub(crate) icmp_limits: RateLimits,
+    pub(crate) held: HeldSyns,
     /// When the port mapping server was first asked.
-    first_request: Option<Millis>,
-    early: EarlyFragments,
-    health: Health,
-    leasing: Leasing,
+    pub(crate) first_request: Option<Millis>,
+    pub(crate) early: EarlyFragments,
+    pub(crate) health: Health,
+    pub(crate) leasing: Leasing,
     /// The port that the burst came from.
-    origin: Option<PortId>,
+    pub(crate) origin: Option<PortId>,
     /// The burst's packets that are to be routed, with their places in the burst. Kept for its allocation.
     packets: Box<[(usize, Ipv4Packet)]>,
     /// Where the flows of `packets` are to be found.
@@ -85,22 +74,22 @@ struct Adjacency {
     src: MacAddr,
     /// Both as they stand in the frame.
     addresses: [u8; 12],
-    mtu: usize,
+    pub(crate) mtu: usize,
     /// Which port, as far as the bridge knows.
     verdict: Verdict,
 }
 
 /// The switch's own address on one network.
 #[derive(Debug)]
-struct Interface {
-    mac: MacAddr,
-    address: Ipv4Cidr,
-    mtu: u16,
-    reach: Reach,
-    dhcp: Option<DhcpServer>,
-    pcp: bool,
+pub(crate) struct Interface {
+    pub(crate) mac: MacAddr,
+    pub(crate) address: Ipv4Cidr,
+    pub(crate) mtu: u16,
+    pub(crate) reach: Reach,
+    pub(crate) dhcp: Option<DhcpServer>,
+    pub(crate) pcp: bool,
     /// Whether the address is a host's, too, which answers for it.
-    is_shared: bool,
+    pub(crate) is_shared: bool,
 }
 
 impl Gateway {
@@ -176,7 +165,7 @@ impl Gateway {
     }
 
     /// What follows is done because of frames from this port, and counts for it.
-    fn speak_for(&mut self, origin: Option<PortId>) {
+    pub(crate) fn speak_for(&mut self, origin: Option<PortId>) {
         self.origin = origin;
         self.nat.set_owner(origin);
     }
@@ -312,7 +301,7 @@ impl Gateway {
 
     /// Rewrites the packet if a flow or a rule says so, and finds its way out.
     #[inline(always)]
-    fn translate(
+    pub(crate) fn translate(
         &mut self,
         packet: &mut NatPacket<'_>,
         nth: Option<usize>,
@@ -345,7 +334,7 @@ impl Gateway {
     }
 
     /// The way of a packet that nothing translates.
-    fn route_plainly(&self, destination: Ipv4Addr, input: NetworkId) -> Result<Hop, Verdict> {
+    pub(crate) fn route_plainly(&self, destination: Ipv4Addr, input: NetworkId) -> Result<Hop, Verdict> {
         if let Some(owner) = self.routes.owner_of(destination) {
             let reachable = owner == input || self.routes.allows(input, owner, false);
             return Err(if reachable { PuntReason::ToSelf } else { PuntReason::Prohibited }.into());
@@ -382,11 +371,11 @@ impl Gateway {
         self.last
     }
 
-    fn mtu_of(&self, network: NetworkId) -> usize {
+    pub(crate) fn mtu_of(&self, network: NetworkId) -> usize {
         self.interface(network).map_or(0, |interface| usize::from(interface.mtu))
     }
 
-    fn interface(&self, network: NetworkId) -> Option<&Interface> {
+    pub(crate) fn interface(&self, network: NetworkId) -> Option<&Interface> {
         self.interfaces.get(network.index())?.as_ref()
     }
 }
@@ -427,7 +416,7 @@ fn unroutable(reason: DropReason) -> Verdict {
 
 /// The time to live goes down by one, and the header's checksum with it. RFC 1624.
 #[inline]
-fn decrement_ttl(packet: &mut [u8]) {
+pub(crate) fn decrement_ttl(packet: &mut [u8]) {
     if let Ok((ip, _)) = Ipv4Header::mut_from_prefix(packet)
         && let Some(less) = ip.ttl.checked_sub(1)
     {
@@ -439,9 +428,9 @@ fn decrement_ttl(packet: &mut [u8]) {
 }
 
 /// RFC 2131, 4.1.
-const DHCP_SERVER_PORT: u16 = 67;
+pub(crate) const DHCP_SERVER_PORT: u16 = 67;
 /// RFC 2131, 4.1.
-const DHCP_CLIENT_PORT: u16 = 68;
+pub(crate) const DHCP_CLIENT_PORT: u16 = 68;
 
 #[cfg(test)]
 mod tests {

@@ -18,7 +18,7 @@ use std::net::Ipv4Addr;
 use packet::{DropReason, MacAddr, Millis, NetworkId, Offload, PortId, share};
 
 use super::route::Hop;
-use crate::dhcp::Sighting;
+use crate::host::dhcp::server::Sighting;
 use crate::keyed::Keyed;
 
 /// Known and wanted next hops of all networks.

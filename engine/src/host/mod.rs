@@ -1,5 +1,15 @@
 //! What the gateway answers, and what has to wait: ARP, ICMP, DHCP, unresolved next hops, fragmentation.
 
+pub(crate) mod dhcp;
+mod early;
+mod fragment;
+pub(crate) mod health;
+pub(crate) mod held;
+pub(crate) mod icmp;
+pub(crate) mod loops;
+mod outgoing;
+mod pcp;
+
 use std::net::Ipv4Addr;
 
 use nat_engine::{Exhausted, Known, NatPacket};
@@ -11,13 +21,13 @@ use packet::{
     offload,
 };
 
-use super::held::HeldSyn;
-use super::icmp::{self, IcmpError};
-use super::neighbour::{Due, Waiting};
-use super::outgoing::Outgoing;
-use super::route::Hop;
-use super::{DHCP_SERVER_PORT, Gateway, fragment};
-use crate::pcp::{Client, PCP_SERVER_PORT};
+use self::held::HeldSyn;
+use self::icmp::v4::{self, IcmpError};
+pub(crate) use self::outgoing::Outgoing;
+use self::pcp::server::{Client, PCP_SERVER_PORT};
+use crate::gateway::neighbour::{Due, Waiting};
+use crate::gateway::route::Hop;
+use crate::gateway::{DHCP_SERVER_PORT, Gateway};
 use crate::runtime_config::Reach;
 
 impl Gateway {
@@ -162,7 +172,7 @@ impl Gateway {
             && self.nat.rules().stands_for_others(address, network)
     }
 
-    pub(super) fn ask(&self, hop: Hop, mac: Option<MacAddr>, out: &mut Outgoing) {
+    pub(crate) fn ask(&self, hop: Hop, mac: Option<MacAddr>, out: &mut Outgoing) {
         let Some(interface) = self.interface(hop.network) else { return };
         let own = (interface.mac, interface.address.address());
         let question = eth().src(interface.mac).dst(mac.unwrap_or(MacAddr::BROADCAST));
@@ -205,7 +215,7 @@ impl Gateway {
                 self.map_port(meta, bytes, &ip, client, now, out)
             }
             L4::EchoRequest | L4::None => {
-                icmp::answer_echo(&mut bytes[EthernetHeader::LEN..], &ip)?;
+                v4::answer_echo(&mut bytes[EthernetHeader::LEN..], &ip)?;
                 address_frame(bytes, meta.src, interface.mac);
                 out.push(input, bytes, Offload::NONE);
                 Ok(())
@@ -252,7 +262,7 @@ impl Gateway {
     }
 
     /// A routed frame is cut to the MTU of its way out.
-    pub(super) fn fragment(
+    pub(crate) fn fragment(
         &mut self,
         meta: &FrameMeta,
         bytes: &mut [u8],
@@ -316,7 +326,7 @@ impl Gateway {
     ) -> Result<(), DropReason> {
         let interface = self.interface(input).ok_or(DropReason::NoRoute)?;
         let (own, own_mac) = (interface.address.address(), interface.mac);
-        if let Some(mut frame) = icmp::error(&bytes[EthernetHeader::LEN..], own, error) {
+        if let Some(mut frame) = v4::error(&bytes[EthernetHeader::LEN..], own, error) {
             self.admit_icmp(now)?;
             address_frame(&mut frame, sender, own_mac);
             out.push(input, &frame, Offload::NONE);
@@ -335,7 +345,7 @@ impl Gateway {
         out: &mut Outgoing,
     ) -> Result<(), DropReason> {
         let own = self.interface(output).ok_or(DropReason::NoRoute)?.address.address();
-        let Some(mut frame) = icmp::error(&bytes[EthernetHeader::LEN..], own, error) else { return Ok(()) };
+        let Some(mut frame) = v4::error(&bytes[EthernetHeader::LEN..], own, error) else { return Ok(()) };
         self.admit_icmp(now)?;
         let bytes = &mut frame[EthernetHeader::LEN..];
         let mut ip = Ipv4Packet::parse(bytes)?;
@@ -350,12 +360,12 @@ impl Gateway {
         let hop = self.routes.own_way(packet.ip.dst).ok_or(DropReason::NoRoute)?;
         // The sender knows the switch by its address there: RFC 1812, 4.3.2.4.
         let own = self.interface(hop.network).ok_or(DropReason::NoRoute)?.address.address();
-        icmp::set_source(packet.bytes, own);
+        v4::set_source(packet.bytes, own);
         self.send(hop, frame, now, out)
     }
 
     /// Sends a frame, whose Ethernet header is still to be filled in, to `hop`, or keeps it until that is known.
-    pub(super) fn send(
+    pub(crate) fn send(
         &mut self,
         hop: Hop,
         mut frame: Vec<u8>,
@@ -393,7 +403,7 @@ impl Gateway {
 }
 
 /// The payload of the UDP datagram in a frame for the switch, which has to be right as any host would check it.
-pub(super) fn udp_payload(frame: &[u8], offload: Offload) -> Result<&[u8], DropReason> {
+pub(crate) fn udp_payload(frame: &[u8], offload: Offload) -> Result<&[u8], DropReason> {
     let packet = &frame[EthernetHeader::LEN..];
     let ip = Ipv4Packet::parse(packet)?;
     let datagram = &packet[usize::from(ip.header_len)..usize::from(ip.total_len)];
@@ -408,11 +418,11 @@ pub(super) fn udp_payload(frame: &[u8], offload: Offload) -> Result<&[u8], DropR
 }
 
 /// Whether a segment asks for a connection, whatever it says of congestion.
-pub(super) const fn is_syn(flags: u8) -> bool {
+pub(crate) const fn is_syn(flags: u8) -> bool {
     flags & (TcpHeader::SYN | TcpHeader::ACK | TcpHeader::RST | TcpHeader::FIN) == TcpHeader::SYN
 }
 
-pub(super) fn send_waiting(mut frame: Waiting, hop: Hop, own_mac: MacAddr, mac: MacAddr, out: &mut Outgoing) {
+pub(crate) fn send_waiting(mut frame: Waiting, hop: Hop, own_mac: MacAddr, mac: MacAddr, out: &mut Outgoing) {
     address_frame(&mut frame.bytes, mac, own_mac);
     out.push(hop.network, &frame.bytes, frame.offload);
 }

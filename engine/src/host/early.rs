@@ -4,8 +4,8 @@ use nat_engine::{EarlyFragment, NatPacket};
 use packet::wire::{EthernetHeader, FromBytes};
 use packet::{DropReason, FrameMeta, Ipv4Packet, MacAddr, Millis, NetworkId, Offload, Verdict};
 
-use super::outgoing::Outgoing;
-use super::{Gateway, decrement_ttl};
+use super::Outgoing;
+use crate::gateway::{Gateway, decrement_ttl};
 
 impl Gateway {
     /// Keeps the frame of a later fragment until its first one has come.

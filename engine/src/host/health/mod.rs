@@ -15,6 +15,8 @@
 //! to nobody else meanwhile. While nothing comes back the same question is asked again, so that it doesn't matter which one
 //! an answer is to. Only who has seen the question can answer it: port and numbers are random.
 
+mod question;
+
 use std::collections::{BTreeMap, VecDeque};
 use std::hash::BuildHasher;
 use std::net::SocketAddrV4;
@@ -23,9 +25,9 @@ use nat_engine::{Balance, PortLease};
 use packet::wire::EthernetHeader;
 use packet::{DropReason, Fragment, FrameMeta, Ipv4Packet, L4, Millis, NetworkId, Offload, Protocol};
 
-use super::Gateway;
-use super::outgoing::Outgoing;
-use super::question::{Question, is_answer};
+use self::question::{Question, is_answer};
+use super::Outgoing;
+use crate::gateway::Gateway;
 use crate::keyed::Keyed;
 use crate::report::{CheckOutcome, ServerChange, ServerReport, ServerState};
 use crate::runtime_config::{BalanceConfig, CheckConfig, CheckKind};
@@ -190,7 +192,7 @@ impl Server {
 
 impl Gateway {
     /// Takes over the servers of a configuration that NAT has its rules of already.
-    pub(super) fn follow_servers(&mut self, balances: &[BalanceConfig]) {
+    pub(crate) fn follow_servers(&mut self, balances: &[BalanceConfig]) {
         for port in self.health.follow(balances) {
             self.nat.return_port(port);
         }
@@ -204,7 +206,7 @@ impl Gateway {
     }
 
     /// Asks the servers whose turn it is.
-    pub(super) fn check_servers(&mut self, now: Millis, out: &mut Outgoing) {
+    pub(crate) fn check_servers(&mut self, now: Millis, out: &mut Outgoing) {
         for key in self.health.due(now) {
             if self.health.servers.get(&key).is_some_and(|server| server.question.is_some()) {
                 self.conclude(key, CheckOutcome::Silent, now);
@@ -217,12 +219,12 @@ impl Gateway {
     }
 
     /// Whether the packet, which is for the switch itself, seems to be what a server answers.
-    pub(super) fn may_be_answer(&self, ip: &Ipv4Packet) -> bool {
+    pub(crate) fn may_be_answer(&self, ip: &Ipv4Packet) -> bool {
         self.health.asked(ip).is_some()
     }
 
     /// Takes a server's answer to the switch's question. `false`: it is none.
-    pub(super) fn take_answer(
+    pub(crate) fn take_answer(
         &mut self,
         meta: &FrameMeta,
         frame: &[u8],

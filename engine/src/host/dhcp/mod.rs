@@ -7,6 +7,8 @@
 //!                    └─▶ changes ─▶ to be kept (take_lease_changes), to be told (next_lease_event)
 //! ```
 
+pub(crate) mod server;
+
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::net::Ipv4Addr;
 
@@ -14,11 +16,10 @@ use packet::builder::eth;
 use packet::wire::EthernetHeader;
 use packet::{DropReason, FrameMeta, Ipv4Packet, MacAddr, Millis, NetworkId, Offload, PortId};
 
-use super::outgoing::Outgoing;
-use super::route::Hop;
-use super::slow_path::{send_waiting, udp_payload};
-use super::{DHCP_CLIENT_PORT, DHCP_SERVER_PORT, Gateway};
-use crate::dhcp::{Change, DhcpReceiver, DhcpReply, DhcpServer, DhcpStep, Grant, View, relay_agent};
+use self::server::{Change, DhcpReceiver, DhcpReply, DhcpServer, DhcpStep, Grant, View, relay_agent};
+use super::{Outgoing, send_waiting, udp_payload};
+use crate::gateway::route::Hop;
+use crate::gateway::{DHCP_CLIENT_PORT, DHCP_SERVER_PORT, Gateway};
 use crate::report::{LeaseChanges, LeaseEvent, LeaseEventKind, LeaseRecord, LeaseReport, PoolReport};
 use crate::runtime_config::RuntimeConfig;
 
@@ -53,7 +54,7 @@ struct WaitingAck {
 }
 
 impl Leasing {
-    pub(super) fn next_timeout(&self) -> Option<Millis> {
+    pub(crate) fn next_timeout(&self) -> Option<Millis> {
         let until =
             |ack: &WaitingAck| if ack.revision <= self.kept_revision { Millis::ZERO } else { ack.until };
         let acks = self.waiting.values().map(until).min();
@@ -61,13 +62,13 @@ impl Leasing {
     }
 
     /// Takes over a configuration.
-    pub(super) fn install(&mut self, config: &RuntimeConfig) {
+    pub(crate) fn install(&mut self, config: &RuntimeConfig) {
         let guarded = config.ports.iter().filter(|port| port.guard.mac && port.guard.dhcp);
         self.guarded = guarded.map(|port| port.id).collect();
     }
 
     /// All leases are to be kept anew: networks or leases are gone.
-    pub(super) fn forget_changes(&mut self) {
+    pub(crate) fn forget_changes(&mut self) {
         if self.kept {
             self.changed.clear();
             (self.changed_wholly, self.changed_at) = (true, Some(Millis::ZERO));
@@ -188,12 +189,12 @@ impl Gateway {
     }
 
     /// How many leases there are, those that have ended but are remembered included.
-    pub(super) fn lease_count(&self) -> usize {
+    pub(crate) fn lease_count(&self) -> usize {
         self.dhcp_servers().map(|(_, server)| server.leased(Millis::ZERO).count()).sum()
     }
 
     /// A configuration has replaced another, with which there were `before` leases.
-    pub(super) fn note_lost_leases(&mut self, before: usize, old: &RuntimeConfig, config: &RuntimeConfig) {
+    pub(crate) fn note_lost_leases(&mut self, before: usize, old: &RuntimeConfig, config: &RuntimeConfig) {
         let names = |config: &RuntimeConfig| {
             config.networks.iter().map(|network| network.name.clone()).collect::<Vec<_>>()
         };
@@ -202,7 +203,7 @@ impl Gateway {
         }
     }
 
-    pub(super) fn dhcp(
+    pub(crate) fn dhcp(
         &mut self,
         meta: &FrameMeta,
         bytes: &[u8],
@@ -227,7 +228,7 @@ impl Gateway {
     }
 
     /// `mac` says that it has the hop's address.
-    pub(super) fn note_address(&mut self, hop: Hop, mac: MacAddr, now: Millis, out: &mut Outgoing) {
+    pub(crate) fn note_address(&mut self, hop: Hop, mac: MacAddr, now: Millis, out: &mut Outgoing) {
         let step = self.with_dhcp(hop.network, now, |server, view| server.on_arp(hop.address, mac, view));
         if let Some(step) = step {
             self.take_late_step(step, hop.network, now, out);
@@ -235,7 +236,7 @@ impl Gateway {
     }
 
     /// Goes on with probes, and sends ACKs that have waited.
-    pub(super) fn serve_dhcp_clients(&mut self, now: Millis, out: &mut Outgoing) {
+    pub(crate) fn serve_dhcp_clients(&mut self, now: Millis, out: &mut Outgoing) {
         while out.has_room()
             && let Some((network, reply)) = self.leasing.next_ack(now)
         {

@@ -1,16 +1,18 @@
-//! Guests that open ports of the uplink for themselves: see [`pcp`].
+//! Guests that open ports of the uplink for themselves: see [`server`].
+
+pub(super) mod server;
 
 use packet::builder::eth;
 use packet::{DropReason, FrameMeta, Ipv4Packet, Millis, NetworkId, Offload};
 
-use super::slow_path::udp_payload;
-use super::{Gateway, Outgoing};
-use crate::pcp::{self, Client, PCP_SERVER_PORT};
+use self::server::{Client, PCP_SERVER_PORT};
+use super::{Outgoing, udp_payload};
+use crate::gateway::Gateway;
 use crate::runtime_config::Reach;
 
 impl Gateway {
     /// The uplink whose ports hosts of the network may open.
-    pub(super) fn mapped_uplink(&self, network: NetworkId) -> Option<NetworkId> {
+    pub(crate) fn mapped_uplink(&self, network: NetworkId) -> Option<NetworkId> {
         let interface = self.interface(network).filter(|interface| interface.pcp)?;
         match interface.reach {
             Reach::Translated(uplink) => Some(uplink),
@@ -19,7 +21,7 @@ impl Gateway {
     }
 
     /// A request that a host of `client.input` sent to the switch.
-    pub(super) fn map_port(
+    pub(crate) fn map_port(
         &mut self,
         meta: &FrameMeta,
         bytes: &[u8],
@@ -32,14 +34,14 @@ impl Gateway {
         let (own, own_mac) = (interface.address.address(), interface.mac);
         // The first request finds a server without mappings.
         let epoch = now.since(*self.first_request.get_or_insert(now));
-        let answer = pcp::answer(udp_payload(bytes, meta.offload)?, client, &mut self.nat, epoch, now)?;
+        let answer = server::answer(udp_payload(bytes, meta.offload)?, client, &mut self.nat, epoch, now)?;
         let frame = eth().src(own_mac).dst(meta.src).ipv4(own, client.address);
         out.push(client.input, &frame.udp(PCP_SERVER_PORT, ip.src_port).payload(&answer), Offload::NONE);
         Ok(())
     }
 
     /// Ends the mappings of hosts that a new configuration doesn't serve.
-    pub(super) fn end_port_mappings(&mut self) {
+    pub(crate) fn end_port_mappings(&mut self) {
         let networks = (0..self.interfaces.len()).map(|index| NetworkId::new(index as u16));
         let served: Vec<_> = networks
             .filter(|&network| self.mapped_uplink(network).is_some())

@@ -1,0 +1,3 @@
+//! ICMP of the switch itself.
+
+pub(crate) mod v4;
