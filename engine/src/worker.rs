@@ -10,7 +10,7 @@ use packet::{
     Burst, DropReason, MacAddr, Millis, NetworkId, PortCounters, PortId, PuntReason, TxLists, Verdict, Vid,
     parse,
 };
-use switch_core::{Bridge, BridgePort, Fdb, Guard, PortGuard, PortState};
+use switch_core::{Bridge, BridgePort, Fdb, Group, Guard, PortGuard, PortState};
 
 use crate::gateway::Gateway;
 use crate::host::Outgoing;
@@ -161,7 +161,6 @@ impl Worker {
             bridge.fdb_mut().set_ageing(network.ageing);
             bridge.fdb_mut().set_capacity(network.fdb_capacity);
             bridge.set_local(network.interface.as_ref().map(|interface| interface.mac));
-            bridge.set_isolated(network.isolated);
             self.bridges.push(bridge);
         }
         let limit = config.ports.last().map_or(0, |port| port.id.index() + 1);
@@ -385,7 +384,14 @@ impl Worker {
             true if self.loops.is_closed(port.id) => PortState::Looping,
             true => PortState::Forwarding,
         };
-        let settings = BridgePort { state, mtu: port.mtu, learn_limit: port.learn_limit };
+        let is_apart = self.config.networks[port.network.index()].isolated;
+        let settings = BridgePort {
+            state,
+            mtu: port.mtu,
+            learn_limit: port.learn_limit,
+            group: is_apart.then_some(Group::ISOLATED),
+            hairpin: false,
+        };
         let guard = self.guard_of(port);
         let bridge = &mut self.bridges[port.network.index()];
         bridge.set_port(port.id, settings);

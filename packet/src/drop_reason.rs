@@ -62,7 +62,7 @@ drop_reasons! {
     GuardRa = "guard_ra",
     /// Nobody knows where the station is, and the ports of its network are kept apart.
     UnknownStation = "unknown_station",
-    /// The network keeps its guests apart, and the frame was for others of them.
+    /// The port is kept apart from others of its network, and the frame was for these alone.
     PortIsolated = "port_isolated",
     /// The port is closed, because what the switch sent there came back: there is a loop.
     LoopDamped = "loop_damped",

@@ -23,6 +23,16 @@ pub enum PortState {
     Forwarding,
 }
 
+/// A group of ports that don't see each other: what comes in by one of them leaves by none of the others. They see all
+/// other ports, and the switch itself.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Group(pub u8);
+
+impl Group {
+    /// The guests that are kept apart from each other.
+    pub const ISOLATED: Self = Self(0);
+}
+
 /// A port as the bridge sees it.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct BridgePort {
@@ -32,6 +42,18 @@ pub struct BridgePort {
     pub mtu: u16,
     /// Addresses learned on it at most.
     pub learn_limit: u32,
+    /// The group that it is in.
+    pub group: Option<Group>,
+    /// Frames may leave by it that came in by it. IEEE 802.1Qbg, reflective relay.
+    pub hairpin: bool,
+}
+
+/// Where a burst came in.
+#[derive(Clone, Copy)]
+struct Origin {
+    id: PortId,
+    group: Option<Group>,
+    hairpin: bool,
 }
 
 /// A segment with its ports.
@@ -42,7 +64,6 @@ pub struct Bridge {
     /// The ids of the ports there are, ascending: where flooding goes.
     members: Vec<PortId>,
     local: Option<MacAddr>,
-    isolated: bool,
     /// Where probes for loops come from.
     probe: MacAddr,
     /// Whether a frame since the last look hints at a loop.
@@ -58,7 +79,6 @@ impl Bridge {
             ports: Vec::new(),
             members: Vec::new(),
             local: None,
-            isolated: false,
             probe: MacAddr::ZERO,
             suspicious: Cell::new(false),
             guards: Guards::default(),
@@ -95,11 +115,6 @@ impl Bridge {
     /// Whether the last burst hints at a loop: a station in it flaps, or it has a frame from the switch's own address.
     pub fn take_suspicion(&self) -> bool {
         self.suspicious.take()
-    }
-
-    /// Whether ports are kept apart from each other, so that only the switch itself can be reached.
-    pub fn set_isolated(&mut self, isolated: bool) {
-        self.isolated = isolated;
     }
 
     /// Adds the port or changes it. One that stops learning is flushed.
@@ -201,9 +216,14 @@ impl Bridge {
         }
     }
 
+    fn origin(&self, id: PortId) -> Option<Origin> {
+        let port = self.port(id)?;
+        Some(Origin { id, group: port.group, hairpin: port.hairpin })
+    }
+
     /// Decides where each frame goes.
     pub fn forward(&self, burst: &mut Burst, now: Millis) {
-        let origin = burst.origin();
+        let origin = burst.origin().and_then(|id| self.origin(id));
         let mut last = None;
         for meta in burst.metas_mut() {
             if meta.verdict != Verdict::Undecided {
@@ -218,7 +238,7 @@ impl Bridge {
         }
     }
 
-    /// Where a frame goes that the switch itself sends to `dst` in the untagged VLAN. Where ports are kept apart nothing is
+    /// Where a frame goes that the switch itself sends to `dst` in the untagged VLAN. Where no port sees another, nothing is
     /// flooded that is for one station.
     #[inline]
     pub fn towards(&self, dst: MacAddr, now: Millis) -> Verdict {
@@ -227,9 +247,16 @@ impl Bridge {
         }
         match self.find(dst, Vid::DEFAULT, now) {
             Some(port) => Verdict::Forward(port),
-            None if self.isolated => Verdict::Drop(DropReason::UnknownStation),
+            None if self.is_all_apart() => Verdict::Drop(DropReason::UnknownStation),
             None => Verdict::Flood,
         }
+    }
+
+    /// Whether all ports are in one group.
+    fn is_all_apart(&self) -> bool {
+        let mut groups = self.members.iter().map(|&id| self.port(id)?.group);
+        let first = groups.next().flatten();
+        first.is_some() && groups.all(|group| group == first)
     }
 
     /// The port of a station that was heard of lately, or that is the only one at a guarded port.
@@ -238,7 +265,7 @@ impl Bridge {
         self.fdb.lookup(mac, vid, now).or_else(|| self.guards.port_of(mac))
     }
 
-    fn decide(&self, meta: &FrameMeta, origin: Option<PortId>, now: Millis) -> Verdict {
+    fn decide(&self, meta: &FrameMeta, origin: Option<Origin>, now: Millis) -> Verdict {
         if Some(meta.dst) == self.local {
             return Verdict::Local;
         }
@@ -247,11 +274,23 @@ impl Bridge {
             return if is_probe { PuntReason::LoopProbe.into() } else { Verdict::Flood };
         }
         match self.find(meta.dst, meta.vid, now) {
-            Some(port) if Some(port) == origin => Verdict::Drop(DropReason::SamePort),
-            _ if self.isolated && origin.is_some() => Verdict::Drop(DropReason::PortIsolated),
-            Some(port) => Verdict::Forward(port),
+            Some(port) => match origin.map_or(Ok(()), |origin| self.sees(origin, port)) {
+                Ok(()) => Verdict::Forward(port),
+                Err(reason) => Verdict::Drop(reason),
+            },
             None => Verdict::Flood,
         }
+    }
+
+    /// Whether what came in by `origin` may leave by `port`.
+    #[inline]
+    fn sees(&self, origin: Origin, port: PortId) -> Result<(), DropReason> {
+        if port == origin.id {
+            return if origin.hairpin { Ok(()) } else { Err(DropReason::SamePort) };
+        }
+        let is_hidden =
+            origin.group.is_some() && self.port(port).is_some_and(|port| port.group == origin.group);
+        if is_hidden { Err(DropReason::PortIsolated) } else { Ok(()) }
     }
 
     /// Puts frame `index` of a burst from `origin` on the lists of the ports it goes to; `packet_len` is the length of
@@ -283,15 +322,17 @@ impl Bridge {
         origin: Option<PortId>,
         lists: &mut TxLists,
     ) {
-        let origin = if meta.routed { None } else { origin };
-        let is_isolated = self.isolated && origin.is_some();
+        let origin = if meta.routed { None } else { origin.and_then(|id| self.origin(id)) };
         let mut refused = None;
         let mut sent = false;
-        for &port in self.members.iter().filter(|&&port| Some(port) != origin) {
-            match self.admits(port, packet_len) {
+        for &port in &self.members {
+            let seen = origin.map_or(Ok(()), |origin| self.sees(origin, port));
+            if seen == Err(DropReason::SamePort) {
+                continue;
+            }
+            match self.admits(port, packet_len).and(seen) {
                 // Ports that are down take nothing, and miss nothing; what a loop leads to comes by another port.
                 Err(DropReason::PortNotForwarding | DropReason::LoopDamped) => {}
-                Ok(()) if is_isolated => refused = Some(DropReason::PortIsolated),
                 Ok(()) => {
                     lists.push(port, index);
                     sent = true;
@@ -329,3 +370,6 @@ fn may_be_learned(meta: &FrameMeta) -> bool {
         _ => true,
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -16,6 +16,6 @@ mod bridge;
 mod fdb;
 mod guard;
 
-pub use bridge::{Bridge, BridgePort, PortState};
+pub use bridge::{Bridge, BridgePort, Group, PortState};
 pub use fdb::{Fdb, FdbEntry, Learned, Sighting};
 pub use guard::{Guard, PortGuard};
