@@ -21,13 +21,13 @@ use rustix::io::Errno;
 use rustix::net::{RecvFlags, SendFlags, SocketType, listen};
 
 use crate::PortError;
-use crate::closer::Given;
-use crate::error::Operation;
-use crate::framing::{Inbox, Outbox};
+use crate::port::error::Operation;
+use crate::port::framing::{Inbox, Outbox};
+use crate::port::software_offload::Scratch;
 use crate::port::{LinkLoss, Rx, count_tx};
-use crate::software_offload::Scratch;
-use crate::unix_socket::{BoundSocket, Passed, accept, connect_to};
-use crate::watch::Watch;
+use crate::sys::closer::Given;
+use crate::sys::unix_socket::{BoundSocket, Passed, accept, connect_to};
+use crate::sys::watch::Watch;
 
 /// What a stream port is to be.
 #[derive(Clone, PartialEq, Eq, Debug)]

@@ -24,7 +24,7 @@ use packet::Protocol;
 use rustix::mm::{MapFlags, ProtFlags, mmap, munmap};
 
 use crate::LinkIndex;
-use crate::bpf::{
+use crate::sys::bpf::{
     self, DROP, If, Label, NEXT, Program, R0, R1, R2, R3, R4, R5, R6, R7, R8, R9, SCHED_CLS, SOCKET_FILTER,
     STACK, Size, TCX_INGRESS,
 };

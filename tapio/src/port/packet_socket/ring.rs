@@ -18,7 +18,7 @@ use rustix::io::Errno;
 use rustix::mm::{MapFlags, ProtFlags, mmap, munmap};
 use rustix::net::sockopt::socket_error;
 
-use crate::packet_options::{self as options, HEADER_LEN, Received, Tag};
+use crate::sys::packet_options::{self as options, HEADER_LEN, Received, Tag};
 
 /// The ring of a packet socket.
 #[derive(Debug)]

@@ -4,7 +4,7 @@ use std::io;
 use std::os::fd::{AsFd, BorrowedFd};
 use std::sync::Arc;
 
-use crate::watch::Watch;
+use crate::sys::watch::Watch;
 
 /// A descriptor whose events are asked for until it is dropped. Closing an eventfd would not end them: the front-end
 /// holds the same file.

@@ -16,8 +16,8 @@ use super::features::DRIVER_FEATURES;
 use super::guest_memory::{Mapping, SharedArea};
 use super::keeper::Keeper;
 use super::message;
-use crate::closer::Given;
-use crate::unix_socket::{Passed, connect_to};
+use crate::sys::closer::Given;
+use crate::sys::unix_socket::{Passed, connect_to};
 
 /// A pair of rings with 1024 buffers each, without offloads.
 ///

@@ -12,7 +12,7 @@ use std::io;
 use std::os::fd::{AsRawFd, OwnedFd};
 
 use crate::LinkIndex;
-use crate::netlink::{Request, Socket, attributes};
+use crate::device::netlink::{Request, Socket, attributes};
 
 /// The filters of one device.
 #[derive(Debug)]

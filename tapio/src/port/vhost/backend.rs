@@ -19,7 +19,7 @@ use super::message::{Header, Request, RingAddress};
 use super::ring::Ring;
 use super::violation::Violation;
 use super::watched::Watched;
-use crate::watch::Watch;
+use crate::sys::watch::Watch;
 
 /// The virtio-net device of one connection.
 #[derive(Debug)]

@@ -10,7 +10,8 @@ use rustix::net::{AddressFamily, SendFlags, SocketFlags, SocketType, socket_with
 use rustix::process::{getgid, getuid};
 use rustix::thread::{UnshareFlags, unshare_unsafe};
 
-use crate::{Links, packet_options};
+use crate::Links;
+use crate::sys::packet_options;
 
 /// Makes an ordinary user root in a user namespace and a network namespace of its own, where taps may be made. To be
 /// called before any thread is started. user_namespaces(7).

@@ -8,7 +8,7 @@ use mio::unix::SourceFd;
 use mio::{Interest, Registry, Token};
 use rustix::io::Errno;
 
-use crate::tap_ioctl;
+use crate::sys::tap_ioctl;
 
 /// The userspace end of a tun; the network device goes when it is dropped.
 #[derive(Debug)]

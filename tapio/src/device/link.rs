@@ -7,8 +7,8 @@ use libc::ifreq;
 use packet::{Ipv4Cidr, MacAddr};
 use rustix::ioctl::{Opcode, Updater, ioctl};
 
-use crate::netlink::{Request, Socket, attributes, number};
-use crate::tap_ioctl;
+use crate::device::netlink::{Request, Socket, attributes, number};
+use crate::sys::tap_ioctl;
 
 /// The kernel's number of a link in its namespace.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]

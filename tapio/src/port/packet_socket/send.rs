@@ -6,7 +6,7 @@ use packet::{Burst, DropReason};
 use rustix::io::Errno;
 use rustix::net::SendFlags;
 
-use crate::packet_options::HEADER_LEN;
+use crate::sys::packet_options::HEADER_LEN;
 
 /// Sends a frame of `burst`, behind its `virtio_net_hdr`, for which the headroom is overwritten.
 #[inline]

@@ -14,6 +14,9 @@
 //!   stack neither hears nor says anything on it, unless asked to. All of that ends with the port; if the process is killed,
 //!   the host stays silent where it had no use of the device.
 
+mod ring;
+mod send;
+
 use std::io;
 use std::os::fd::OwnedFd;
 
@@ -22,15 +25,15 @@ use packet::{Burst, DropReason, HEADROOM, MAX_FRAME, Offload, PortCounters, Prot
 use rustix::io::Errno;
 use rustix::net::{AddressFamily, SocketFlags, SocketType, socket_with};
 
-use crate::claim::Claim;
-use crate::error::Operation;
-use crate::packet_options::{self as options, HEADER_LEN, Received};
-use crate::packet_ring::FrameRing;
-use crate::packet_send::send;
+use self::ring::FrameRing;
+use self::send::send;
+use crate::device::claim::Claim;
+use crate::device::shared_address::{Fence, Share, SharedAddress};
+use crate::device::silence::{Remains, Silence};
+use crate::port::error::Operation;
 use crate::port::{LinkLoss, Rx, count_tx};
-use crate::shared::{Fence, Share, SharedAddress};
-use crate::silence::{Remains, Silence};
-use crate::watch::Watch;
+use crate::sys::packet_options::{self as options, HEADER_LEN, Received};
+use crate::sys::watch::Watch;
 use crate::{HostUse, Link, LinkChange, Links, Netns, NetnsHandle, NetnsId, PortError};
 
 /// What a packet port is to be.

@@ -15,9 +15,9 @@ use super::keeper::{GuestFd, Keeper};
 use super::message::{HEADER_LEN, Header, MAX_DESCRIPTORS, MAX_PAYLOAD, Request};
 use super::violation::Violation;
 use super::watched::Watched;
-use crate::closer::Given;
 use crate::port::LinkLoss;
-use crate::unix_socket::SCM_MAX_FD;
+use crate::sys::closer::Given;
+use crate::sys::unix_socket::SCM_MAX_FD;
 
 /// A front-end that is connected.
 #[derive(Debug)]

@@ -6,7 +6,7 @@ use std::net::{Ipv4Addr, Ipv6Addr};
 use packet::Ipv4Cidr;
 use rustix::io::Errno;
 
-use crate::netlink::{Request, Socket, attributes, number};
+use crate::device::netlink::{Request, Socket, attributes, number};
 use crate::{Link, LinkIndex, Links, Netns};
 
 /// What the host has on a device.

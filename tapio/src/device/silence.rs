@@ -18,8 +18,8 @@ use std::os::unix::fs::MetadataExt;
 
 use rustix::net::sockopt::socket_cookie;
 
-use crate::bpf::{self, DROP, If, NEXT, Program, R0, R1, R2, SCHED_CLS, TCX_EGRESS, TCX_INGRESS};
-use crate::clsact::{Clsact, Hook};
+use crate::device::clsact::{Clsact, Hook};
+use crate::sys::bpf::{self, DROP, If, NEXT, Program, R0, R1, R2, SCHED_CLS, TCX_EGRESS, TCX_INGRESS};
 use crate::{Link, LinkIndex};
 
 /// The host's stack hears and says nothing on a device, as long as this lives.

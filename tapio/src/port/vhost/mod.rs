@@ -47,11 +47,11 @@ use self::ring::Pieces;
 use self::transmit::Transmitter;
 pub use self::violation::Violation;
 use self::watched::Watched;
-use crate::closer::Given;
-use crate::error::Operation;
+use crate::port::error::Operation;
 use crate::port::{LinkLoss, Rx, count_tx};
-use crate::unix_socket::{BoundSocket, Passed, accept, connect_to};
-use crate::watch::Watch;
+use crate::sys::closer::Given;
+use crate::sys::unix_socket::{BoundSocket, Passed, accept, connect_to};
+use crate::sys::watch::Watch;
 use crate::{Clock, PortError, Role};
 
 /// What a vhost-user port is to be.

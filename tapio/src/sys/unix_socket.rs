@@ -20,8 +20,8 @@ use rustix::net::{
 use rustix::process::umask;
 use rustix::thread::{UnshareFlags, unshare_unsafe};
 
-use crate::closer::{Closer, Given};
-use crate::folders::Folders;
+use crate::sys::closer::{Closer, Given};
+use crate::sys::folders::Folders;
 
 /// A socket bound to a path, which is removed with it, and with the folders that were made for it.
 #[derive(Debug)]

@@ -1,5 +1,15 @@
 //! A port as the driver sees it. One match per burst; below it, each kind has its own loop.
 
+pub(crate) mod dgram;
+pub(crate) mod error;
+mod framing;
+pub(crate) mod packet_socket;
+pub(crate) mod software_offload;
+pub(crate) mod spec;
+pub(crate) mod stream;
+pub(crate) mod tap;
+pub(crate) mod vhost;
+
 use std::fmt;
 use std::io;
 
@@ -7,11 +17,11 @@ use packet::{Burst, DropReason, OffloadSet, PortCounters};
 
 use rustix::io::Errno;
 
-use crate::error::Operation;
-use crate::packet_socket::PacketBefore;
-use crate::tap::TapBefore;
-use crate::unix_socket::BoundSocket;
-use crate::vhost::Violation;
+use crate::port::error::Operation;
+use crate::port::packet_socket::PacketBefore;
+use crate::port::tap::TapBefore;
+use crate::port::vhost::Violation;
+use crate::sys::unix_socket::BoundSocket;
 use crate::{
     DgramConfig, DgramPort, MemoryPort, NetnsId, PacketPort, PortError, PortSpec, StreamPort, TapPort,
     VhostUserPort,

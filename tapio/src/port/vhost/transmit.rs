@@ -10,7 +10,7 @@ use super::memory_table::{Finder, MemoryTable};
 use super::ring::{Direction, MAX_PIECES, Pieces, Ring};
 use super::violation::Violation;
 use crate::port::count_tx;
-use crate::software_offload::Scratch;
+use crate::port::software_offload::Scratch;
 
 /// What sending needs beside the ring.
 #[derive(Debug)]

@@ -10,7 +10,7 @@ use rustix::io::Errno;
 use rustix::net::netlink::SocketAddrNetlink;
 use rustix::net::{AddressFamily, RecvFlags, SocketFlags, SocketType, bind, recv, socket_with};
 
-use crate::netlink::{Message, attributes, messages};
+use crate::device::netlink::{Message, attributes, messages};
 use crate::{Netns, NetnsHandle, NetnsId};
 
 /// Events about the links of one namespace. One serves all ports there: each link's change is told to each monitor.

@@ -12,7 +12,7 @@ use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::sync::{Arc, OnceLock};
 
 use super::keeper::GuestFd;
-use crate::closer::Closer;
+use crate::sys::closer::Closer;
 
 /// Tells the guest. Where the kernel can't be asked to, the guest's own thread writes, and waits if it must.
 pub(super) fn tell(eventfd: &Arc<GuestFd>, closer: &Closer) {

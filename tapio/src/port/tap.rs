@@ -23,10 +23,11 @@ use packet::{
 };
 use rustix::io::Errno;
 
-use crate::error::Operation;
+use crate::port::error::Operation;
+use crate::port::software_offload::Scratch;
 use crate::port::{Rx, count_tx};
-use crate::software_offload::Scratch;
-use crate::{Link, LinkChange, Links, Netns, NetnsHandle, NetnsId, PortError, tap_ioctl};
+use crate::sys::tap_ioctl;
+use crate::{Link, LinkChange, Links, Netns, NetnsHandle, NetnsId, PortError};
 
 /// What a tap is to be.
 #[derive(Clone, PartialEq, Eq, Debug)]

@@ -9,7 +9,7 @@ use rustix::fs::{SealFlags, fcntl_add_seals};
 
 use super::budget::{Account, Kind, Taken};
 use super::violation::Violation;
-use crate::closer::{Closer, Given};
+use crate::sys::closer::{Closer, Given};
 
 /// A descriptor that a front-end sent.
 pub(super) type GuestFd = Given<Taken>;
