@@ -30,7 +30,7 @@ pub fn lease(device: &str, mac: MacAddr) -> io::Result<Lease> {
     let socket = UdpSocket::bind((Ipv4Addr::UNSPECIFIED, CLIENT_PORT))?;
     socket.set_broadcast(true)?;
     socket.set_read_timeout(Some(RETRY))?;
-    tapio::host::bind_to_device(&socket, device)?;
+    tapio::bind_to_device(&socket, device)?;
     let transaction = u32::from_ne_bytes(tapio::random_bytes()?);
 
     let discover = message(mac, transaction);

@@ -211,7 +211,7 @@ fn round_trip(time: Duration) -> String {
 fn become_root() -> Result<(), DemoError> {
     match NetnsHandle::anonymous() {
         Ok(_) => Ok(()),
-        Err(_) => tapio::host::enter_user_namespace().map_err(DemoError::Namespaces),
+        Err(_) => tapio::enter_user_namespace().map_err(DemoError::Namespaces),
     }
 }
 

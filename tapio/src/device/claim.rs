@@ -12,7 +12,7 @@ use rustix::net::{
 };
 use rustix::process::geteuid;
 
-use crate::LinkIndex;
+use crate::sys::netdevice::LinkIndex;
 
 /// The claim to a device. Dropped, another switch may have it.
 #[derive(Debug)]

@@ -11,8 +11,8 @@
 use std::io;
 use std::os::fd::{AsRawFd, OwnedFd};
 
-use crate::LinkIndex;
 use crate::device::netlink::{Request, Socket, attributes};
+use crate::sys::netdevice::LinkIndex;
 
 /// The filters of one device.
 #[derive(Debug)]

@@ -6,8 +6,10 @@ use std::net::{Ipv4Addr, Ipv6Addr};
 use packet::Ipv4Cidr;
 use rustix::io::Errno;
 
+use crate::device::link::{Link, Links};
 use crate::device::netlink::{Request, Socket, attributes, number};
-use crate::{Link, LinkIndex, Links, Netns};
+use crate::device::netns::Netns;
+use crate::sys::netdevice::LinkIndex;
 
 /// What the host has on a device.
 #[derive(Clone, PartialEq, Eq, Debug)]

@@ -3,23 +3,10 @@
 use std::io;
 use std::net::Ipv4Addr;
 
-use libc::ifreq;
 use packet::{Ipv4Cidr, MacAddr};
-use rustix::ioctl::{Opcode, Updater, ioctl};
 
 use crate::device::netlink::{Request, Socket, attributes, number};
-use crate::sys::tap_ioctl;
-
-/// The kernel's number of a link in its namespace.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub struct LinkIndex(u32);
-
-impl LinkIndex {
-    /// The number.
-    pub const fn get(self) -> u32 {
-        self.0
-    }
-}
+use crate::sys::netdevice::{self, LinkIndex};
 
 /// What the kernel says of a link.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -104,10 +91,7 @@ impl Links {
     /// # Errors
     /// It is gone.
     pub fn is_running(&self, index: LinkIndex) -> io::Result<bool> {
-        let request = self.ask::<{ libc::SIOCGIFFLAGS as Opcode }>(index)?;
-        // SAFETY: SIOCGIFFLAGS has set the flags. Any bit pattern is a number.
-        let flags = libc::c_int::from(unsafe { request.ifr_ifru.ifru_flags });
-        Ok(flags & libc::IFF_UP != 0 && flags & libc::IFF_RUNNING != 0)
+        netdevice::is_running(&self.0, index)
     }
 
     /// The MTU of the link with this index. Never waits, either.
@@ -115,24 +99,7 @@ impl Links {
     /// # Errors
     /// It is gone.
     pub fn mtu(&self, index: LinkIndex) -> io::Result<u32> {
-        let request = self.ask::<{ libc::SIOCGIFMTU as Opcode }>(index)?;
-        // SAFETY: SIOCGIFMTU has set the MTU. Any bit pattern is a number.
-        Ok(unsafe { request.ifr_ifru.ifru_mtu }.cast_unsigned())
-    }
-
-    /// `OPCODE` must be one of netdevice(7) that only asks.
-    fn ask<const OPCODE: Opcode>(&self, index: LinkIndex) -> io::Result<ifreq> {
-        let mut request = tap_ioctl::request("")?;
-        request.ifr_ifru.ifru_ifindex = index.get().cast_signed();
-        // SAFETY: SIOCGIFNAME reads and writes one `ifreq`.
-        let call = unsafe { Updater::<{ libc::SIOCGIFNAME as Opcode }, ifreq>::new(&mut request) };
-        // SAFETY: `call` is what SIOCGIFNAME takes, and `request` outlives it.
-        unsafe { ioctl(&self.0, call) }?;
-        // SAFETY: all that ask read and write one `ifreq`.
-        let call = unsafe { Updater::<OPCODE, ifreq>::new(&mut request) };
-        // SAFETY: `call` is what OPCODE takes, and `request` outlives it.
-        unsafe { ioctl(&self.0, call) }?;
-        Ok(request)
+        netdevice::mtu(&self.0, index)
     }
 
     /// Changes a link.
@@ -221,7 +188,7 @@ impl Links {
             answer.split_first_chunk::<LINK_HEADER_LEN>().ok_or(io::ErrorKind::InvalidData)?;
         let flags = number(&header[8..]).cast_signed();
         let mut link = Link {
-            index: LinkIndex(number(&header[4..])),
+            index: LinkIndex::new(number(&header[4..])),
             is_ethernet: u16::from_ne_bytes([header[2], header[3]]) == libc::ARPHRD_ETHER,
             up: flags & libc::IFF_UP != 0,
             running: flags & libc::IFF_UP != 0 && flags & libc::IFF_RUNNING != 0,
@@ -255,7 +222,7 @@ impl Links {
 fn link_header(index: Option<LinkIndex>, up: Option<bool>) -> [u8; LINK_HEADER_LEN] {
     let mut header = [0; LINK_HEADER_LEN];
     let up_flag = libc::IFF_UP.to_ne_bytes();
-    header[4..8].copy_from_slice(&index.map_or(0, |index| index.0).to_ne_bytes());
+    header[4..8].copy_from_slice(&index.map_or(0, LinkIndex::get).to_ne_bytes());
     if up == Some(true) {
         header[8..12].copy_from_slice(&up_flag);
     }
@@ -267,7 +234,7 @@ fn link_header(index: Option<LinkIndex>, up: Option<bool>) -> [u8; LINK_HEADER_L
 
 /// struct ifaddrmsg: family, prefixlen, flags, scope, index:32
 fn address_request(kind: u16, flags: i32, index: LinkIndex, address: Ipv4Cidr) -> Request {
-    let [i0, i1, i2, i3] = index.0.to_ne_bytes();
+    let [i0, i1, i2, i3] = index.get().to_ne_bytes();
     let header = [libc::AF_INET as u8, address.prefix_len(), 0, libc::RT_SCOPE_UNIVERSE, i0, i1, i2, i3];
     Request::new(kind, flags, &header)
         .attribute(libc::IFA_LOCAL, &address.address().octets())
@@ -347,7 +314,7 @@ mod tests {
         in_own_namespace(|links| {
             assert!(links.find("nothing0").is_err());
             assert!(links.find("a-name-longer-than-fifteen").is_err());
-            assert!(links.get(LinkIndex(4242)).is_err());
+            assert!(links.get(LinkIndex::new(4242)).is_err());
         });
     }
 }

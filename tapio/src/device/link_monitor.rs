@@ -11,7 +11,7 @@ use rustix::net::netlink::SocketAddrNetlink;
 use rustix::net::{AddressFamily, RecvFlags, SocketFlags, SocketType, bind, recv, socket_with};
 
 use crate::device::netlink::{Message, attributes, messages};
-use crate::{Netns, NetnsHandle, NetnsId};
+use crate::device::netns::{Netns, NetnsHandle, NetnsId};
 
 /// Events about the links of one namespace. One serves all ports there: each link's change is told to each monitor.
 #[derive(Debug)]

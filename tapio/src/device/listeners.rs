@@ -6,7 +6,7 @@ use std::net::Ipv4Addr;
 
 use packet::Protocol;
 
-use crate::Netns;
+use crate::device::netns::Netns;
 
 /// Ports of `address` in `netns` that somebody serves there.
 ///

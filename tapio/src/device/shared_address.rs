@@ -23,11 +23,11 @@ use std::sync::atomic::{AtomicU8, AtomicU32, Ordering};
 use packet::Protocol;
 use rustix::mm::{MapFlags, ProtFlags, mmap, munmap};
 
-use crate::LinkIndex;
 use crate::sys::bpf::{
     self, DROP, If, Label, NEXT, Program, R0, R1, R2, R3, R4, R5, R6, R7, R8, R9, SCHED_CLS, SOCKET_FILTER,
     STACK, Size, TCX_INGRESS,
 };
+use crate::sys::netdevice::LinkIndex;
 
 /// The switch's part of the host's address.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]

@@ -19,8 +19,9 @@ use std::os::unix::fs::MetadataExt;
 use rustix::net::sockopt::socket_cookie;
 
 use crate::device::clsact::{Clsact, Hook};
+use crate::device::link::Link;
 use crate::sys::bpf::{self, DROP, If, NEXT, Program, R0, R1, R2, SCHED_CLS, TCX_EGRESS, TCX_INGRESS};
-use crate::{Link, LinkIndex};
+use crate::sys::netdevice::LinkIndex;
 
 /// The host's stack hears and says nothing on a device, as long as this lives.
 #[derive(Debug)]

@@ -19,11 +19,11 @@ use packet::{Burst, DropReason, HEADROOM, MAX_FRAME, Offload, OffloadSet, PortCo
 use rustix::io::Errno;
 use rustix::net::{RecvFlags, SendFlags, SocketType};
 
-use crate::PortError;
 use crate::port::error::Operation;
+use crate::port::error::PortError;
 use crate::port::framing::{LENGTH, Outbox};
+use crate::port::outcome::{Rx, count_tx};
 use crate::port::software_offload::Scratch;
-use crate::port::{Rx, count_tx};
 use crate::sys::closer::Given;
 use crate::sys::unix_socket::{BoundSocket, Passed, connect_to};
 use crate::sys::watch::Watch;

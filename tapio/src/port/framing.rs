@@ -8,7 +8,7 @@
 
 use packet::{DropReason, MAX_FRAME};
 
-use crate::LinkLoss;
+use crate::port::outcome::LinkLoss;
 
 /// Received bytes, to be taken out frame by frame.
 #[derive(Debug)]

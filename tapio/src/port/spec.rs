@@ -3,7 +3,12 @@
 use std::borrow::Cow;
 use std::path::Path;
 
-use crate::{DgramConfig, HostStack, Netns, PacketConfig, Role, StreamConfig, TapConfig, VhostUserConfig};
+use crate::device::netns::Netns;
+use crate::port::dgram::DgramConfig;
+use crate::port::packet_socket::{HostStack, PacketConfig};
+use crate::port::stream::{Role, StreamConfig};
+use crate::port::tap::TapConfig;
+use crate::port::vhost::VhostUserConfig;
 
 /// What a port is to be.
 #[derive(Clone, PartialEq, Eq, Debug)]

@@ -20,11 +20,11 @@ use packet::{Burst, DropReason, HEADROOM, Offload, OffloadSet, PortCounters, VNE
 use rustix::io::Errno;
 use rustix::net::{RecvFlags, SendFlags, SocketType, listen};
 
-use crate::PortError;
 use crate::port::error::Operation;
+use crate::port::error::PortError;
 use crate::port::framing::{Inbox, Outbox};
+use crate::port::outcome::{LinkLoss, Rx, count_tx};
 use crate::port::software_offload::Scratch;
-use crate::port::{LinkLoss, Rx, count_tx};
 use crate::sys::closer::Given;
 use crate::sys::unix_socket::{BoundSocket, Passed, accept, connect_to};
 use crate::sys::watch::Watch;

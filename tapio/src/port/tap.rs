@@ -23,11 +23,13 @@ use packet::{
 };
 use rustix::io::Errno;
 
+use crate::device::link::{Link, LinkChange, Links};
+use crate::device::netns::{Netns, NetnsHandle, NetnsId};
 use crate::port::error::Operation;
+use crate::port::error::PortError;
+use crate::port::outcome::{Rx, count_tx};
 use crate::port::software_offload::Scratch;
-use crate::port::{Rx, count_tx};
 use crate::sys::tap_ioctl;
-use crate::{Link, LinkChange, Links, Netns, NetnsHandle, NetnsId, PortError};
 
 /// What a tap is to be.
 #[derive(Clone, PartialEq, Eq, Debug)]

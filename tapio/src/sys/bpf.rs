@@ -8,7 +8,7 @@
 use std::io;
 use std::os::fd::{AsFd, AsRawFd, FromRawFd, OwnedFd};
 
-use crate::LinkIndex;
+use crate::sys::netdevice::LinkIndex;
 
 /// A register.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]

@@ -6,7 +6,7 @@ use std::os::fd::{AsFd, AsRawFd};
 
 use rustix::io::Errno;
 
-use crate::LinkIndex;
+use crate::sys::netdevice::LinkIndex;
 
 /// What receiving told of a frame.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]

@@ -6,6 +6,7 @@ use std::io;
 use std::os::fd::OwnedFd;
 use std::os::unix::fs::OpenOptionsExt;
 
+use super::netdevice::request;
 use libc::{c_int, c_short, c_uint, ifreq};
 use rustix::ioctl::{IntegerSetter, Opcode, Setter, Updater, ioctl};
 
@@ -67,19 +68,6 @@ fn set_number<const OPCODE: Opcode>(tun: &OwnedFd, number: usize) -> rustix::io:
     let call = unsafe { IntegerSetter::<OPCODE>::new_usize(number) };
     // SAFETY: as above.
     unsafe { ioctl(tun, call) }
-}
-
-/// An `ifreq` about `device`, otherwise zero.
-pub(crate) fn request(device: &str) -> rustix::io::Result<ifreq> {
-    // SAFETY: `ifreq` is made of numbers and pointers, for which zero is a value.
-    let mut request: ifreq = unsafe { std::mem::zeroed() };
-    if device.len() >= request.ifr_name.len() {
-        return Err(rustix::io::Errno::NAMETOOLONG);
-    }
-    for (to, from) in request.ifr_name.iter_mut().zip(device.bytes()) {
-        *to = from as libc::c_char;
-    }
-    Ok(request)
 }
 
 #[cfg(test)]

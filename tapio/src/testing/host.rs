@@ -1,42 +1,14 @@
-//! What demo, tests and benchmarks need of the system beside ports.
+//! What tests and benchmarks need of the system beside ports.
 
-use std::fs;
 use std::io;
 use std::mem;
-use std::os::fd::{AsFd, AsRawFd, OwnedFd};
+use std::os::fd::{AsRawFd, OwnedFd};
 
 use rustix::io::Errno;
 use rustix::net::{AddressFamily, SendFlags, SocketFlags, SocketType, socket_with};
-use rustix::process::{getgid, getuid};
-use rustix::thread::{UnshareFlags, unshare_unsafe};
 
-use crate::Links;
+use crate::device::link::Links;
 use crate::sys::packet_options;
-
-/// Makes an ordinary user root in a user namespace and a network namespace of its own, where taps may be made. To be
-/// called before any thread is started. user_namespaces(7).
-///
-/// # Errors
-/// The process has several threads, or the system forbids user namespaces to users.
-pub fn enter_user_namespace() -> io::Result<()> {
-    let (uid, gid) = (getuid().as_raw(), getgid().as_raw());
-    // SAFETY: neither flag concerns memory or the table of file descriptors.
-    unsafe { unshare_unsafe(UnshareFlags::NEWUSER | UnshareFlags::NEWNET) }?;
-    fs::write("/proc/self/setgroups", "deny")?;
-    fs::write("/proc/self/uid_map", format!("0 {uid} 1"))?;
-    fs::write("/proc/self/gid_map", format!("0 {gid} 1"))
-}
-
-/// SO_BINDTODEVICE: `socket` sends and receives on `device` only, whatever the routes say. socket(7).
-///
-/// # Errors
-/// There is no such device, or the process lacks CAP_NET_RAW.
-pub fn bind_to_device(socket: &impl AsFd, device: &str) -> io::Result<()> {
-    let (socket, len) = (socket.as_fd().as_raw_fd(), device.len() as libc::socklen_t);
-    let (level, option) = (libc::SOL_SOCKET, libc::SO_BINDTODEVICE);
-    // SAFETY: the kernel reads at most `len` bytes of `device` during the call.
-    checked(unsafe { libc::setsockopt(socket, level, option, device.as_ptr().cast(), len) }).map(drop)
-}
 
 /// Sends frames, as they are, out of a network device. packet(7).
 #[derive(Debug)]
@@ -109,9 +81,6 @@ const BATCH: usize = 64;
 mod tests {
     use super::*;
     use crate::NetnsHandle;
-    use std::net::UdpSocket;
-    use std::os::unix::process::CommandExt;
-    use std::process::Command;
 
     #[test]
     fn what_the_device_took_is_counted() {
@@ -126,31 +95,5 @@ mod tests {
         let lo = namespace.enter(|| Links::open().unwrap().find("lo").unwrap()).unwrap();
         assert_eq!(lo.tx_packets, 201);
         assert!(socket.send_many(&[0; 100_000], 1).is_err());
-    }
-
-    #[test]
-    fn a_bound_socket_uses_its_device_only() {
-        let bound = || {
-            Links::open().unwrap().set_up("lo").unwrap();
-            let socket = UdpSocket::bind("0.0.0.0:0").unwrap();
-            assert!(bind_to_device(&socket, "nothing0").is_err());
-            bind_to_device(&socket, "lo").unwrap();
-            // Without a route, and without the binding, this address is unreachable.
-            socket.set_broadcast(true).unwrap();
-            socket.send_to(b"x", "255.255.255.255:9").unwrap();
-        };
-        NetnsHandle::anonymous().unwrap().enter(bound).unwrap();
-    }
-
-    #[test]
-    fn in_a_user_namespace_one_is_root_and_may_make_taps() {
-        let mut shell = Command::new("sh");
-        shell.args(["-c", "id -u && ip tuntap add t0 mode tap && ip -o link show t0"]);
-        // SAFETY: the child has one thread, and what it runs before exec is system calls and one small allocation,
-        // which glibc allows after fork.
-        unsafe { shell.pre_exec(enter_user_namespace) };
-        let output = shell.output().unwrap();
-        let text = String::from_utf8_lossy(&output.stdout);
-        assert!(output.status.success() && text.starts_with("0\n") && text.contains("t0"), "{output:?}");
     }
 }

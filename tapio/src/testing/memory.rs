@@ -17,8 +17,8 @@ use mio::{Interest, Registry, Token};
 use packet::{Burst, DropReason, Offload, OffloadSet, PortCounters, VNET_HDR_LEN};
 use rustix::event::{EventfdFlags, eventfd};
 
+use crate::port::outcome::{Rx, count_tx};
 use crate::port::software_offload::Scratch;
-use crate::port::{Rx, count_tx};
 
 /// Two joined ports, each with a queue of `capacity` frames, that take every kind of offload.
 pub fn memory_pair(capacity: usize) -> (MemoryPort, MemoryPort) {

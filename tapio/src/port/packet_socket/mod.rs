@@ -28,13 +28,16 @@ use rustix::net::{AddressFamily, SocketFlags, SocketType, socket_with};
 use self::ring::FrameRing;
 use self::send::send;
 use crate::device::claim::Claim;
+use crate::device::host_use::HostUse;
+use crate::device::link::{Link, LinkChange, Links};
+use crate::device::netns::{Netns, NetnsHandle, NetnsId};
 use crate::device::shared_address::{Fence, Share, SharedAddress};
 use crate::device::silence::{Remains, Silence};
 use crate::port::error::Operation;
-use crate::port::{LinkLoss, Rx, count_tx};
+use crate::port::error::PortError;
+use crate::port::outcome::{LinkLoss, Rx, count_tx};
 use crate::sys::packet_options::{self as options, HEADER_LEN, Received};
 use crate::sys::watch::Watch;
-use crate::{HostUse, Link, LinkChange, Links, Netns, NetnsHandle, NetnsId, PortError};
 
 /// What a packet port is to be.
 #[derive(Clone, PartialEq, Eq, Debug)]

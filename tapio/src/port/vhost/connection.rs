@@ -15,7 +15,7 @@ use super::keeper::{GuestFd, Keeper};
 use super::message::{HEADER_LEN, Header, MAX_DESCRIPTORS, MAX_PAYLOAD, Request};
 use super::violation::Violation;
 use super::watched::Watched;
-use crate::port::LinkLoss;
+use crate::port::outcome::LinkLoss;
 use crate::sys::closer::Given;
 use crate::sys::unix_socket::SCM_MAX_FD;
 

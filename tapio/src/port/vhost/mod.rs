@@ -27,7 +27,7 @@ mod receive;
 mod ring;
 mod spread;
 mod transmit;
-mod violation;
+pub(super) mod violation;
 mod watched;
 
 use std::io;
@@ -45,14 +45,16 @@ pub use self::driver::VhostDriver;
 use self::keeper::Keeper;
 use self::ring::Pieces;
 use self::transmit::Transmitter;
-pub use self::violation::Violation;
+use self::violation::Violation;
 use self::watched::Watched;
 use crate::port::error::Operation;
-use crate::port::{LinkLoss, Rx, count_tx};
+use crate::port::error::PortError;
+use crate::port::outcome::{LinkLoss, Rx, count_tx};
+use crate::port::stream::Role;
 use crate::sys::closer::Given;
+use crate::sys::process::Clock;
 use crate::sys::unix_socket::{BoundSocket, Passed, accept, connect_to};
 use crate::sys::watch::Watch;
-use crate::{Clock, PortError, Role};
 
 /// What a vhost-user port is to be.
 #[derive(Clone, PartialEq, Eq, Debug)]

@@ -9,7 +9,7 @@ use super::guest_memory::GuestSlice;
 use super::memory_table::{Finder, MemoryTable};
 use super::ring::{Direction, MAX_PIECES, Pieces, Ring};
 use super::violation::Violation;
-use crate::port::count_tx;
+use crate::port::outcome::count_tx;
 use crate::port::software_offload::Scratch;
 
 /// What sending needs beside the ring.

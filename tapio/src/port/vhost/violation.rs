@@ -5,7 +5,6 @@ use std::fmt;
 use rustix::io::Errno;
 
 pub use super::budget::Kind;
-use crate::port::LinkLoss;
 
 /// How a front-end or its guest broke the vhost-user protocol.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -43,12 +42,6 @@ pub enum Violation {
     WrongDirection,
     BufferTooLong,
     BufferOutsideMemory { address: u64, len: u32 },
-}
-
-impl From<Violation> for LinkLoss {
-    fn from(violation: Violation) -> Self {
-        Self::Violation(violation)
-    }
 }
 
 impl fmt::Display for Violation {

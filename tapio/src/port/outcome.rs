@@ -1,0 +1,87 @@
+//! What comes of a burst: why receiving stopped, why a link went down, and the counters of what was sent.
+
+use std::fmt;
+use std::io;
+
+use packet::{DropReason, PortCounters};
+
+use crate::port::vhost::violation::Violation;
+
+/// Why receiving stopped.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Rx {
+    /// The burst is full: call again, there will be no event for what is left.
+    More,
+    /// Nothing is left: an event comes with the next frame.
+    Drained,
+    /// Nothing is left, and the link has gone down.
+    LinkDown(LinkLoss),
+}
+
+/// Why a link went down.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum LinkLoss {
+    /// The other side has closed the connection.
+    Closed,
+    /// The other side announced a frame of a length that no frame has, and the connection was closed.
+    BadLength(u32),
+    /// The connection broke.
+    Failed(io::ErrorKind),
+    /// The device is down, or its other side is.
+    DeviceDown,
+    /// The device was deleted.
+    DeviceGone,
+    /// The other side broke the vhost-user protocol, and the connection was closed.
+    Violation(Violation),
+    /// The guest's driver was reset or unloaded.
+    DriverStopped,
+}
+
+impl LinkLoss {
+    /// Why the frame was dropped that made the port close the connection.
+    pub(crate) const fn drop_reason(self) -> DropReason {
+        match self {
+            Self::BadLength(0) => DropReason::FrameTooShort,
+            _ => DropReason::FrameTooLong,
+        }
+    }
+}
+
+impl fmt::Display for LinkLoss {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Closed => f.write_str("the other side closed the connection"),
+            Self::BadLength(len) => {
+                write!(f, "the other side announced a frame of {len} bytes, so the connection was closed")
+            }
+            Self::Failed(kind) => write!(f, "the connection failed: {kind}"),
+            Self::DeviceDown => f.write_str("the device is down"),
+            Self::DeviceGone => f.write_str("the device is gone; waiting for it to come back"),
+            Self::Violation(violation) => {
+                write!(
+                    f,
+                    "the guest or its front-end broke the protocol, so the connection was closed: {violation}"
+                )
+            }
+            Self::DriverStopped => f.write_str("the guest's driver has stopped"),
+        }
+    }
+}
+
+impl From<Violation> for LinkLoss {
+    fn from(violation: Violation) -> Self {
+        Self::Violation(violation)
+    }
+}
+
+/// Counts the frame of `len` bytes as sent, or as dropped.
+#[inline]
+pub(crate) fn count_tx(counters: &mut PortCounters, len: usize, outcome: Result<(), DropReason>) {
+    match outcome {
+        Ok(()) => {
+            counters.tx_frames += 1;
+            counters.tx_bytes += len as u64;
+        }
+        Err(reason) => counters.drops.count(reason),
+    }
+}
