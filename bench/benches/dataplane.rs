@@ -50,12 +50,12 @@ impl Bench {
         self.burst.restart(Some(id), if port == 2 { WAN } else { LAN });
         receive(&mut self.inside[port], &mut self.burst);
         let inside = &mut self.inside;
-        self.worker.process(&mut self.burst, NOW);
-        self.worker.transmit(&mut self.burst, |to, burst, frames, counters| {
+        let turn = self.worker.process(&mut self.burst, NOW);
+        let turn = self.worker.transmit(turn, &mut self.burst, |to, burst, frames, counters| {
             inside[to.index()].tx_burst(burst, frames, counters);
         });
-        self.worker.service(&mut self.burst, NOW);
-        self.worker.transmit_own(|to, burst, frames, counters| {
+        let own = self.worker.service(turn, &mut self.burst, NOW);
+        self.worker.transmit_own(own, |to, burst, frames, counters| {
             inside[to.index()].tx_burst(burst, frames, counters);
         });
     }

@@ -20,4 +20,4 @@ pub use runtime_config::{
     RuntimeConfig,
 };
 pub use switch_core::Guard;
-pub use worker::Worker;
+pub use worker::{OwnFrames, Processed, Transmitted, Worker};

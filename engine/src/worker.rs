@@ -1,6 +1,7 @@
 //! The worker: the one place that states the order of the stages.
 
 mod reports;
+mod turn;
 
 use std::collections::BTreeSet;
 use std::ops::Range;
@@ -12,6 +13,7 @@ use packet::{
 };
 use switch_core::{Bridge, BridgePort, Fdb, Group, Guard, PortGuard, PortState};
 
+pub use self::turn::{OwnFrames, Processed, Transmitted};
 use crate::gateway::Gateway;
 use crate::host::Outgoing;
 use crate::host::loops::{self, Due, LoopWatch};
@@ -26,6 +28,8 @@ use crate::runtime_config::{NetworkConfig, PortConfig, RuntimeConfig};
 /// driver: rx_burst ─▶ process ─▶ transmit ─▶ service ─▶ transmit_own        (per burst)
 ///         next_timeout ─▶ on_timeout ─▶ transmit_own                        (when it is time)
 /// ```
+///
+/// Each of these calls returns what the next one takes, so that none is forgotten.
 #[derive(Debug)]
 pub struct Worker {
     config: RuntimeConfig,
@@ -66,11 +70,11 @@ impl Worker {
     }
 
     /// Takes a burst through all stages. No allocation; [`transmit`](Self::transmit) then sends it.
-    pub fn process(&mut self, burst: &mut Burst, now: Millis) {
+    pub fn process(&mut self, burst: &mut Burst, now: Millis) -> Processed {
         self.lists.clear();
         let (network, gateway) = (burst.network(), &self.gateway);
-        let Some(origin) = burst.origin() else { return };
-        let Some(bridge) = self.bridges.get_mut(network.index()) else { return };
+        let Some(origin) = burst.origin() else { return Processed(()) };
+        let Some(bridge) = self.bridges.get_mut(network.index()) else { return Processed(()) };
         parse(burst);
         bridge.ingress(burst);
         bridge.guard(burst, |address| gateway.holder(network, address, now));
@@ -82,23 +86,26 @@ impl Worker {
         let flooded = counters.flooded;
         account(burst, counters, &mut self.stats);
         self.flooding = (flooded ^ counters.flooded) >= MANY_FLOODED;
+        Processed(())
     }
 
     /// Hands each port's list of the burst just processed to `send`.
     pub fn transmit(
         &mut self,
+        Processed(()): Processed,
         burst: &mut Burst,
         mut send: impl FnMut(PortId, &mut Burst, &[u8], &mut PortCounters),
-    ) {
+    ) -> Transmitted {
         for &port in self.lists.touched() {
             send(port, burst, self.lists.list(port), &mut self.counters[port.index()]);
         }
+        Transmitted(())
     }
 
     /// Answers what the burst asked of the switch itself. [`transmit_own`](Self::transmit_own) then sends the answers.
-    pub fn service(&mut self, burst: &mut Burst, now: Millis) {
+    pub fn service(&mut self, Transmitted(()): Transmitted, burst: &mut Burst, now: Millis) -> OwnFrames {
         self.out.restart();
-        let Some(origin) = burst.origin() else { return };
+        let Some(origin) = burst.origin() else { return OwnFrames(()) };
         let input = burst.network();
         for index in 0..burst.len() {
             let frame = burst.frame_mut(index);
@@ -125,6 +132,7 @@ impl Worker {
             self.loops.suspect(origin, input, now);
         }
         self.finish_own(now);
+        OwnFrames(())
     }
 
     /// When [`on_timeout`](Self::on_timeout) has something to do.
@@ -133,14 +141,19 @@ impl Worker {
     }
 
     /// Does what is due at `now`. [`transmit_own`](Self::transmit_own) then sends what that gave.
-    pub fn on_timeout(&mut self, now: Millis) {
+    pub fn on_timeout(&mut self, now: Millis) -> OwnFrames {
         self.out.restart();
         self.gateway.on_timeout(now, &mut self.out);
         self.finish_own(now);
+        OwnFrames(())
     }
 
     /// Hands the switch's own frames to `send`.
-    pub fn transmit_own(&mut self, mut send: impl FnMut(PortId, &mut Burst, &[u8], &mut PortCounters)) {
+    pub fn transmit_own(
+        &mut self,
+        OwnFrames(()): OwnFrames,
+        mut send: impl FnMut(PortId, &mut Burst, &[u8], &mut PortCounters),
+    ) {
         let Outgoing { burst, lists, .. } = &mut self.out;
         for &port in lists.touched() {
             send(port, burst, lists.list(port), &mut self.counters[port.index()]);

@@ -16,10 +16,10 @@ fn cost(bench: &mut Bench, from: u16, frame: &[u8]) -> (u64, usize) {
     while burst.push(frame, Offload::NONE) {}
     let mut sent = 0;
     let counted = allocation_counter::measure(|| {
-        bench.worker.process(&mut burst, bench.now);
-        bench.worker.transmit(&mut burst, |_, _, frames, _| sent += frames.len());
-        bench.worker.service(&mut burst, bench.now);
-        bench.worker.transmit_own(|_, _, frames, _| sent += frames.len());
+        let turn = bench.worker.process(&mut burst, bench.now);
+        let turn = bench.worker.transmit(turn, &mut burst, |_, _, frames, _| sent += frames.len());
+        let own = bench.worker.service(turn, &mut burst, bench.now);
+        bench.worker.transmit_own(own, |_, _, frames, _| sent += frames.len());
     });
     (counted.count_total, sent)
 }

@@ -41,10 +41,12 @@ pub fn run(data: &[u8]) {
         let Some(network) = worker.network_of(port) else { continue };
         burst.restart(Some(port), network);
         burst.push(&with_right_checksum(frame), offload);
-        worker.process(&mut burst, now);
-        worker.transmit(&mut burst, |_, burst, list, _| list.iter().for_each(|&index| leave(burst, index)));
-        worker.service(&mut burst, now);
-        worker.transmit_own(|_, burst, list, _| list.iter().for_each(|&index| leave(burst, index)));
+        let turn = worker.process(&mut burst, now);
+        let turn = worker.transmit(turn, &mut burst, |_, burst, list, _| {
+            list.iter().for_each(|&index| leave(burst, index))
+        });
+        let own = worker.service(turn, &mut burst, now);
+        worker.transmit_own(own, |_, burst, list, _| list.iter().for_each(|&index| leave(burst, index)));
         assert!(burst.metas().iter().all(|meta| meta.verdict != Verdict::Undecided));
     }
 }
@@ -81,8 +83,8 @@ fn leave(burst: &Burst, index: u8) {
 /// What is due may bring something else that is due, but that must end: the driver would spin.
 fn catch_up(worker: &mut Worker, now: Millis) {
     for _ in 0..16 {
-        worker.on_timeout(now);
-        worker.transmit_own(|_, _, _, _| {});
+        let own = worker.on_timeout(now);
+        worker.transmit_own(own, |_, _, _, _| {});
     }
     assert!(worker.next_timeout().is_none_or(|at| at > now));
 }

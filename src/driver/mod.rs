@@ -34,8 +34,8 @@ use std::sync::Arc;
 use std::sync::mpsc::{Receiver, channel};
 use std::time::{Duration, Instant};
 
-use engine::Worker;
 use engine::report::{CheckOutcome, LoopChange, ServerChange};
+use engine::{OwnFrames, Worker};
 use mio::{Events, Poll, Token, Waker};
 use packet::{BURST_FRAMES, Burst, Millis, PortId};
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
@@ -378,25 +378,25 @@ impl Driver {
 
     /// Takes the burst through the worker, and sends what comes out.
     fn forward(&mut self, meter: &mut Meter, now: Millis) {
-        self.worker.process(&mut self.burst, now);
+        let turn = self.worker.process(&mut self.burst, now);
         self.claim_ports();
         let (ports, shares) = (&mut self.ports, &mut self.shares);
         let mut sender = Sender { ports, shares, meter, down: Vec::new() };
-        self.worker.transmit(&mut self.burst, |id, burst, frames, counters| {
+        let turn = self.worker.transmit(turn, &mut self.burst, |id, burst, frames, counters| {
             sender.send(id, burst, frames, counters);
         });
         let down = sender.down;
         self.note_down(&down, now);
-        self.worker.service(&mut self.burst, now);
+        let own = self.worker.service(turn, &mut self.burst, now);
         self.claim_ports();
-        self.transmit_own(meter, now);
+        self.transmit_own(own, meter, now);
     }
 
     /// Sends the frames of the switch itself.
-    fn transmit_own(&mut self, meter: &mut Meter, now: Millis) {
+    fn transmit_own(&mut self, own: OwnFrames, meter: &mut Meter, now: Millis) {
         let (ports, shares) = (&mut self.ports, &mut self.shares);
         let mut sender = Sender { ports, shares, meter, down: Vec::new() };
-        self.worker.transmit_own(|id, burst, frames, counters| {
+        self.worker.transmit_own(own, |id, burst, frames, counters| {
             sender.send(id, burst, frames, counters);
         });
         let down = sender.down;
@@ -415,10 +415,10 @@ impl Driver {
             self.pause(|driver| driver.recheck_ports(now));
         }
         if self.worker.next_timeout().is_some_and(|at| at <= now) {
-            self.worker.on_timeout(now);
+            let own = self.worker.on_timeout(now);
             self.claim_ports();
             let mut meter = self.meter();
-            self.transmit_own(&mut meter, now);
+            self.transmit_own(own, &mut meter, now);
         }
         is_due
     }

@@ -151,10 +151,11 @@ impl Bench {
             let caught = frames.iter().map(|&index| burst.bytes(usize::from(index)).to_vec());
             sent.entry(port.get()).or_default().extend(caught);
         };
-        self.worker.process(&mut self.burst, self.now);
-        self.worker.transmit(&mut self.burst, |port, burst, frames, _| catch(port, burst, frames));
-        self.worker.service(&mut self.burst, self.now);
-        self.worker.transmit_own(|port, burst, frames, _| catch(port, burst, frames));
+        let turn = self.worker.process(&mut self.burst, self.now);
+        let turn =
+            self.worker.transmit(turn, &mut self.burst, |port, burst, frames, _| catch(port, burst, frames));
+        let own = self.worker.service(turn, &mut self.burst, self.now);
+        self.worker.transmit_own(own, |port, burst, frames, _| catch(port, burst, frames));
         sent
     }
 
@@ -164,8 +165,8 @@ impl Bench {
         let mut sent = Sent::new();
         while let Some(at) = self.worker.next_timeout().filter(|&at| at <= until) {
             self.now = self.now.max(at);
-            self.worker.on_timeout(self.now);
-            self.worker.transmit_own(|port, burst, frames, _| {
+            let own = self.worker.on_timeout(self.now);
+            self.worker.transmit_own(own, |port, burst, frames, _| {
                 let caught = frames.iter().map(|&index| burst.bytes(usize::from(index)).to_vec());
                 sent.entry(port.get()).or_default().extend(caught);
             });
