@@ -1,0 +1,136 @@
+//! How the worker goes over to another configuration, and what bridges are told of their ports.
+
+use std::collections::BTreeSet;
+
+use packet::{MacAddr, Millis, NetworkId, PortCounters, PortId, Vid};
+use switch_core::{Bridge, BridgePort, Fdb, Group, Guard, PortGuard, PortState};
+
+use super::Worker;
+use crate::host::loops;
+use crate::runtime_config::{NetworkConfig, PortConfig, RuntimeConfig};
+
+impl Worker {
+    /// Takes over a configuration. Networks with the name of an earlier one keep what they learned and leased, ports
+    /// with the same id their counters, and all flows stay. A new port's link is taken to be up.
+    pub fn install(&mut self, config: RuntimeConfig) {
+        let mut old: Vec<_> = self.bridges.drain(..).map(Some).collect();
+        for network in &config.networks {
+            let before = self.config.networks.iter().position(|other| other.name == network.name);
+            let bridge = before.and_then(|index| old.get_mut(index)?.take());
+            let mut bridge = bridge.unwrap_or_else(|| {
+                self.bridges_made += 1;
+                new_bridge(network, self.seed, self.bridges_made)
+            });
+            bridge.fdb_mut().set_ageing(network.ageing);
+            bridge.fdb_mut().set_capacity(network.fdb_capacity);
+            bridge.set_local(network.interface.as_ref().map(|interface| interface.mac));
+            self.bridges.push(bridge);
+        }
+        let limit = config.ports.last().map_or(0, |port| port.id.index() + 1);
+        self.counters.resize_with(limit.max(self.counters.len()), PortCounters::default);
+        self.links.resize(limit.max(self.links.len()), true);
+        self.lists.reserve_ports(limit);
+        self.out.lists.reserve_ports(limit);
+        self.gateway.install(&self.config, &config, &mut self.out.drops);
+        let old = std::mem::replace(&mut self.config, config);
+        self.forget_ports(&old);
+        (0..self.config.ports.len()).for_each(|index| self.set_port(index));
+        self.set_stations(&old);
+    }
+
+    /// Ports that are gone, or in another network now, leave nothing behind.
+    fn forget_ports(&mut self, old: &RuntimeConfig) {
+        for port in &old.ports {
+            let same = self.place_of(port.id).map(|index| &self.config.ports[index]);
+            let stays = same.is_ok_and(|other| {
+                other.name == port.name
+                    && self.config.networks[other.network.index()].name
+                        == old.networks[port.network.index()].name
+            });
+            if !stays {
+                let name = &old.networks[port.network.index()].name;
+                if let Some(index) = self.config.networks.iter().position(|network| network.name == *name) {
+                    self.doubt_stations(port.id, NetworkId::new(index as u16));
+                }
+                self.bridges.iter_mut().for_each(|bridge| bridge.remove_port(port.id));
+                self.counters[port.id.index()] = PortCounters::default();
+                self.links[port.id.index()] = true;
+                self.loops.forget(port.id);
+                self.gateway.forget_port(port.id);
+            }
+        }
+    }
+
+    /// Whoever comes to the port next may have an address of those that were there.
+    pub(super) fn doubt_stations(&mut self, port: PortId, network: NetworkId) {
+        let Some(bridge) = self.bridges.get(network.index()) else { return };
+        // Before the start of time nothing is too old.
+        let is_there = |mac| bridge.fdb().lookup(mac, Vid::DEFAULT, Millis::ZERO) == Some(port);
+        self.gateway.doubt_neighbours(network, is_there);
+    }
+
+    /// Tells the bridge of the port in this place of the configuration what the port may do.
+    pub(super) fn set_port(&mut self, index: usize) {
+        let port = &self.config.ports[index];
+        let state = match self.links[port.id.index()] {
+            false => PortState::Discarding,
+            true if self.loops.is_closed(port.id) => PortState::Looping,
+            true => PortState::Forwarding,
+        };
+        let is_apart = self.config.networks[port.network.index()].isolated;
+        let settings = BridgePort {
+            state,
+            mtu: port.mtu,
+            learn_limit: port.learn_limit,
+            group: is_apart.then_some(Group::ISOLATED),
+            hairpin: false,
+        };
+        let guard = self.guard_of(port);
+        let bridge = &mut self.bridges[port.network.index()];
+        bridge.set_port(port.id, settings);
+        bridge.set_guard(port.id, guard);
+    }
+
+    fn guard_of(&self, port: &PortConfig) -> Option<PortGuard> {
+        let network = &self.config.networks[port.network.index()];
+        let has_dhcp = network.interface.as_ref().is_some_and(|interface| interface.dhcp.is_some());
+        (port.guard != Guard::NONE).then(|| PortGuard {
+            checks: port.guard,
+            macs: port.static_macs.clone(),
+            addresses: port.addresses.clone(),
+            first_come: !has_dhcp && port.addresses.is_empty(),
+        })
+    }
+
+    /// Stations that are always behind one port: those that are so no longer go, new ones come, and all others stay as
+    /// they are.
+    fn set_stations(&mut self, old: &RuntimeConfig) {
+        let (before, after) = (static_stations(old), static_stations(&self.config));
+        for (network, mac, _) in before.difference(&after) {
+            if let Some(index) = self.config.networks.iter().position(|other| other.name == *network) {
+                self.bridges[index].fdb().remove_static(*mac, Vid::DEFAULT);
+            }
+        }
+        for (network, mac, port) in after.difference(&before) {
+            if let Some(index) = self.config.networks.iter().position(|other| other.name == *network) {
+                self.bridges[index].fdb().add_static(*mac, Vid::DEFAULT, *port);
+            }
+        }
+    }
+}
+
+/// Networks, stations, and the ports they are always behind.
+fn static_stations(config: &RuntimeConfig) -> BTreeSet<(&str, MacAddr, PortId)> {
+    let of_port = |port: &crate::PortConfig| {
+        let (network, id) = (config.networks[port.network.index()].name.as_str(), port.id);
+        port.static_macs.clone().into_iter().map(move |mac| (network, mac, id))
+    };
+    config.ports.iter().flat_map(of_port).collect()
+}
+
+/// The `nth` bridge ever made.
+fn new_bridge(network: &NetworkConfig, seed: [u64; 2], nth: u64) -> Bridge {
+    let mut bridge = Bridge::new(Fdb::new(network.fdb_capacity, network.ageing, seed));
+    bridge.set_probe(loops::probe_source(seed, nth));
+    bridge
+}
