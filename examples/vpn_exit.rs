@@ -17,19 +17,16 @@ use std::net::Ipv4Addr;
 use std::time::Duration;
 
 use mio::{Events, Poll, Token};
-use nat_engine::{
-    Condition, EarlyFragments, Known, Match, Nat, NatConfig, NatPacket, NatRule, RuleSet, Target,
-};
+use nat_engine::{Condition, Known, Match, Nat, NatConfig, NatPacket, NatRule, RuleSet, Target};
 use packet::{DropReason, Ipv4Packet, Millis, NetworkId};
 use tapio::{Clock, Signals, Tun, random_bytes};
 
 const VPN: NetworkId = NetworkId::new(0);
 const WORLD: NetworkId = NetworkId::new(1);
 
-/// The engine with the one rule that a VPN's exit needs, and fragments that wait for the first one of their datagram.
+/// The engine with the one rule that a VPN's exit needs.
 struct Exit {
     nat: Nat,
-    early: EarlyFragments,
 }
 
 impl Exit {
@@ -43,55 +40,47 @@ impl Exit {
             addresses: vec![None, Some(public)],
             ..NatConfig::default()
         };
-        Self { nat: Nat::new(config, seed), early: EarlyFragments::default() }
+        Self { nat: Nat::new(config, seed) }
     }
 
-    /// Translates a client's packet in place; what is `Ok` may go out.
-    fn outward(&mut self, bytes: &mut [u8], now: Millis) -> Result<(), DropReason> {
+    /// Translates a client's packet in place. Whether it may go out now; `false`: it is kept, and comes out of
+    /// [`next_waiting`](Self::next_waiting).
+    fn outward(&mut self, bytes: &mut [u8], now: Millis) -> Result<bool, DropReason> {
         self.translate(bytes, VPN, now)
     }
 
-    /// Translates a packet from the world in place; what is `Ok` is for a client.
-    fn inward(&mut self, bytes: &mut [u8], now: Millis) -> Result<(), DropReason> {
+    /// Translates a packet from the world in place, likewise: `true` if it is for a client now.
+    fn inward(&mut self, bytes: &mut [u8], now: Millis) -> Result<bool, DropReason> {
         self.translate(bytes, WORLD, now)
     }
 
-    fn translate(&mut self, bytes: &mut [u8], from: NetworkId, now: Millis) -> Result<(), DropReason> {
+    fn translate(&mut self, bytes: &mut [u8], from: NetworkId, now: Millis) -> Result<bool, DropReason> {
         let mut ip = Ipv4Packet::parse(bytes)?;
         let mut packet = NatPacket { bytes, ip: &mut ip, partial_checksum: false };
         match self.nat.translate_known(&mut packet, now) {
-            Known::Translated => Ok(()),
-            Known::Drop(reason) => {
-                if reason == DropReason::FragmentWithoutFirst {
-                    self.early.keep(packet.ip, from, None, packet.bytes, now)?;
-                }
-                Err(reason)
+            Known::Translated => Ok(true),
+            Known::Drop(reason) => Err(reason),
+            Known::Later => {
+                self.nat.keep_fragment(packet.ip, from, packet.bytes, now)?;
+                Ok(false)
             }
             Known::Miss if from == WORLD => Err(DropReason::NatUnsolicited),
             Known::Miss => {
                 let destination = self.nat.destination(packet.ip, from)?;
-                self.nat.admit_new(&mut packet, destination, from, WORLD, now)
+                self.nat.admit_new(&mut packet, destination, from, WORLD, now)?;
+                Ok(true)
             }
         }
     }
 
     /// A packet that had to wait and now may go on, from one side to the other.
     fn next_waiting(&mut self, now: Millis) -> Option<(NetworkId, Vec<u8>)> {
-        while let Some(mut fragment) = self.early.next_ready(&self.nat, now) {
-            if self.translate(&mut fragment.bytes, fragment.from, now).is_ok() {
+        while let Some(mut fragment) = self.nat.next_fragment(now) {
+            if self.translate(&mut fragment.bytes, fragment.from, now) == Ok(true) {
                 return Some((fragment.from, fragment.bytes));
             }
         }
         None
-    }
-
-    fn next_timeout(&self) -> Option<Millis> {
-        [self.nat.next_timeout(), self.early.next_timeout()].into_iter().flatten().min()
-    }
-
-    fn on_timeout(&mut self, now: Millis) {
-        self.nat.on_timeout(now);
-        self.early.on_timeout(now);
     }
 }
 
@@ -113,10 +102,10 @@ fn main() -> Result<(), Box<dyn Error>> {
     eprintln!("vpn_exit: ready");
     let (clock, mut events) = (Clock::start(), Events::with_capacity(8));
     while signals.next().is_none() {
-        let wait = exit.next_timeout().map(|at| Duration::from_millis(at.since(clock.now()).get()));
+        let wait = exit.nat.next_timeout().map(|at| Duration::from_millis(at.since(clock.now()).get()));
         poll.poll(&mut events, wait)?;
         let now = clock.now();
-        exit.on_timeout(now);
+        exit.nat.on_timeout(now);
         forward(&inside, &outside, |packet| exit.outward(packet, now))?;
         forward(&outside, &inside, |packet| exit.inward(packet, now))?;
         while let Some((from, packet)) = exit.next_waiting(now) {
@@ -130,12 +119,12 @@ fn main() -> Result<(), Box<dyn Error>> {
 fn forward(
     from: &Tun,
     to: &Tun,
-    mut translate: impl FnMut(&mut [u8]) -> Result<(), DropReason>,
+    mut translate: impl FnMut(&mut [u8]) -> Result<bool, DropReason>,
 ) -> std::io::Result<()> {
     let mut buffer = vec![0; 65_535];
     while let Some(len) = from.receive(&mut buffer)? {
         // What is refused, or finds its device down, is lost, as packets are.
-        if translate(&mut buffer[..len]).is_ok() {
+        if translate(&mut buffer[..len]) == Ok(true) {
             let _ = to.send(&buffer[..len]);
         }
     }

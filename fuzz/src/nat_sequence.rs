@@ -5,10 +5,8 @@
 use std::collections::HashMap;
 use std::net::Ipv4Addr;
 
-use nat_engine::{
-    Condition, EarlyFragments, Known, Match, Nat, NatConfig, NatPacket, NatRule, PortList, RuleSet, Target,
-};
-use packet::{DropReason, Ipv4Packet, Millis, NetworkId, Protocol, checksum};
+use nat_engine::{Condition, Known, Match, Nat, NatConfig, NatPacket, NatRule, PortList, RuleSet, Target};
+use packet::{Ipv4Packet, Millis, NetworkId, Protocol, checksum};
 
 const LAN: NetworkId = NetworkId::new(0);
 const WAN: NetworkId = NetworkId::new(1);
@@ -19,7 +17,6 @@ const LIMIT: u32 = 16;
 /// Panics if something is wrong.
 pub fn run(data: &[u8]) {
     let mut nat = Nat::new(config(), [1, 2]);
-    let mut early = EarlyFragments::default();
     let (mut rest, mut now) = (data, Millis::ZERO);
     while let Some((&[flags, wait, len], behind)) = rest.split_first_chunk() {
         let (bytes, behind) = behind.split_at(behind.len().min(usize::from(len)));
@@ -27,11 +24,9 @@ pub fn run(data: &[u8]) {
         now = now + Millis::new(u64::from(wait) * 1000);
         nat.on_timeout(now);
         assert!(nat.next_timeout().is_none_or(|at| at > now));
-        early.on_timeout(now);
-        assert!(early.next_timeout().is_none_or(|at| at > now));
-        pass(&mut nat, &mut early, bytes.to_vec(), flags, now);
-        while let Some(fragment) = early.next_ready(&nat, now) {
-            pass(&mut nat, &mut early, fragment.bytes, u8::from(fragment.from == WAN), now);
+        pass(&mut nat, bytes.to_vec(), flags, now);
+        while let Some(fragment) = nat.next_fragment(now) {
+            pass(&mut nat, fragment.bytes, u8::from(fragment.from == WAN), now);
         }
         check(&nat, now);
     }
@@ -63,7 +58,7 @@ pub(crate) fn config() -> NatConfig {
     }
 }
 
-fn pass(nat: &mut Nat, early: &mut EarlyFragments, mut bytes: Vec<u8>, flags: u8, now: Millis) {
+fn pass(nat: &mut Nat, mut bytes: Vec<u8>, flags: u8, now: Millis) {
     put_header_right(&mut bytes);
     let Ok(mut ip) = Ipv4Packet::parse(&bytes) else { return };
     let before = bytes.clone();
@@ -72,10 +67,9 @@ fn pass(nat: &mut Nat, early: &mut EarlyFragments, mut bytes: Vec<u8>, flags: u8
     let input = if flags & 1 == 0 { LAN } else { WAN };
     let refused = match nat.translate_known(&mut packet, now) {
         Known::Translated => false,
-        Known::Drop(reason) => {
-            if reason == DropReason::FragmentWithoutFirst {
-                let _ = early.keep(packet.ip, input, None, packet.bytes, now);
-            }
+        Known::Drop(_) => true,
+        Known::Later => {
+            let _ = nat.keep_fragment(packet.ip, input, packet.bytes, now);
             true
         }
         Known::Miss => {

@@ -203,12 +203,12 @@ impl Nat {
         });
         let mut flow = Flow::new(admission.original, reply.tuple);
         flow.note(Direction::Original, packet);
-        let left = flow.translated(Direction::Original);
+        let departing = flow.translated(Direction::Original);
         let mappings = FlowMappings { source: outward, destination: inward };
         let id = self.add_flow(flow, [admission.key, reply.key], mappings, now);
         self.owners.add_flow(id, self.owner);
         self.admitted += 1;
-        self.rewrite(packet, admission.original, left, now);
+        self.translation(now).rewrite(packet, admission.original, departing);
     }
 
     /// `keys` are those of its tuples.

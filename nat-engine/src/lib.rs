@@ -29,30 +29,29 @@ mod admit;
 mod chains;
 mod flows;
 mod fragments;
-mod icmp;
 mod memory;
 mod nat;
 mod outside;
 mod prepare;
-mod rewrite;
 mod room;
 mod saved;
 mod settings;
 #[cfg(test)]
 mod testing;
+mod translate;
 
 pub use chains::rule::{
     AddressRange, Candidate, Condition, Match, NatRule, PortList, PortRange, RuleSet, Target,
 };
 pub use chains::servers::{Balance, ServerUse};
+pub use flows::packet::{Known, NatPacket};
 pub use flows::table::FlowKey;
 pub use flows::timeouts::Timeouts;
 pub use flows::tuple::Tuple;
-pub use fragments::waiting::{EarlyFragment, EarlyFragments};
-pub use nat::{FlowView, Known, Nat, NatConfig, RuleCounter, RuleCounters};
+pub use fragments::WaitingFragment;
+pub use nat::{FlowView, Nat, NatConfig, RuleCounter, RuleCounters};
 pub use outside::explicit::{ExplicitMapping, MappingRefused, MappingRequest};
 pub use outside::port_pool::{PortChange, PortLease};
 pub use prepare::{Admission, Destination};
-pub use rewrite::NatPacket;
 pub use saved::{Imported, STATE_START, Snapshot, StateError};
 pub use settings::{Behaviour, Exhausted, NatSettings};

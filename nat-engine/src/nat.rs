@@ -4,16 +4,14 @@ use std::collections::BTreeSet;
 use std::net::Ipv4Addr;
 use std::ops::Range;
 
-use packet::{DropReason, Ipv4Packet, L4, Millis, NetworkId, PortId, Protocol};
+use packet::{DropReason, Ipv4Packet, Millis, NetworkId, PortId, Protocol};
 
 use crate::chains::rule::NatRule;
 use crate::chains::servers::Servers;
 use crate::flows::flow::Flow;
 use crate::flows::table::{FlowKey, FlowMappings, FlowTable, deadline};
 use crate::flows::tuple::Direction;
-use crate::fragments::identification::Identifications;
-use crate::fragments::ways::Fragments;
-use crate::icmp;
+use crate::fragments::{Fragments, WaitingFragment};
 use crate::memory::keyed::Random;
 use crate::memory::slab::Id;
 use crate::outside::explicit::Explicit;
@@ -21,7 +19,8 @@ use crate::outside::hosts::Hosts;
 use crate::outside::mapping::Mappings;
 use crate::outside::owners::Owners;
 use crate::outside::port_pool::{PortChange, Published};
-use crate::{Behaviour, NatPacket, NatSettings, PortRange, RuleSet, Timeouts, Tuple};
+use crate::translate::Translation;
+use crate::{Behaviour, Known, NatPacket, NatSettings, PortRange, RuleSet, Timeouts, Tuple};
 
 /// Flows, mappings and rules of one worker.
 #[derive(Debug)]
@@ -37,7 +36,6 @@ pub struct Nat {
     pub(crate) random: Random,
     pub(crate) servers: Servers,
     pub(crate) fragments: Fragments,
-    pub(crate) identifications: Identifications,
     pub(crate) prerouting_counters: Vec<RuleCounter>,
     pub(crate) postrouting_counters: Vec<RuleCounter>,
     pub(crate) admitted: u64,
@@ -71,18 +69,6 @@ impl NatConfig {
     pub(crate) fn published(&self) -> Published<'_> {
         Published { rules: &self.rules, addresses: &self.addresses, shared: &self.shared }
     }
-}
-
-/// What [`Nat::translate_known`] made of a packet.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-#[must_use]
-pub enum Known {
-    /// It belongs to a flow and has been rewritten: route it by its new destination.
-    Translated,
-    /// It belongs to no flow; untouched. If it then goes on as it is, [`Nat::pass_untranslated`] wants to know.
-    Miss,
-    /// It must not go on; untouched.
-    Drop(DropReason),
 }
 
 /// A flow, for people.
@@ -143,7 +129,6 @@ impl Nat {
             random: Random::new(seed),
             servers: Servers::default(),
             fragments: Fragments::new(seed),
-            identifications: Identifications::new(seed),
             admitted: 0,
             displaced: 0,
             expired: 0,
@@ -205,8 +190,8 @@ impl Nat {
     /// Rewrites a packet of a known flow in place, or an ICMP error about one: the hit path. Allocates nothing; budget
     /// 25 ns and the memory's latency.
     ///
-    /// Drops: `FragmentWithoutFirst`, which [`EarlyFragments`](crate::EarlyFragments) can keep, `BadFragment`, and of ICMP
-    /// errors `BadIcmpChecksum`, `BadIpChecksum` and `BadL4Header` (of the packet quoted).
+    /// Drops: `BadFragment`, and of ICMP errors `BadIcmpChecksum`, `BadIpChecksum` and `BadL4Header`
+    /// (of the packet quoted).
     #[inline]
     pub fn translate_known(&mut self, packet: &mut NatPacket<'_>, now: Millis) -> Known {
         self.translate_known_at(packet, self.key(packet.ip), now)
@@ -216,15 +201,7 @@ impl Nat {
     #[inline]
     pub fn translate_known_at(&mut self, packet: &mut NatPacket<'_>, key: FlowKey, now: Millis) -> Known {
         debug_assert_eq!(key.hash, self.key(packet.ip).hash, "another packet's key");
-        let Some(arrived) = Tuple::of(packet.ip) else { return self.translate_without_tuple(packet, now) };
-        let Some((id, direction)) = self.flows.find(arrived, key) else { return Known::Miss };
-        let flow = self.flows.get_mut(id);
-        let left = flow.translated(direction);
-        if let Some(class) = flow.note(direction, packet) {
-            self.flows.refresh(id, class, now);
-        }
-        self.rewrite(packet, arrived, left, now);
-        Known::Translated
+        self.translation(now).translate_known(packet, key)
     }
 
     /// Whether the packet belongs to a flow.
@@ -232,8 +209,47 @@ impl Nat {
         Tuple::of(ip).is_some_and(|tuple| self.flows.find(tuple, self.flows.key(tuple)).is_some())
     }
 
-    /// When [`on_timeout`](Self::on_timeout) has something to do; a moment that has passed means at once.
+    /// Says that this packet goes on without [`admit_new`](Self::admit_new). If it is a first fragment the later ones are
+    /// to follow it: they are misses then, too.
+    pub fn pass_untranslated(&mut self, ip: &Ipv4Packet, now: Millis) {
+        self.fragments.pass_untranslated(ip, self.owner, now);
+    }
+
+    /// Keeps a fragment for which [`translate_known`](Self::translate_known) has said [`Known::Later`], two seconds at most.
+    /// It came from the network `from`; `bytes` is what the caller wants back, such as the whole frame. What is kept has to
+    /// be asked for by [`next_fragment`](Self::next_fragment).
+    ///
+    /// # Errors
+    /// `FragmentQueueFull`: more fragments of that sender or [owner](Self::set_owner) are waiting than may.
+    pub fn keep_fragment(
+        &mut self,
+        ip: &Ipv4Packet,
+        from: NetworkId,
+        bytes: &[u8],
+        now: Millis,
+    ) -> Result<(), DropReason> {
+        self.fragments.keep(ip, from, self.owner, bytes, now)
+    }
+
+    /// A fragment that was kept and whose first one has come since: to be translated as if it came now. To be asked until
+    /// there is none, after packets that may have been first ones and before [`on_timeout`](Self::on_timeout).
+    pub fn next_fragment(&mut self, now: Millis) -> Option<WaitingFragment> {
+        self.fragments.next_ready(now)
+    }
+
+    /// How many fragments that were kept have been given up since the last call: `FragmentWithoutFirst`.
+    pub const fn take_lost_fragments(&mut self) -> u64 {
+        self.fragments.take_lost()
+    }
+
+    /// When [`on_timeout`](Self::on_timeout) or [`next_fragment`](Self::next_fragment) has something to do; a moment that has
+    /// passed means at once.
     pub fn next_timeout(&self) -> Option<Millis> {
+        self.next_flow_timeout().into_iter().chain(self.fragments.next_timeout()).min()
+    }
+
+    /// As [`next_timeout`](Self::next_timeout), without fragments.
+    pub(crate) fn next_flow_timeout(&self) -> Option<Millis> {
         if self.is_sweeping() {
             return Some(Millis::ZERO);
         }
@@ -242,8 +258,9 @@ impl Nat {
     }
 
     /// Forgets flows that were idle for too long, and such as have no use for a server that died; some hundred at a
-    /// time. And mappings that were asked for until now.
+    /// time. And mappings that were asked for until now, and fragments whose first one is late.
     pub fn on_timeout(&mut self, now: Millis) {
+        self.fragments.on_timeout(now);
         self.sweep(now);
         self.expire_explicit(now);
         for _ in 0..EXPIRE_AT_ONCE {
@@ -347,21 +364,8 @@ impl Nat {
     }
 
     #[inline]
-    pub(crate) fn rewrite(&mut self, packet: &mut NatPacket<'_>, arrived: Tuple, left: Tuple, now: Millis) {
-        if packet.ip.is_atomic() {
-            packet.rewrite(arrived, left);
-        } else {
-            self.rewrite_non_atomic(packet, arrived, left, now);
-        }
-    }
-
-    #[cold]
-    fn translate_without_tuple(&mut self, packet: &mut NatPacket<'_>, now: Millis) -> Known {
-        match packet.ip.l4 {
-            L4::IcmpError => icmp::translate_error(packet, &self.flows),
-            L4::None => self.translate_later(packet, now),
-            _ => Known::Miss,
-        }
+    pub(crate) const fn translation(&mut self, now: Millis) -> Translation<'_> {
+        Translation { flows: &mut self.flows, fragments: &mut self.fragments, owner: self.owner, now }
     }
 
     /// One flow fewer uses the mapping.

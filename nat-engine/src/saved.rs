@@ -163,7 +163,7 @@ impl Nat {
             self.add_flow(flow, keys, mappings, Millis::new(now.get().saturating_sub(idle.get())));
         }
         self.forget_addresses(addresses);
-        while self.next_timeout().is_some_and(|at| at <= now) {
+        while self.next_flow_timeout().is_some_and(|at| at <= now) {
             self.on_timeout(now);
         }
         Ok(Imported { flows: self.flow_count(), left_out: saved - self.flow_count() })

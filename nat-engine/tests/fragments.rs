@@ -6,7 +6,7 @@ mod world;
 use nat_engine::{Known, NatPacket};
 use packet::builder::{self, eth};
 use packet::wire::Ipv4Header;
-use packet::{DropReason, Ipv4Packet, Protocol};
+use packet::{DropReason, Ipv4Packet, Millis, Protocol};
 use world::*;
 
 use std::net::Ipv4Addr;
@@ -121,4 +121,48 @@ fn later_fragments_of_a_datagram_that_is_not_translated_are_misses() {
     let mut ip = Ipv4Packet::parse(&later[14..]).unwrap();
     let mut packet = NatPacket { bytes: &mut later[14..], ip: &mut ip, partial_checksum: false };
     assert_eq!(world.nat.translate_known(&mut packet, world.now), Known::Miss);
+}
+
+/// What becomes of a frame from a guest; what is to wait is kept.
+fn known(world: &mut World, frame: &[u8]) -> Known {
+    let mut bytes = frame[14..].to_vec();
+    let mut ip = Ipv4Packet::parse(&bytes).unwrap();
+    let mut packet = NatPacket { bytes: &mut bytes, ip: &mut ip, partial_checksum: false };
+    let known = world.nat.translate_known(&mut packet, world.now);
+    if known == Known::Later {
+        world.nat.keep_fragment(packet.ip, LAN, frame, world.now).unwrap();
+        assert_eq!(packet.bytes, &frame[14..]);
+    }
+    known
+}
+
+#[test]
+fn fragments_that_overtook_their_first_one_come_out_once_it_is_there() {
+    let mut world = World::new();
+    let sent = fragments(GUEST, REMOTE, (5000, 53), 9);
+    assert_eq!((known(&mut world, &sent[2]), known(&mut world, &sent[1])), (Known::Later, Known::Later));
+    assert!(world.nat.next_fragment(world.now).is_none());
+    assert_eq!(world.nat.next_timeout(), Some(world.now + Millis::from_secs(2)));
+    world.guest_sends(&sent[0]).unwrap();
+    for expected in [&sent[2], &sent[1]] {
+        let fragment = world.nat.next_fragment(world.now).unwrap();
+        assert_eq!((&fragment.bytes, fragment.from, fragment.owner), (expected, LAN, None));
+        assert_eq!(known(&mut world, &fragment.bytes), Known::Translated);
+    }
+    assert!(world.nat.next_fragment(world.now).is_none());
+    world.wait(2000);
+    assert_eq!((world.nat.take_lost_fragments(), world.flow().packets), (0, [3, 0]));
+}
+
+#[test]
+fn a_fragment_whose_first_one_stays_away_is_lost_after_two_seconds() {
+    let mut world = World::new();
+    let later = &fragments(GUEST, REMOTE, (5000, 53), 9)[1];
+    assert_eq!(known(&mut world, later), Known::Later);
+    assert!(world.nat.next_fragment(world.now).is_none());
+    world.wait(1999);
+    assert_eq!(world.nat.take_lost_fragments(), 0);
+    world.wait(1);
+    assert_eq!((world.nat.take_lost_fragments(), world.nat.take_lost_fragments()), (1, 0));
+    assert_eq!(world.nat.next_timeout(), None);
 }

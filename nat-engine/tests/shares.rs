@@ -5,10 +5,10 @@ mod world;
 
 use std::net::Ipv4Addr;
 
-use nat_engine::{EarlyFragments, NatConfig, Target};
+use nat_engine::{NatConfig, Target};
 use packet::builder::eth;
 use packet::wire::Ipv4Header;
-use packet::{DropReason, Ipv4Packet, Millis, PortId, Protocol};
+use packet::{DropReason, Ipv4Packet, PortId, Protocol};
 use world::*;
 
 fn world(flow_limit: u32) -> World {
@@ -154,18 +154,19 @@ fn a_flood_of_first_fragments_leaves_other_ports_their_datagrams() {
 }
 
 #[test]
-fn early_fragments_of_one_port_leave_room_for_those_of_another() {
-    let mut early = EarlyFragments::default();
-    let keep = |early: &mut EarlyFragments, n: u32, port| {
+fn waiting_fragments_of_one_port_leave_room_for_those_of_another() {
+    let mut world = World::new();
+    let keep = |world: &mut World, n: u32, port| {
+        by(world, port);
         let frame = raw(stranger(n), REMOTE, Protocol::UDP, 1, 3, &[0; 8]);
         let ip = Ipv4Packet::parse_header(&frame[14..]).unwrap();
-        early.keep(&ip, LAN, PortId::new(port), &frame, Millis::from_secs(1))
+        world.nat.keep_fragment(&ip, LAN, &frame, world.now)
     };
-    let kept = (0..5000).filter(|&n| keep(&mut early, n, 1).is_ok()).count();
+    let kept = (0..5000).filter(|&n| keep(&mut world, n, 1).is_ok()).count();
     assert!((800..840).contains(&kept), "{kept} of 1024");
-    assert_eq!(keep(&mut early, 6000, 1), Err(DropReason::FragmentQueueFull));
-    assert_eq!(keep(&mut early, 6000, 2), Ok(()));
-    assert_eq!(early.on_timeout(Millis::from_secs(2)), 0, "nobody had to give up");
+    assert_eq!(keep(&mut world, 6000, 1), Err(DropReason::FragmentQueueFull));
+    assert_eq!(keep(&mut world, 6000, 2), Ok(()));
+    assert_eq!(world.nat.take_lost_fragments(), 0, "nobody had to give up");
 }
 
 #[test]

@@ -178,6 +178,7 @@ impl Tables {
                     nat.admit(&mut packet, admission, now)?;
                 }
                 Known::Drop(reason) => return Err(reason),
+                Known::Later => return Err(DropReason::FragmentWithoutFirst),
             }
         }
         Ok(())

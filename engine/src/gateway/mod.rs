@@ -16,7 +16,7 @@ pub(crate) mod route;
 
 use std::net::Ipv4Addr;
 
-use nat_engine::{EarlyFragments, FlowKey, Known, Nat, NatConfig, NatPacket};
+use nat_engine::{FlowKey, Known, Nat, NatConfig, NatPacket};
 use packet::wire::{EthernetHeader, FromBytes, Ipv4Header};
 use packet::{
     BURST_FRAMES, Burst, DropReason, EtherType, Frame, Ipv4Cidr, Ipv4Packet, L4, MacAddr, Millis, NetworkId,
@@ -49,7 +49,6 @@ pub(crate) struct Gateway {
     pub(crate) held: HeldSyns,
     /// When the port mapping server was first asked.
     pub(crate) first_request: Option<Millis>,
-    pub(crate) early: EarlyFragments,
     pub(crate) health: Health,
     pub(crate) leasing: Leasing,
     /// The port that the burst came from.
@@ -104,7 +103,6 @@ impl Gateway {
             icmp_limits: RateLimits::default(),
             held: HeldSyns::default(),
             first_request: None,
-            early: EarlyFragments::default(),
             health: Health::new(seed),
             leasing: Leasing::default(),
             origin: None,
@@ -149,9 +147,8 @@ impl Gateway {
     /// When [`on_timeout`](Self::on_timeout) has something to do.
     pub(crate) fn next_timeout(&self) -> Option<Millis> {
         let (neighbours, nat) = (self.neighbours.next_timeout(), self.nat.next_timeout());
-        let (held, early) = (self.held.next_timeout(), self.early.next_timeout());
-        let (health, leasing) = (self.health.next_timeout(), self.leasing.next_timeout());
-        let timeouts = [neighbours, nat, held, early, health, leasing];
+        let (held, health) = (self.held.next_timeout(), self.health.next_timeout());
+        let timeouts = [neighbours, nat, held, health, self.leasing.next_timeout()];
         timeouts.into_iter().flatten().min()
     }
 
@@ -313,7 +310,7 @@ impl Gateway {
         }
         match self.nat.translate_known_at(packet, self.key(nth), now) {
             Known::Miss => self.admit(packet, nth, input, now),
-            Known::Drop(DropReason::FragmentWithoutFirst) => Err(PuntReason::EarlyFragment.into()),
+            Known::Later => Err(PuntReason::EarlyFragment.into()),
             Known::Drop(reason) => Err(reason.into()),
             // It was addressed to the switch, and its way ends here.
             Known::Translated if packet.ip.ttl <= 1 => Err(DropReason::TtlExceeded.into()),

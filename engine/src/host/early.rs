@@ -1,6 +1,6 @@
 //! Later fragments that overtook their first one: kept until it has come, then sent after it. RFC 4787 REQ-14.
 
-use nat_engine::{EarlyFragment, NatPacket};
+use nat_engine::{NatPacket, WaitingFragment};
 use packet::wire::{EthernetHeader, FromBytes};
 use packet::{DropReason, FrameMeta, Ipv4Packet, MacAddr, Millis, NetworkId, Offload, Verdict};
 
@@ -19,27 +19,28 @@ impl Gateway {
         now: Millis,
     ) -> Result<(), DropReason> {
         let ip = Ipv4Packet::parse_header(&bytes[EthernetHeader::LEN..])?;
-        self.early.keep(&ip, input, self.origin, bytes, now)
+        self.nat.keep_fragment(&ip, input, bytes, now)
     }
 
-    /// Sends on the fragments whose first one has come by now, as many as have room in `out`.
+    /// Sends on the fragments whose first one has come by now, as many as have room in `out`, and counts those given up.
     pub(crate) fn release_fragments(&mut self, now: Millis, out: &mut Outgoing) {
         while out.has_room()
-            && let Some(fragment) = self.early.next_ready(&self.nat, now)
+            && let Some(fragment) = self.nat.next_fragment(now)
         {
             if let Err(reason) = self.forward_fragment(fragment, now, out) {
                 out.drops.count(reason);
             }
         }
+        out.drops.count_many(DropReason::FragmentWithoutFirst, self.nat.take_lost_fragments());
     }
 
     fn forward_fragment(
         &mut self,
-        fragment: EarlyFragment,
+        fragment: WaitingFragment,
         now: Millis,
         out: &mut Outgoing,
     ) -> Result<(), DropReason> {
-        let EarlyFragment { from, owner, mut bytes, .. } = fragment;
+        let WaitingFragment { from, owner, mut bytes, .. } = fragment;
         self.speak_for(owner);
         let (ethernet, _) = EthernetHeader::ref_from_prefix(&bytes).map_err(|_| DropReason::FrameTooShort)?;
         let mut meta = FrameMeta::new(from, Offload::NONE);

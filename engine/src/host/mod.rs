@@ -87,9 +87,9 @@ impl Gateway {
     /// flows.
     pub(crate) fn on_timeout(&mut self, now: Millis, out: &mut Outgoing) {
         self.speak_for(None);
-        self.nat.on_timeout(now);
         self.release_fragments(now, out);
-        out.drops.count_many(DropReason::FragmentWithoutFirst, self.early.on_timeout(now));
+        self.nat.on_timeout(now);
+        out.drops.count_many(DropReason::FragmentWithoutFirst, self.nat.take_lost_fragments());
         self.check_servers(now, out);
         while let Some(syn) = self.held.due(now) {
             self.speak_for(syn.origin);

@@ -1,6 +1,8 @@
 //! Flows: what packets belong together, in both directions.
 
 pub(crate) mod flow;
+pub(crate) mod icmp;
+pub(crate) mod packet;
 pub(crate) mod table;
 pub(crate) mod tcp;
 pub(crate) mod timeouts;

@@ -10,11 +10,12 @@
 
 use std::net::SocketAddrV4;
 
+use crate::flows::packet::NatPacket;
+use crate::flows::tuple::Tuple;
 use crate::memory::keyed::{KeyedHash, Purpose};
-use crate::{NatPacket, Tuple};
 
 #[derive(Debug)]
-pub(crate) struct Identifications {
+pub(super) struct Identifications {
     counters: Box<[u16]>,
     hash: KeyedHash,
 }
@@ -23,18 +24,20 @@ pub(crate) struct Identifications {
 const COUNTERS: usize = 1024;
 
 impl Identifications {
-    pub(crate) fn new(seed: [u64; 2]) -> Self {
+    pub(super) fn new(seed: [u64; 2]) -> Self {
         Self {
             counters: vec![0; COUNTERS].into_boxed_slice(),
             hash: KeyedHash::new(seed, Purpose::Identifications),
         }
     }
 
-    /// The next one for a packet that leaves with this tuple.
-    pub(crate) fn next(&mut self, packet: &NatPacket<'_>, left: Tuple) -> u16 {
-        let ends =
-            (SocketAddrV4::new(left.source_address(), 0), SocketAddrV4::new(left.destination_address(), 0));
-        let hash = self.hash.of(Tuple::new(left.protocol(), ends.0, ends.1).words());
+    /// The next one for a packet that departs with this tuple.
+    pub(super) fn next(&mut self, packet: &NatPacket<'_>, departing: Tuple) -> u16 {
+        let ends = (
+            SocketAddrV4::new(departing.source_address(), 0),
+            SocketAddrV4::new(departing.destination_address(), 0),
+        );
+        let hash = self.hash.of(Tuple::new(departing.protocol(), ends.0, ends.1).words());
         let counter = &mut self.counters[hash as usize % COUNTERS];
         let id = counter.wrapping_add((hash >> 48) as u16);
         *counter = counter.wrapping_add(segments(packet));

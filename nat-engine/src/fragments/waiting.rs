@@ -1,12 +1,12 @@
 //! Later fragments that came before their first one, which alone tells where they go. RFC 4787 REQ-14.
 //!
 //! ```text
-//! FragmentWithoutFirst ─▶ keep ─▶ [oldest … newest] ── first one came ──▶ next_ready ─▶ translated as if it came now
-//!                                   │         └ too many, or 2 s old: given up
-//!                                   └ an eighth of the room for each source at most, and a share for each port
+//! Known::Later ─▶ keep ─▶ [oldest … newest] ── first one came ──▶ next_ready ─▶ translated as if it came now
+//!                          │         └ too many, or 2 s old: given up
+//!                          └ an eighth of the room for each source at most, and a share for each port
 //! ```
 //!
-//! They are apart from everything else, so that a flood of them costs nothing but other early fragments their room
+//! They are apart from everything else, so that a flood of them costs nothing but other waiting fragments their room
 //! (REQ-14a).
 
 use std::collections::VecDeque;
@@ -14,30 +14,29 @@ use std::net::Ipv4Addr;
 
 use packet::{DropReason, Ipv4Packet, Millis, NetworkId, PortId, share};
 
-use crate::fragments::ways::key_of;
-use crate::{Nat, Tuple};
+use crate::flows::tuple::Tuple;
+use crate::fragments::datagrams::{Datagrams, key_of};
 
-/// Fragments that wait for the first one of their datagram. Beside a [`Nat`], for whoever feeds it: see
-/// [`keep`](Self::keep) and [`next_ready`](Self::next_ready).
+/// Fragments that wait for the first one of their datagram.
 #[derive(Debug, Default)]
-pub struct EarlyFragments {
+pub(super) struct Waiting {
     /// Oldest first.
-    waiting: VecDeque<EarlyFragment>,
+    waiting: VecDeque<WaitingFragment>,
     bytes: usize,
     /// Given up, but not yet told.
-    given_up: u64,
+    lost: u64,
     /// How many first fragments there were when the search below began.
     seen: u64,
     /// Those before this place have been looked at since.
     searched: usize,
 }
 
-/// A fragment that was kept.
+/// A fragment that was kept by [`Nat::keep_fragment`](crate::Nat::keep_fragment).
 #[derive(Debug)]
-pub struct EarlyFragment {
+pub struct WaitingFragment {
     datagram: Tuple,
     due: Millis,
-    /// The port that it counts for.
+    /// The port of the switch that it counts for.
     pub owner: Option<PortId>,
     /// Where it came from.
     pub from: NetworkId,
@@ -45,14 +44,12 @@ pub struct EarlyFragment {
     pub bytes: Vec<u8>,
 }
 
-impl EarlyFragments {
-    /// Keeps a fragment that [`Nat::translate_known`] refused with `FragmentWithoutFirst`. `bytes` is what the caller wants
-    /// to get back, such as the whole frame. The oldest one has to go if there is no room. It counts for the port `owner`, if
-    /// that is given.
+impl Waiting {
+    /// Keeps a fragment. The oldest one has to go if there is no room. It counts for the port `owner`, if that is given.
     ///
     /// # Errors
     /// `FragmentQueueFull`: more of that sender's or port's fragments are waiting than may.
-    pub fn keep(
+    pub(super) fn keep(
         &mut self,
         ip: &Ipv4Packet,
         from: NetworkId,
@@ -68,11 +65,11 @@ impl EarlyFragments {
         }
         while self.waiting.len() >= FRAMES || self.bytes + bytes.len() > BYTES {
             self.remove(0);
-            self.given_up += 1;
+            self.lost += 1;
         }
         self.bytes += bytes.len();
         let fragment =
-            EarlyFragment { datagram: key_of(ip), due: now + PATIENCE, owner, from, bytes: bytes.to_vec() };
+            WaitingFragment { datagram: key_of(ip), due: now + PATIENCE, owner, from, bytes: bytes.to_vec() };
         self.waiting.push_back(fragment);
         Ok(())
     }
@@ -86,14 +83,13 @@ impl EarlyFragments {
             || share::may_take(frames, self.waiting.len(), FRAMES) && share::may_take(len, self.bytes, BYTES)
     }
 
-    /// A fragment whose first one has come since: to be translated now. To be asked until there is none, after packets
-    /// that may have been first ones.
-    pub fn next_ready(&mut self, nat: &Nat, now: Millis) -> Option<EarlyFragment> {
-        if self.seen != nat.first_fragments() {
-            (self.seen, self.searched) = (nat.first_fragments(), 0);
+    /// A fragment whose first one has come since.
+    pub(super) fn next_ready(&mut self, datagrams: &Datagrams, now: Millis) -> Option<WaitingFragment> {
+        if self.seen != datagrams.recorded() {
+            (self.seen, self.searched) = (datagrams.recorded(), 0);
         }
         while let Some(fragment) = self.waiting.get(self.searched) {
-            if nat.knows_first_of(fragment.datagram, now) {
+            if datagrams.find(fragment.datagram, now).is_some() {
                 return self.remove(self.searched);
             }
             self.searched += 1;
@@ -102,24 +98,27 @@ impl EarlyFragments {
     }
 
     /// When [`on_timeout`](Self::on_timeout) has something to do; a moment that has passed means at once.
-    pub fn next_timeout(&self) -> Option<Millis> {
-        if self.searched < self.waiting.len() || self.given_up > 0 {
+    pub(super) fn next_timeout(&self) -> Option<Millis> {
+        if self.searched < self.waiting.len() {
             return Some(Millis::ZERO);
         }
         self.waiting.front().map(|fragment| fragment.due)
     }
 
-    /// Gives up fragments whose time is over. Returns how many were given up since the last call, for
-    /// `FragmentWithoutFirst`.
-    pub fn on_timeout(&mut self, now: Millis) -> u64 {
+    /// Gives up fragments whose time is over.
+    pub(super) fn on_timeout(&mut self, now: Millis) {
         while self.waiting.front().is_some_and(|fragment| fragment.due <= now) {
             self.remove(0);
-            self.given_up += 1;
+            self.lost += 1;
         }
-        std::mem::take(&mut self.given_up)
     }
 
-    fn remove(&mut self, place: usize) -> Option<EarlyFragment> {
+    /// How many were given up since the last call.
+    pub(super) const fn take_lost(&mut self) -> u64 {
+        std::mem::replace(&mut self.lost, 0)
+    }
+
+    fn remove(&mut self, place: usize) -> Option<WaitingFragment> {
         let fragment = self.waiting.remove(place)?;
         self.bytes -= fragment.bytes.len();
         self.searched -= usize::from(place < self.searched);
@@ -127,7 +126,7 @@ impl EarlyFragments {
     }
 }
 
-impl EarlyFragment {
+impl WaitingFragment {
     const fn source(&self) -> Ipv4Addr {
         self.datagram.source_address()
     }

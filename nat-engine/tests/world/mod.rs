@@ -114,6 +114,7 @@ impl World {
         let result = match self.nat.translate_known(&mut packet, self.now) {
             Known::Translated => Ok(()),
             Known::Drop(reason) => Err(reason),
+            Known::Later => Err(DropReason::FragmentWithoutFirst),
             Known::Miss => {
                 assert_eq!(packet.bytes, &before[14..]);
                 self.first(&mut packet, input)

@@ -11,7 +11,7 @@
 //! ```
 //!
 //! The quoted identification stays what the packet left with: that of a packet that could be cut was another one inside (see
-//! `identification.rs`), which nothing remembers and no host looks at.
+//! `fragments/identification.rs`), which nothing remembers and no host looks at.
 //!
 //! The quoted packet, reversed, has the tuple of the packets that travel in the error's direction: that finds the flow,
 //! from outside and from inside alike. Errors never refresh or end a flow (RFC 4787 REQ-12, 5382 REQ-10, 5508 REQ-6).
@@ -24,8 +24,9 @@ use packet::wire::{FromBytes, IcmpHeader, Ipv4Header};
 use packet::{DropReason, Protocol};
 
 use crate::flows::flow::Flow;
+use crate::flows::packet::{Known, NatPacket};
 use crate::flows::table::FlowTable;
-use crate::{Known, NatPacket, Tuple};
+use crate::flows::tuple::Tuple;
 
 /// Translates an ICMP error, outer and quoted headers; a miss if it is about no flow.
 ///

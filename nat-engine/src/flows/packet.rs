@@ -1,13 +1,13 @@
-//! Puts other addresses and ports into a packet, and keeps its checksums right.
+//! A packet: puts other addresses and ports into it, and keeps its checksums right.
 
 use std::net::Ipv4Addr;
 
 use packet::checksum::Delta;
 use packet::offload::update_checksum;
 use packet::wire::{FromBytes, IcmpHeader, Ipv4Header, TcpHeader, U16, UdpHeader};
-use packet::{Fragment, Ipv4Packet, L4};
+use packet::{DropReason, Fragment, Ipv4Packet, L4};
 
-use crate::Tuple;
+use crate::flows::tuple::Tuple;
 
 /// A packet as its caller parsed it.
 #[derive(Debug)]
@@ -19,6 +19,21 @@ pub struct NatPacket<'a> {
     /// The layer-4 checksum is still to be completed and holds the pseudo-header's sum only:
     /// [`packet::Offload::is_partial_at`].
     pub partial_checksum: bool,
+}
+
+/// What [`Nat::translate_known`](crate::Nat::translate_known) made of a packet.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[must_use]
+pub enum Known {
+    /// It belongs to a flow and has been rewritten: route it by its new destination.
+    Translated,
+    /// It belongs to no flow; untouched. If it then goes on as it is, [`Nat::pass_untranslated`](crate::Nat::pass_untranslated) wants to know.
+    Miss,
+    /// It is a later fragment of a datagram whose first fragment, which alone has the ports, hasn't come yet; untouched.
+    /// [`Nat::keep_fragment`](crate::Nat::keep_fragment) can keep it until then; else it is lost.
+    Later,
+    /// It must not go on; untouched.
+    Drop(DropReason),
 }
 
 impl NatPacket<'_> {
