@@ -8,7 +8,7 @@ use tapio::{Netns, Port};
 
 use super::changes::{Change, Missing};
 use super::link_state::RECHECK;
-use super::transition::register;
+use super::ports::register;
 use super::{Driver, SLICE};
 
 /// What is to be looked at.

@@ -3,11 +3,9 @@
 use std::error::Error;
 use std::fmt;
 
-use mio::Registry;
+use mio::{Registry, Token};
 use packet::PortId;
 use tapio::{Port, PortError, PortSpec};
-
-use super::transition::open;
 
 /// The open ports, by number.
 #[derive(Default)]
@@ -61,6 +59,23 @@ impl Ports {
         }
         self.0[id.index()] = Some(port);
     }
+}
+
+/// Opens a port and asks for its events.
+pub(super) fn open(id: PortId, spec: &PortSpec, registry: &Registry) -> Result<Port, PortError> {
+    let mut port = Port::open(spec)?;
+    register(&mut port, id, spec, registry)?;
+    Ok(port)
+}
+
+pub(super) fn register(
+    port: &mut Port,
+    id: PortId,
+    spec: &PortSpec,
+    registry: &Registry,
+) -> Result<(), PortError> {
+    let watched = port.register(registry, Token(id.index()));
+    watched.map_err(|error| PortError::watch(&spec.device(), error))
 }
 
 /// A port of the configuration that can't be had.

@@ -11,12 +11,12 @@
 
 use std::collections::BTreeMap;
 
-use mio::{Registry, Token};
+use mio::Registry;
 use packet::PortId;
 use tapio::{Before, Port, PortError, PortSpec};
 use tracing::warn;
 
-use super::ports::{PlacedError, Ports};
+use super::ports::{PlacedError, Ports, open, register};
 use crate::config::{Action, Plan};
 
 impl Ports {
@@ -73,23 +73,6 @@ impl Ports {
             }
         }
     }
-}
-
-/// Opens a port and asks for its events.
-pub(super) fn open(id: PortId, spec: &PortSpec, registry: &Registry) -> Result<Port, PortError> {
-    let mut port = Port::open(spec)?;
-    register(&mut port, id, spec, registry)?;
-    Ok(port)
-}
-
-pub(super) fn register(
-    port: &mut Port,
-    id: PortId,
-    spec: &PortSpec,
-    registry: &Registry,
-) -> Result<(), PortError> {
-    let watched = port.register(registry, Token(id.index()));
-    watched.map_err(|error| PortError::watch(&spec.device(), error))
 }
 
 /// What is to be done. A port that is in none of the lists stays as it is.
