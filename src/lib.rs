@@ -13,6 +13,7 @@ pub mod driver;
 pub mod guest;
 pub mod import;
 pub mod log;
+pub mod mistake;
 pub mod rules;
 pub mod show;
 mod terminal;

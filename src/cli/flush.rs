@@ -3,7 +3,8 @@
 use clap::Args;
 
 use super::{Control, Failure, tell};
-use crate::control::{Flushable, Request};
+use crate::control::Request;
+use crate::show::changed::Flushable;
 
 #[derive(Args, Debug)]
 pub(super) struct Flush {

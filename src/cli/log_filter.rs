@@ -4,7 +4,7 @@ use std::fmt;
 
 use tracing_subscriber::EnvFilter;
 
-use crate::config::suggestion;
+use crate::mistake::suggestion;
 
 /// The filter that `text` means; nothing: [`DEFAULT`].
 ///
@@ -70,7 +70,7 @@ const DEFAULT: &str = "info";
 const LEVELS: [&str; 6] = ["error", "warn", "info", "debug", "trace", "off"];
 
 /// The modules that log, and ours all the same.
-const MODULES: [&str; 12] = [
+const MODULES: [&str; 13] = [
     "tapswitch",
     "tapswitch::cli",
     "tapswitch::config",
@@ -80,6 +80,7 @@ const MODULES: [&str; 12] = [
     "tapswitch::guest",
     "tapswitch::import",
     "tapswitch::log",
+    "tapswitch::mistake",
     "tapswitch::rules",
     "tapswitch::show",
     "tapswitch::terminal",

@@ -14,10 +14,11 @@ use std::process::ExitCode;
 
 use clap::{Args, CommandFactory, Parser, Subcommand};
 
-use crate::config::{self, Config, ConfigError, Mistakes};
+use crate::config::{self, Config, ConfigError};
 use crate::control::{self, ClientError, ErrorKind, Request};
 use crate::guest::{Guest, GuestError};
 use crate::import::{self, Imported, LibvirtOptions};
+use crate::mistake::Mistakes;
 use crate::show::{Answer, Style};
 use crate::terminal;
 

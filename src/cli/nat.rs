@@ -6,8 +6,8 @@ use clap::{Args, Subcommand};
 
 use super::show::Form;
 use super::{Control, Failure, tell, wrong};
-use crate::config::{Mistake, Mistakes};
 use crate::control::{self, Request, What};
+use crate::mistake::{Mistake, Mistakes};
 use crate::rules::{self, Interfaces};
 
 #[derive(Subcommand, Debug)]

@@ -8,10 +8,10 @@ use packet::Protocol;
 use toml::Spanned;
 use toml::de::DeTable;
 
-use super::file::Maybe;
-use super::mistake::Mistake;
-use super::table::{Read, Table, Wrong, choice, number, text};
+use super::read::{Read, Wrong, choice, number, text};
+use super::table::{Maybe, Table};
 use super::value;
+use crate::mistake::Mistake;
 
 /// The section.
 pub(super) struct BalanceTable {

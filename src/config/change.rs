@@ -8,7 +8,10 @@ use packet::PortId;
 use tapio::PortSpec;
 use toml::de::DeTable;
 
-use super::{Config, Mistake, Mistakes, Plan, Port, value};
+use super::checked::{Config, Port};
+use super::plan::Plan;
+use super::value;
+use crate::mistake::{Mistake, Mistakes};
 
 /// Why a port can't be added or deleted.
 #[derive(Clone, PartialEq, Eq, Debug)]

@@ -6,9 +6,10 @@ use packet::{Ipv4Cidr, MacAddr};
 use tapio::{Netns, Role};
 use toml::Spanned;
 
-use super::file::Maybe;
-use super::table::{Read, Table, Wrong, boolean, choice, suggestion, text};
+use super::read::{Read, Wrong, boolean, choice, text};
+use super::table::{Maybe, Table};
 use super::value;
+use crate::mistake::suggestion;
 
 /// What a port or uplink is made of.
 pub(super) enum DeviceTable {

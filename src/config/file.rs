@@ -12,16 +12,15 @@ use toml::de::{DeTable, DeValue};
 
 use super::balance::BalanceTable;
 use super::device::DeviceTable;
-use super::mistake::Mistake;
+use super::lease_file::LeaseFile;
 use super::nat_settings;
+use super::poll::PollMode;
 use super::publish::{Publish, publish};
+use super::read::{Read, Wrong, boolean, choice, kind, number, text};
 use super::slip;
-use super::table::{Read, Table, Wrong, boolean, choice, kind, number, text};
+use super::table::{Maybe, Table};
 use super::value::{self, AddressRange};
-use super::{LeaseFile, PollMode};
-
-/// A value and its place, if the key is there.
-pub(super) type Maybe<T> = Option<Spanned<T>>;
+use crate::mistake::Mistake;
 
 pub(super) struct FileConfig {
     pub(super) networks: Vec<NetworkTable>,

@@ -7,8 +7,9 @@ use packet::Millis;
 use toml::Spanned;
 use toml::de::DeTable;
 
-use super::mistake::Mistake;
-use super::table::{Table, boolean, choice, number};
+use super::read::{boolean, choice, number};
+use super::table::Table;
+use crate::mistake::Mistake;
 
 /// Reads the section; what it doesn't say is as the RFCs recommend.
 pub(super) fn read(

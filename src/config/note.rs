@@ -2,7 +2,7 @@
 
 use tapio::{HostStack, HostUse, PacketConfig, PortSpec};
 
-use super::Config;
+use super::checked::Config;
 
 impl Config {
     /// What to know of the devices that switch and host have both, as far as this machine tells.

@@ -9,10 +9,12 @@ use nat_engine::{Balance, Condition, Match, NatRule, PortList, Target};
 use packet::{Ipv4Cidr, Millis, NetworkId, PortId, Protocol};
 use tapio::PortSpec;
 
+use super::checked::{Balanced, Config, Mode, Network, Port, Uplink, UplinkPlace};
+use super::lease_file::LeaseFile;
+use super::poll::PollMode;
+use super::publish::Publish;
+use super::settings::Settings;
 use super::shared::{SharedUplink, host_placeholder};
-use super::{
-    Balanced, Config, LeaseFile, Mode, Network, PollMode, Port, Publish, Settings, Uplink, UplinkPlace,
-};
 use crate::rules::{self, Interfaces};
 
 /// A configuration with numbers for names.

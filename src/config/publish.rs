@@ -5,7 +5,7 @@ use std::net::Ipv4Addr;
 use nat_engine::PortRange;
 use packet::Protocol;
 
-use super::table::{Read, Wrong};
+use super::read::{Read, Wrong};
 
 /// `[outside address :] outside ports : inside address : inside ports / protocol`. There are as many ports inside as
 /// outside.

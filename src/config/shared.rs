@@ -3,12 +3,8 @@
 
 use std::net::Ipv4Addr;
 
-use engine::{InterfaceConfig, Reach};
-use nat_engine::{Condition, PortRange};
-use packet::{Ipv4Cidr, MacAddr, NetworkId, PortId, Protocol};
-use tapio::{HostStack, PortSpec, SharedAddress};
-
-use super::Plan;
+use nat_engine::PortRange;
+use packet::{Ipv4Cidr, MacAddr, NetworkId, PortId};
 
 /// An uplink by the host's address.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -38,73 +34,4 @@ pub struct HostAddress {
 /// Stands for the host's address on the uplink of this place: one that nobody has.
 pub(super) fn host_placeholder(uplink: usize) -> Ipv4Addr {
     Ipv4Addr::from_bits(1 + uplink as u32)
-}
-
-impl Plan {
-    /// Puts what `look` finds on the devices of shared uplinks in the places that it belongs to. An address that overlaps a
-    /// network's is taken for none.
-    pub fn follow_hosts(&mut self, look: impl Fn(&PortSpec) -> Option<HostAddress>) {
-        for nth in 0..self.shared.len() {
-            let spec = self.spec(self.shared[nth].port);
-            let host = spec.and_then(&look).filter(|host| self.overlapping(nth, host.address).is_none());
-            self.set_host(nth, host);
-        }
-        for nth in 0..self.shared.len() {
-            self.share_ports(nth);
-        }
-    }
-
-    /// The network that has addresses of the subnet, too.
-    pub fn overlapping(&self, nth: usize, subnet: Ipv4Cidr) -> Option<&str> {
-        let others = self.runtime.networks.iter().filter(|network| network.id != self.shared[nth].network);
-        let mut others = others.filter_map(|network| Some((network, network.interface.as_ref()?)));
-        others
-            .find(|(_, interface)| interface.address.overlaps(subnet))
-            .map(|(network, _)| network.name.as_str())
-    }
-
-    fn set_host(&mut self, nth: usize, host: Option<HostAddress>) {
-        let SharedUplink { network, port, ports, placeholder, host: before } = self.shared[nth].clone();
-        let mtu = self.port_mtu(port);
-        let of = |host: Option<HostAddress>| host.map_or(placeholder, |host| host.address.address());
-        let (old, new) = (of(before), of(host));
-        self.shared[nth].host = host;
-        if let Some(network) = self.runtime.networks.get_mut(network.index()) {
-            network.reach = Reach::Uplink(host.and_then(|host| host.gateway));
-            network.interface = host.map(|HostAddress { address, mac, .. }| InterfaceConfig {
-                mac,
-                address,
-                mtu,
-                dhcp: None,
-                pcp: false,
-                shared: Some(ports),
-            });
-        }
-        let (old, new) = (Ipv4Cidr::new(old, 32), Ipv4Cidr::new(new, 32).map(Condition::is));
-        for rule in &mut self.runtime.rules.prerouting {
-            let destination = &mut rule.matches.destination;
-            if destination.is_some_and(|condition| !condition.negated && Some(condition.value) == old) {
-                *destination = new;
-            }
-        }
-    }
-
-    /// Tells the port what the rules publish of the address.
-    fn share_ports(&mut self, nth: usize) {
-        let SharedUplink { port, host, .. } = self.shared[nth].clone();
-        let address = host.map(|host| host.address.address());
-        let own = |network: NetworkId| {
-            let network = self.runtime.networks.get(network.index())?;
-            network.interface.as_ref().map(|interface| interface.address.address())
-        };
-        let ports_of = |protocol: Protocol| {
-            let ports = address.map(|address| self.runtime.rules.published(address, protocol, own));
-            ports.into_iter().flatten().map(move |range| (protocol, range))
-        };
-        let published = [Protocol::TCP, Protocol::UDP].into_iter().flat_map(ports_of).collect();
-        let place = self.devices.binary_search_by_key(&port, |(id, _)| *id);
-        if let Some((_, PortSpec::Packet(packet))) = place.ok().map(|place| &mut self.devices[place]) {
-            packet.host = HostStack::Shared(SharedAddress { address, published });
-        }
-    }
 }

@@ -1,9 +1,8 @@
 //! What the TOML parser stumbles over, in the words of whoever wrote the file. The commonest slips are quotes that are
 //! missing, typographic or not closed.
 
+use crate::mistake::Mistake;
 use std::ops::Range;
-
-use super::mistake::Mistake;
 
 /// The mistakes that `errors`, the parser's, stand for: it may stumble over one slip several times.
 pub(super) fn mistakes(text: &str, errors: &[toml::de::Error]) -> Vec<Mistake> {

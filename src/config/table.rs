@@ -1,31 +1,16 @@
 //! Reads TOML tables key by key: what is asked for is known, what is left over is a mistake.
 
-use std::ops::{Range, RangeInclusive};
+use std::ops::Range;
 
 use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
-use super::mistake::Mistake;
-use super::{slip, value};
+use super::read::{Read, Wrong, kind};
+use super::value;
+use crate::mistake::{Mistake, suggestion};
 
-/// What is wrong with a value: what it is, and what to write instead.
-pub(super) struct Wrong {
-    pub(super) message: String,
-    pub(super) help: String,
-}
-
-impl Wrong {
-    pub(super) fn new(message: impl Into<String>, help: impl Into<String>) -> Self {
-        Self { message: message.into(), help: help.into() }
-    }
-
-    pub(super) fn at(self, span: Range<usize>) -> Mistake {
-        Mistake::new(span, self.message, self.help)
-    }
-}
-
-/// The outcome of reading one value.
-pub(super) type Read<T> = Result<T, Wrong>;
+/// A value and its place, if the key is there.
+pub(super) type Maybe<T> = Option<Spanned<T>>;
 
 /// A table being read.
 pub(super) struct Table<'d, 'm> {
@@ -50,7 +35,7 @@ impl<'d, 'm> Table<'d, 'm> {
         &mut self,
         key: &'static str,
         read: impl Fn(&DeValue<'_>) -> Read<T>,
-    ) -> Option<Spanned<T>> {
+    ) -> Maybe<T> {
         self.asked.push(key);
         let value = self.entries.get(key)?;
         self.keep(value.span(), read(value.get_ref()))
@@ -62,7 +47,7 @@ impl<'d, 'm> Table<'d, 'm> {
         key: &'static str,
         example: &str,
         read: impl Fn(&DeValue<'_>) -> Read<T>,
-    ) -> Option<Spanned<T>> {
+    ) -> Maybe<T> {
         if !self.entries.contains_key(key) {
             let message = format!("`{key}` is missing");
             self.mistakes.push(Mistake::new(self.header.clone(), message, format!("write {example}")));
@@ -75,7 +60,7 @@ impl<'d, 'm> Table<'d, 'm> {
         &mut self,
         key: &'static str,
         read: impl Fn(&DeValue<'_>) -> Read<T>,
-    ) -> Option<Spanned<Vec<Spanned<T>>>> {
+    ) -> Maybe<Vec<Spanned<T>>> {
         self.asked.push(key);
         let value = self.entries.get(key)?;
         let Some(elements) = value.get_ref().as_array() else {
@@ -144,7 +129,7 @@ impl<'d, 'm> Table<'d, 'm> {
         }
     }
 
-    fn keep<T>(&mut self, span: Range<usize>, read: Read<T>) -> Option<Spanned<T>> {
+    fn keep<T>(&mut self, span: Range<usize>, read: Read<T>) -> Maybe<T> {
         match read {
             Ok(value) => Some(Spanned::new(span, value)),
             Err(wrong) => {
@@ -153,83 +138,4 @@ impl<'d, 'm> Table<'d, 'm> {
             }
         }
     }
-}
-
-/// Reads a text with `parse`.
-pub(super) fn text<T>(parse: impl Fn(&str) -> Read<T>) -> impl Fn(&DeValue<'_>) -> Read<T> {
-    move |value| match value.as_str() {
-        Some(text) => parse(text).map_err(|wrong| match slip::lookalike(text) {
-            Some(help) => Wrong { help, ..wrong },
-            None => wrong,
-        }),
-        None => Err(Wrong::new(format!("this is {}, not a text", kind(value)), "write it in quotes")),
-    }
-}
-
-/// Reads a text that is one of `choices`.
-pub(super) fn choice<T: Copy>(choices: &'static [(&'static str, T)]) -> impl Fn(&DeValue<'_>) -> Read<T> {
-    text(move |text| match choices.iter().find(|(name, _)| *name == text) {
-        Some(&(_, choice)) => Ok(choice),
-        None => {
-            let names: Vec<&str> = choices.iter().map(|(name, _)| *name).collect();
-            Err(Wrong::new(format!("`{text}` is not one of the choices"), suggestion(text, &names)))
-        }
-    })
-}
-
-/// Reads `true` or `false`.
-pub(super) fn boolean(value: &DeValue<'_>) -> Read<bool> {
-    let wrong = || Wrong::new(format!("this is {}, not true or false", kind(value)), "write true or false");
-    value.as_bool().ok_or_else(wrong)
-}
-
-/// Reads a number of `unit` in `range`.
-pub(super) fn number(range: RangeInclusive<u32>, unit: &str) -> impl Fn(&DeValue<'_>) -> Read<u32> {
-    move |value| {
-        let (low, high) = (range.start(), range.end());
-        let help = || format!("write a number of {unit} from {low} to {high}, without quotes");
-        let Some(number) = value.as_integer() else {
-            return Err(Wrong::new(format!("this is {}, not a number", kind(value)), help()));
-        };
-        match u32::from_str_radix(number.as_str(), number.radix()) {
-            Ok(number) if range.contains(&number) => Ok(number),
-            _ => Err(Wrong::new(format!("`{}` is out of range", number.as_str()), help())),
-        }
-    }
-}
-
-/// What `value` is, for messages.
-pub(super) fn kind(value: &DeValue<'_>) -> &'static str {
-    match value {
-        DeValue::String(_) => "a text",
-        DeValue::Integer(_) => "a number",
-        DeValue::Float(_) => "a fraction",
-        DeValue::Boolean(_) => "true or false",
-        DeValue::Datetime(_) => "a date",
-        DeValue::Array(_) => "a list",
-        DeValue::Table(_) => "a table",
-    }
-}
-
-/// The one of `names` that is nearest to `wrong`, or all of them where none is near.
-pub(crate) fn suggestion(wrong: &str, names: &[&str]) -> String {
-    let near = |name: &&&str| edit_distance(wrong, name);
-    match names.iter().min_by_key(near) {
-        Some(name) if edit_distance(wrong, name) <= name.len().div_ceil(3) => format!("write `{name}`"),
-        _ => format!("write one of: {}", names.join(", ")),
-    }
-}
-
-/// Insertions, deletions and replacements that make `b` of `a`. `a` is cut, so that the cost has a bound.
-fn edit_distance(a: &str, b: &str) -> usize {
-    let mut row: Vec<usize> = (0..=b.len()).collect();
-    for (i, byte) in a.bytes().take(64).enumerate() {
-        let mut diagonal = std::mem::replace(&mut row[0], i + 1);
-        for (j, other) in b.bytes().enumerate() {
-            let replaced = diagonal + usize::from(byte != other);
-            diagonal = row[j + 1];
-            row[j + 1] = replaced.min(row[j] + 1).min(diagonal + 1);
-        }
-    }
-    row[b.len()]
 }

@@ -8,7 +8,8 @@ use std::path::Path;
 use rustix::fs::OFlags;
 use rustix::io::Errno;
 
-use super::mistake::{ConfigError, Mistake, Mistakes};
+use super::error::ConfigError;
+use crate::mistake::{Mistake, Mistakes};
 
 /// The text of the file at `path`, without the mark that some editors begin with.
 ///

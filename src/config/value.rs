@@ -8,8 +8,8 @@ use packet::{Ipv4Cidr, MacAddr, Protocol};
 use tapio::Netns;
 use toml::de::DeValue;
 
-use super::LeaseFile;
-use super::table::{Read, Wrong, kind};
+use super::lease_file::LeaseFile;
+use super::read::{Read, Wrong, kind};
 
 /// The first and the last address of a range, in order: `192.168.122.2-192.168.122.254`.
 #[derive(Clone, Copy)]

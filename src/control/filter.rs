@@ -7,7 +7,8 @@ use std::net::{Ipv4Addr, SocketAddrV4};
 use engine::report::{FdbReport, FlowReport, NeighbourReport};
 use packet::{Ipv4Cidr, MacAddr, NetworkId, PortId, Protocol};
 
-use crate::config::{Plan, suggestion};
+use crate::config::Plan;
+use crate::mistake::suggestion;
 
 /// Keys and what their values must be. An entry is meant if all hold.
 pub type Filter = BTreeMap<String, String>;

@@ -21,8 +21,10 @@ use std::sync::mpsc::SyncSender;
 
 use serde::{Deserialize, Serialize};
 
-use crate::config::{ChangeError, ConfigError, Mistakes};
+use crate::config::{ChangeError, ConfigError};
+use crate::mistake::Mistakes;
 use crate::show::Answer;
+use crate::show::changed::Flushable;
 
 pub use client::{ClientError, request};
 pub use server::Server;
@@ -117,18 +119,6 @@ pub enum What {
     Drops,
     /// Counters of the whole switch.
     Stats,
-}
-
-/// The tables that entries can be flushed from.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize, clap::ValueEnum)]
-#[serde(rename_all = "kebab-case")]
-pub enum Flushable {
-    /// Learned addresses.
-    Fdb,
-    /// Connections.
-    Flows,
-    /// Next hops and their MAC addresses.
-    Neighbours,
 }
 
 /// What the driver says to a request.

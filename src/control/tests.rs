@@ -113,7 +113,7 @@ fn respond(request: Request) -> Response {
         Request::Nat { line } => Err(RequestError::WrongRule(Mistakes::new(
             "rule",
             &line,
-            vec![crate::config::Mistake::new(0..1, "not in this test", "")],
+            vec![crate::mistake::Mistake::new(0..1, "not in this test", "")],
         ))),
         Request::Reload => Err(RequestError::WrongConfig(
             crate::config::Config::parse("t", "x = 1", &[]).unwrap_err().into(),

@@ -24,10 +24,12 @@ use tracing::{error, info};
 
 use super::Driver;
 use super::shared::look_at_hosts;
-use crate::config::{Action, Config, Mistakes, Plan};
+use crate::config::{Action, Config, Plan};
 use crate::control::{RequestError, Response, Told};
+use crate::mistake::Mistakes;
 use crate::rules;
-use crate::show::reloaded::{self, Reloaded};
+use crate::show::changed::PortChanged;
+use crate::show::reloaded::Reloaded;
 use crate::show::{Answer, changed};
 
 /// What is to be changed.
@@ -232,11 +234,11 @@ fn draft(change: &mut Change, plan: &Plan, config: &Path) -> Result<Draft, Reque
         Change::Reload => read(config, plan)?,
         Change::PortAdd { port, keys } => {
             let new = plan.with_port(port, keys).map_err(RequestError::WrongPort)?;
-            (new, Some(changed::port(port.clone(), true)))
+            (new, Some(Answer::PortChanged(PortChanged { port: port.clone(), added: true })))
         }
         Change::PortDel { port } => {
             let new = plan.without_port(port).map_err(RequestError::WrongPort)?;
-            (new, Some(changed::port(port.clone(), false)))
+            (new, Some(Answer::PortChanged(PortChanged { port: port.clone(), added: false })))
         }
         Change::Nat { line } => with_rule(line, plan)?,
         Change::Hosts => (plan.clone(), None),
@@ -262,7 +264,7 @@ fn read(config: &Path, plan: &Plan) -> Result<(Plan, Option<Answer>), RequestErr
     look_at_hosts(&mut new);
     let changes = new.settings.changes_since(&plan.settings);
     let reloaded = Reloaded::of(&Plan::diff(plan, &new), changes);
-    Ok((new, Some(reloaded::answer(reloaded))))
+    Ok((new, Some(Answer::Reloaded(reloaded))))
 }
 
 /// With a NAT rule more or less.
@@ -274,7 +276,7 @@ fn with_rule(text: &str, plan: &Plan) -> Result<(Plan, Option<Answer>), RequestE
         .apply(&mut new.runtime.rules, |name| plan.network_id(name))
         .map_err(|error| RequestError::Failed(Box::new(error)))?;
     new.settings.add_rule_change(&line.to_string());
-    let answer = changed::rule(&line, number);
+    let answer = Answer::RuleChanged(changed::rule(&line, number));
     Ok((new, Some(answer)))
 }
 

@@ -10,7 +10,8 @@ use super::walk::Purpose;
 use super::{Driver, SLICE};
 use crate::control::{Command, Request, Response, Told, What};
 use crate::show::{
-    Process, drops, fdb, leases, map, mappings, nat, neighbours, networks, ports, servers, stats, uplinks,
+    Answer, Process, drops, fdb, leases, map, mappings, nat, neighbours, networks, ports, servers, stats,
+    uplinks,
 };
 
 impl Driver {
@@ -75,49 +76,51 @@ impl Driver {
             What::Flows => return self.walk(Purpose::Show { limit, reports: Vec::new() }, reply),
             What::Networks => {
                 let (ports, pools, stats) = (worker.ports(now), all(worker.pools(now)), stats());
-                Told::by(move || networks::answer(process, &ports, pools, &stats, &plan))
+                Told::by(move || Answer::Networks(networks::answer(process, &ports, pools, &stats, &plan)))
             }
             What::Uplinks => {
                 let ports = worker.ports(now);
-                Told::by(move || uplinks::answer(&ports, &plan))
+                Told::by(move || Answer::Uplinks(uplinks::answer(&ports, &plan)))
             }
             What::Map => {
                 let (ports, pools) = (worker.ports(now), all(worker.pools(now)));
-                Told::by(move || map::answer(&ports, pools, &plan))
+                Told::by(move || Answer::Map(map::answer(&ports, pools, &plan)))
             }
             What::Neighbours => {
                 let neighbours = all(worker.neighbours());
-                Told::by(move || neighbours::answer(neighbours, limit, &plan))
+                Told::by(move || Answer::Neighbours(neighbours::answer(neighbours, limit, &plan)))
             }
             What::Ports => {
                 let ports = worker.ports(now);
-                Told::by(move || ports::answer(&ports, &plan))
+                Told::by(move || Answer::Ports(ports::answer(&ports, &plan)))
             }
             What::Fdb => {
                 let entries = all(worker.fdb(now));
-                Told::by(move || fdb::answer(entries, limit, &plan))
+                Told::by(move || Answer::Fdb(fdb::answer(entries, limit, &plan)))
             }
             What::Nat => {
                 let rules = worker.rules();
-                Told::by(move || nat::answer(&rules, &plan))
+                Told::by(move || Answer::Nat(nat::answer(&rules, &plan)))
             }
             What::Servers => {
                 let servers = all(worker.servers(now));
-                Told::by(move || servers::answer(servers, &plan))
+                Told::by(move || Answer::Servers(servers::answer(servers, &plan)))
             }
             What::Leases => {
                 let leases = all(worker.leases(now));
-                Told::by(move || leases::answer(leases, limit, &plan))
+                Told::by(move || Answer::Leases(leases::answer(leases, limit, &plan)))
             }
             What::Mappings => {
                 let mappings = all(worker.explicit_mappings());
-                Told::by(move || mappings::answer(mappings, limit, now))
+                Told::by(move || Answer::Mappings(mappings::answer(mappings, limit, now)))
             }
             What::Drops => {
                 let (ports, stats) = (worker.ports(now), stats());
-                Told::by(move || drops::answer(&ports, &stats, &plan))
+                Told::by(move || Answer::Drops(drops::answer(&ports, &stats, &plan)))
             }
-            What::Stats => stats::answer(process, &stats(), self.pauses.longest(), &plan).into(),
+            What::Stats => {
+                Answer::Stats(stats::answer(process, &stats(), self.pauses.longest(), &plan)).into()
+            }
         };
         // Whoever asked may have gone.
         let _ = reply.try_send(Ok(told));

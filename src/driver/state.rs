@@ -23,7 +23,8 @@ use tracing::{error, info};
 use super::Driver;
 use super::walk::Purpose;
 use crate::control::{RequestError, Response, Told};
-use crate::show::{Answer, changed};
+use crate::show::Answer;
+use crate::show::changed::Saved;
 
 /// Why connections could not be saved.
 #[derive(Debug)]
@@ -157,7 +158,7 @@ impl Driver {
         let job = move || {
             let flows = snapshot.len() as u64;
             let saved = save(&path, &snapshot.into_bytes(), flows);
-            answer(&reply, saved.map(|()| changed::saved(&path, flows)));
+            answer(&reply, saved.map(|()| Answer::Saved(Saved { file: path.display().to_string(), flows })));
         };
         // Without a thread to spare, the client hears that there is no answer.
         self.saving = Saving(Builder::new().name("saving".into()).spawn(job).ok());

@@ -11,8 +11,9 @@ use tracing::info;
 
 use super::Driver;
 use crate::control::filter::{self, Choice, Filter, FilterError};
-use crate::control::{Flushable, RequestError, Response, Told};
-use crate::show::{changed, flows};
+use crate::control::{RequestError, Response, Told};
+use crate::show::changed::{Flushable, Flushed};
+use crate::show::{Answer, flows};
 
 /// Somebody who wants to see all flows.
 pub(super) struct Walk {
@@ -95,7 +96,8 @@ impl Driver {
             Purpose::Show { reports, .. } => {
                 let total = self.worker.stats().flows;
                 // Whoever asked may have gone.
-                let _ = reply.try_send(Ok(Told::by(move || flows::answer(&reports.concat(), total))));
+                let _ = reply
+                    .try_send(Ok(Told::by(move || Answer::Flows(flows::answer(&reports.concat(), total)))));
             }
             Purpose::Flush { flushed, .. } => answer(Flushable::Flows, Ok(flushed), &reply),
             Purpose::Save { path, snapshot } => self.write_connections(path, snapshot, reply),
@@ -107,7 +109,7 @@ fn answer(what: Flushable, done: Result<u64, FilterError>, reply: &SyncSender<Re
     if let Ok(count) = done {
         info!(?what, count, "flushed");
     }
-    let told = done.map(|count| changed::flushed(what, count).into());
+    let told = done.map(|count| Answer::Flushed(Flushed { what, count }).into());
     // Whoever asked may have gone.
     let _ = reply.try_send(told.map_err(RequestError::WrongFilter));
 }

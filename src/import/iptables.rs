@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use super::{Imported, quoted};
-use crate::config::{Mistake, Mistakes};
+use crate::mistake::{Mistake, Mistakes};
 use crate::rules::{self, Interfaces};
 
 /// The key `rules` of a network, made of the section `*nat` of `text`; messages call it `file`.

@@ -8,7 +8,7 @@ use super::target::{self, TargetWords};
 use super::value;
 use super::words::{Reader, Word, words};
 use super::{Edit, Interfaces, Line, Rule};
-use crate::config::{Mistake, suggestion};
+use crate::mistake::{Mistake, suggestion};
 
 /// What `text` says. `-i` and `-o` name one of `interfaces`.
 ///

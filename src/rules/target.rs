@@ -5,7 +5,7 @@ use nat_engine::{PortRange, Target};
 
 use super::words::Word;
 use super::{chain_name, value};
-use crate::config::{Mistake, suggestion};
+use crate::mistake::{Mistake, suggestion};
 
 /// The words about a rule's target.
 pub(super) struct TargetWords<'a> {

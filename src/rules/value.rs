@@ -7,7 +7,7 @@ use nat_engine::{AddressRange, PortList, PortRange};
 use packet::{Ipv4Cidr, Protocol};
 
 use super::words::Word;
-use crate::config::Mistake;
+use crate::mistake::Mistake;
 
 /// `ADDRESS`, `ADDRESS/LENGTH` or `ADDRESS/MASK`; of the address, what the mask leaves.
 pub(super) fn network(word: &Word) -> Result<Ipv4Cidr, Mistake> {

@@ -3,7 +3,7 @@
 use std::ops::Range;
 use std::slice::Iter;
 
-use crate::config::Mistake;
+use crate::mistake::Mistake;
 
 /// A word without its quotes, and the bytes of the line that it is written in.
 #[derive(Debug)]

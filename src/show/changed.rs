@@ -1,11 +1,7 @@
 //! What a change of the running configuration did, or a save.
 
-use std::path::Path;
-
 use serde::{Deserialize, Serialize};
 
-use super::Answer;
-use crate::control::Flushable;
 use crate::rules;
 use crate::terminal::count;
 
@@ -36,6 +32,18 @@ pub struct Saved {
     pub file: String,
     /// How many.
     pub flows: u64,
+}
+
+/// The tables that entries can be flushed from.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize, clap::ValueEnum)]
+#[serde(rename_all = "kebab-case")]
+pub enum Flushable {
+    /// Learned addresses.
+    Fdb,
+    /// Connections.
+    Flows,
+    /// Next hops and their MAC addresses.
+    Neighbours,
 }
 
 /// Entries that were forgotten.
@@ -75,26 +83,11 @@ pub(super) fn saved_text(Saved { file, flows }: &Saved) -> String {
     format!("saved {} to {file}\n", count(*flows, "connection"))
 }
 
-/// To `flush`.
-pub fn flushed(what: Flushable, count: u64) -> Answer {
-    Answer::Flushed(Flushed { what, count })
-}
-
-/// To `port-add` and `port-del`.
-pub fn port(port: String, added: bool) -> Answer {
-    Answer::PortChanged(PortChanged { port, added })
-}
-
-/// To `nat-save`.
-pub fn saved(file: &Path, flows: u64) -> Answer {
-    Answer::Saved(Saved { file: file.display().to_string(), flows })
-}
-
 /// To `nat`: what `line` did to the rule with this number.
-pub fn rule(line: &rules::Line, number: usize) -> Answer {
-    Answer::RuleChanged(RuleChanged {
+pub fn rule(line: &rules::Line, number: usize) -> RuleChanged {
+    RuleChanged {
         chain: rules::chain_name(line.chain).to_owned(),
         number: number as u64,
         added: line.edit.adds(),
-    })
+    }
 }

@@ -4,7 +4,6 @@ use engine::report::{PortReport, StatsReport};
 use packet::{DropCounters, DropReason};
 use serde::{Deserialize, Serialize};
 
-use super::Answer;
 use super::table::{Column, Style, left, right, table};
 use crate::config::Plan;
 
@@ -41,14 +40,14 @@ fn own() -> String {
 }
 
 /// To `show drops`: what each port dropped, and what happened to the switch's own frames.
-pub fn answer(ports: &[PortReport], stats: &StatsReport, plan: &Plan) -> Answer {
+pub fn answer(ports: &[PortReport], stats: &StatsReport, plan: &Plan) -> Vec<Drop> {
     let mut answer = Vec::new();
     for port in ports {
         let place = (plan.network_name(port.network), plan.port_name(port.id));
         answer.extend(drops_at(Some(place), &port.counters.drops));
     }
     answer.extend(drops_at(None, &stats.own_drops));
-    Answer::Drops(answer)
+    answer
 }
 
 fn drops_at(place: Option<(&str, &str)>, counters: &DropCounters) -> impl Iterator<Item = Drop> {

@@ -3,7 +3,6 @@
 use engine::report::FdbReport;
 use serde::{Deserialize, Serialize};
 
-use super::Answer;
 use super::list::{Listed, listed};
 use super::table::{Column, Style, left, right, time};
 use crate::config::Plan;
@@ -37,7 +36,7 @@ pub(super) fn text(list: &Listed<FdbEntry>, style: &Style) -> String {
 }
 
 /// To `show fdb`: at most `limit` of `reports`.
-pub fn answer(reports: impl Iterator<Item = FdbReport>, limit: usize, plan: &Plan) -> Answer {
+pub fn answer(reports: impl Iterator<Item = FdbReport>, limit: usize, plan: &Plan) -> Listed<FdbEntry> {
     let entry = |report: FdbReport| FdbEntry {
         network: plan.network_name(report.network).to_owned(),
         vid: report.vid.get(),
@@ -45,5 +44,5 @@ pub fn answer(reports: impl Iterator<Item = FdbReport>, limit: usize, plan: &Pla
         port: plan.port_name(report.port).to_owned(),
         idle_ms: report.idle.map(|idle| idle.get()),
     };
-    Answer::Fdb(listed(reports, limit, entry))
+    listed(reports, limit, entry)
 }

@@ -5,7 +5,6 @@ use std::collections::HashSet;
 use engine::report::FlowReport;
 use serde::{Deserialize, Serialize};
 
-use super::Answer;
 use super::list::Listed;
 use super::table::{Column, Style, fits, left, right, table, time};
 
@@ -95,7 +94,7 @@ fn narrow<'a>() -> [Column<Half<'a>>; 6] {
 
 /// To `show flows`: `reports`, of `total` that there are. They were taken a part at a time: what has ended and begun anew
 /// meanwhile is shown as it was last.
-pub fn answer(reports: &[FlowReport], total: u64) -> Answer {
+pub fn answer(reports: &[FlowReport], total: u64) -> Listed<Flow> {
     let tuple = |source: &dyn ToString, destination: &dyn ToString, packets, bytes| Tuple {
         source: source.to_string(),
         destination: destination.to_string(),
@@ -120,5 +119,5 @@ pub fn answer(reports: &[FlowReport], total: u64) -> Answer {
     let mut entries: Vec<Flow> =
         reports.iter().rev().filter(|report| known.insert(tuple_of(report))).map(flow).collect();
     entries.reverse();
-    Answer::Flows(Listed { total: total.max(entries.len() as u64), entries })
+    Listed { total: total.max(entries.len() as u64), entries }
 }

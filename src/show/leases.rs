@@ -3,7 +3,6 @@
 use engine::report::LeaseReport;
 use serde::{Deserialize, Serialize};
 
-use super::Answer;
 use super::list::{Listed, listed};
 use super::table::{Column, Style, left, right, time};
 use crate::config::Plan;
@@ -37,7 +36,7 @@ pub(super) fn text(list: &Listed<Lease>, style: &Style) -> String {
 }
 
 /// To `show leases`: at most `limit` of `reports`.
-pub fn answer(reports: impl Iterator<Item = LeaseReport>, limit: usize, plan: &Plan) -> Answer {
+pub fn answer(reports: impl Iterator<Item = LeaseReport>, limit: usize, plan: &Plan) -> Listed<Lease> {
     let lease = |report: LeaseReport| Lease {
         network: plan.network_name(report.network).to_owned(),
         address: report.address.to_string(),
@@ -45,5 +44,5 @@ pub fn answer(reports: impl Iterator<Item = LeaseReport>, limit: usize, plan: &P
         host_name: report.host_name,
         expires_in_ms: report.expires_in.get(),
     };
-    Answer::Leases(listed(reports, limit, lease))
+    listed(reports, limit, lease)
 }

@@ -13,7 +13,6 @@
 use engine::report::{PoolReport, PortReport};
 use serde::{Deserialize, Serialize};
 
-use super::Answer;
 use super::networks::{self, Network};
 use super::ports::{self, Port};
 use super::table::Style;
@@ -80,10 +79,10 @@ fn cut(line: &str, width: usize) -> String {
 }
 
 /// To `show map`.
-pub fn answer(reports: &[PortReport], pools: impl Iterator<Item = PoolReport>, plan: &Plan) -> Answer {
-    Answer::Map(Map {
+pub fn answer(reports: &[PortReport], pools: impl Iterator<Item = PoolReport>, plan: &Plan) -> Map {
+    Map {
         networks: networks::networks(reports, pools, plan),
-        uplinks: uplinks::uplinks(reports, plan),
+        uplinks: uplinks::answer(reports, plan),
         ports: reports.iter().map(|report| ports::port(report, plan)).collect(),
-    })
+    }
 }

@@ -4,7 +4,6 @@ use nat_engine::ExplicitMapping;
 use packet::Millis;
 use serde::{Deserialize, Serialize};
 
-use super::Answer;
 use super::list::{Listed, listed};
 use super::table::{Column, Style, left, right, time};
 
@@ -34,12 +33,12 @@ pub(super) fn text(list: &Listed<Mapping>, style: &Style) -> String {
 }
 
 /// To `show mappings`: at most `limit` of `mappings`.
-pub fn answer(mappings: impl Iterator<Item = ExplicitMapping>, limit: usize, now: Millis) -> Answer {
+pub fn answer(mappings: impl Iterator<Item = ExplicitMapping>, limit: usize, now: Millis) -> Listed<Mapping> {
     let mapping = |mapping: ExplicitMapping| Mapping {
         protocol: mapping.protocol.to_string(),
         inside: mapping.inside.to_string(),
         outside: mapping.outside.to_string(),
         expires_in_ms: mapping.until.since(now).get(),
     };
-    Answer::Mappings(listed(mappings, limit, mapping))
+    listed(mappings, limit, mapping)
 }

@@ -8,7 +8,6 @@ use nat_engine::{Condition, Match, NatRule};
 use packet::{Ipv4Cidr, NetworkId};
 use serde::{Deserialize, Serialize};
 
-use super::Answer;
 use super::table::{Column, Style, left, right, table, wrapped};
 use crate::config::Plan;
 use crate::rules;
@@ -189,7 +188,7 @@ fn headings(style: &Style) -> String {
 const HEADINGS: &str = " pkts bytes target     prot opt in     out     source               destination";
 
 /// To `show nat`: the rules of `plan`, with the counters of `reports` where there are any.
-pub fn answer(reports: &[RuleReport], plan: &Plan) -> Answer {
+pub fn answer(reports: &[RuleReport], plan: &Plan) -> Vec<Rule> {
     let rules = &plan.runtime.rules;
     let chains = [(Chain::Prerouting, &rules.prerouting), (Chain::Postrouting, &rules.postrouting)];
     let counters: BTreeMap<(bool, usize), &RuleReport> =
@@ -202,7 +201,7 @@ pub fn answer(reports: &[RuleReport], plan: &Plan) -> Answer {
             answer.push(Rule { packets, bytes, ..conditions(chain, rule, plan) });
         }
     }
-    Answer::Nat(answer)
+    answer
 }
 
 fn conditions(chain: Chain, rule: &NatRule, plan: &Plan) -> Rule {

@@ -3,7 +3,6 @@
 use engine::report::NeighbourReport;
 use serde::{Deserialize, Serialize};
 
-use super::Answer;
 use super::list::{Listed, listed};
 use super::table::{Column, Style, left};
 use crate::config::Plan;
@@ -31,11 +30,15 @@ pub(super) fn text(list: &Listed<Neighbour>, style: &Style) -> String {
 }
 
 /// To `show neighbours`: at most `limit` of `reports`.
-pub fn answer(reports: impl Iterator<Item = NeighbourReport>, limit: usize, plan: &Plan) -> Answer {
+pub fn answer(
+    reports: impl Iterator<Item = NeighbourReport>,
+    limit: usize,
+    plan: &Plan,
+) -> Listed<Neighbour> {
     let neighbour = |report: NeighbourReport| Neighbour {
         network: plan.network_name(report.network).to_owned(),
         address: report.address.to_string(),
         mac: report.mac.map(|mac| mac.to_string()),
     };
-    Answer::Neighbours(listed(reports, limit, neighbour))
+    listed(reports, limit, neighbour)
 }

@@ -5,8 +5,8 @@ use engine::{DhcpConfig, NetworkConfig, Reach};
 use nat_engine::NatSettings;
 use serde::{Deserialize, Serialize};
 
+use super::stats::Process;
 use super::table::time;
-use super::{Answer, Process};
 use crate::config::Plan;
 use crate::terminal::{count, printable};
 
@@ -128,9 +128,9 @@ pub fn answer(
     pools: impl Iterator<Item = PoolReport>,
     stats: &StatsReport,
     plan: &Plan,
-) -> Answer {
+) -> Networks {
     let NatSettings { host_flow_limit, host_port_limit, host_mapping_rate, .. } = plan.runtime.nat;
-    Answer::Networks(Networks {
+    Networks {
         process,
         flows: stats.flows,
         flow_limit: plan.runtime.flow_limit.into(),
@@ -138,7 +138,7 @@ pub fn answer(
         host_port_limit,
         host_mapping_rate,
         entries: networks(ports, pools, plan),
-    })
+    }
 }
 
 pub(super) fn networks(

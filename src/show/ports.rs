@@ -6,7 +6,6 @@ use engine::report::PortReport;
 use serde::{Deserialize, Serialize};
 use tapio::PortSpec;
 
-use super::Answer;
 use super::table::{Column, Style, left, right, table};
 use crate::config::Plan;
 
@@ -70,8 +69,8 @@ pub(super) fn text(rows: &[Port], style: &Style) -> String {
 }
 
 /// To `show ports`.
-pub fn answer(reports: &[PortReport], plan: &Plan) -> Answer {
-    Answer::Ports(reports.iter().map(|report| port(report, plan)).collect())
+pub fn answer(reports: &[PortReport], plan: &Plan) -> Vec<Port> {
+    reports.iter().map(|report| port(report, plan)).collect()
 }
 
 pub(super) fn port(report: &PortReport, plan: &Plan) -> Port {

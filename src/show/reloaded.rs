@@ -2,7 +2,6 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::Answer;
 use crate::config::{Action, Change};
 
 /// What a reload did.
@@ -45,9 +44,4 @@ impl Reloaded {
         }
         reloaded
     }
-}
-
-/// To `reload`.
-pub fn answer(reloaded: Reloaded) -> Answer {
-    Answer::Reloaded(reloaded)
 }

@@ -4,7 +4,6 @@ use engine::CheckKind;
 use engine::report::{ServerReport, ServerState};
 use serde::{Deserialize, Serialize};
 
-use super::Answer;
 use super::table::{Column, Style, left, right, table, time};
 use crate::config::Plan;
 
@@ -57,7 +56,7 @@ pub(super) fn text(rows: &[BalancedServer], style: &Style) -> String {
 }
 
 /// To `show servers`.
-pub fn answer(reports: impl Iterator<Item = ServerReport>, plan: &Plan) -> Answer {
+pub fn answer(reports: impl Iterator<Item = ServerReport>, plan: &Plan) -> Vec<BalancedServer> {
     let server = |report: ServerReport| {
         let config = plan.runtime.balances.get(report.balance)?;
         Some(BalancedServer {
@@ -75,7 +74,7 @@ pub fn answer(reports: impl Iterator<Item = ServerReport>, plan: &Plan) -> Answe
             flows_admitted: report.flows_admitted,
         })
     };
-    Answer::Servers(reports.filter_map(server).collect())
+    reports.filter_map(server).collect()
 }
 
 const fn state_name(state: ServerState) -> &'static str {

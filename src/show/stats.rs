@@ -5,7 +5,6 @@ use std::time::Duration;
 use engine::report::StatsReport;
 use serde::{Deserialize, Serialize};
 
-use super::Answer;
 use super::table::{Column, Style, left, right, table, time};
 use crate::config::Plan;
 
@@ -92,9 +91,9 @@ pub(super) fn text(stats: &Stats, style: &Style) -> String {
 }
 
 /// To `show stats`.
-pub fn answer(process: Process, report: &StatsReport, longest_pause: Duration, plan: &Plan) -> Answer {
+pub fn answer(process: Process, report: &StatsReport, longest_pause: Duration, plan: &Plan) -> Stats {
     let networks = plan.runtime.networks.iter().filter(|network| !network.name.is_empty());
-    Answer::Stats(Stats {
+    Stats {
         networks: networks.count() as u64,
         ports: plan.runtime.ports.len() as u64,
         bursts: report.bursts,
@@ -108,5 +107,5 @@ pub fn answer(process: Process, report: &StatsReport, longest_pause: Duration, p
         flows_displaced: report.flows_displaced,
         longest_pause_us: longest_pause.as_micros().try_into().unwrap_or(u64::MAX),
         process,
-    })
+    }
 }

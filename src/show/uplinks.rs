@@ -5,7 +5,6 @@ use engine::{NetworkConfig, Reach};
 use packet::NetworkId;
 use serde::{Deserialize, Serialize};
 
-use super::Answer;
 use super::ports::{self, Port};
 use super::table::{Column, Style, left, right, table};
 use crate::config::Plan;
@@ -59,11 +58,7 @@ pub(super) fn text(rows: &[Uplink], style: &Style) -> String {
 }
 
 /// To `show uplinks`.
-pub fn answer(reports: &[PortReport], plan: &Plan) -> Answer {
-    Answer::Uplinks(uplinks(reports, plan))
-}
-
-pub(super) fn uplinks(reports: &[PortReport], plan: &Plan) -> Vec<Uplink> {
+pub fn answer(reports: &[PortReport], plan: &Plan) -> Vec<Uplink> {
     let uplink = |report: &PortReport| {
         let bridged_by = plan.bridged.iter().find(|(_, port)| *port == report.id);
         let network = plan.runtime.networks.get(report.network.index())?;

@@ -8,9 +8,9 @@ use packet::{Ipv4Cidr, Millis, Protocol};
 use toml::Spanned;
 
 use super::super::balance::BalanceTable;
+use super::super::checked::{Balanced, Mode};
 use super::super::file::{ModeName, NetworkTable};
 use super::super::shared::host_placeholder;
-use super::super::{Balanced, Mode};
 use super::{Check, setting};
 
 impl Check<'_> {

@@ -9,7 +9,7 @@ use tapio::{
 use toml::Spanned;
 
 use super::super::device::{DeviceTable, DgramTable, PacketTable};
-use super::super::file::Maybe;
+use super::super::table::Maybe;
 use super::super::value;
 use super::Check;
 

@@ -7,9 +7,10 @@ use packet::Ipv4Cidr;
 use tapio::{HostUse, Netns};
 use toml::Spanned;
 
-use super::super::UplinkPlace;
+use super::super::checked::UplinkPlace;
 use super::super::device::{DeviceTable, PacketTable};
-use super::super::file::{Maybe, UplinkTable};
+use super::super::file::UplinkTable;
+use super::super::table::Maybe;
 use super::{Check, span};
 
 /// Looks at a device; `None`: it isn't there, or can't be looked at.

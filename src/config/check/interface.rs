@@ -7,9 +7,9 @@ use std::ops::Range;
 use engine::{DhcpConfig, InterfaceConfig};
 use packet::{Ipv4Cidr, Millis};
 
+use super::super::checked::Mode;
 use super::super::file::{NetworkTable, PortTable};
-use super::super::value::not_a_host;
-use super::super::{Mode, value::AddressRange};
+use super::super::value::{AddressRange, not_a_host};
 use super::{Check, DEFAULT_MTU, mtu, own_mac, setting, span};
 
 impl Check<'_> {

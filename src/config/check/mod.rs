@@ -17,10 +17,11 @@ use toml::Spanned;
 
 pub(super) use self::host::Devices;
 use self::interface::given_addresses;
-use super::file::{FileConfig, Maybe, ModeName, NetworkTable, PortTable, UplinkTable};
-use super::mistake::Mistake;
-use super::table::suggestion;
-use super::{Config, Mode, Network, Port, Settings, Uplink, UplinkPlace};
+use super::checked::{Config, Mode, Network, Port, Uplink, UplinkPlace};
+use super::file::{FileConfig, ModeName, NetworkTable, PortTable, UplinkTable};
+use super::settings::Settings;
+use super::table::Maybe;
+use crate::mistake::{Mistake, suggestion};
 use crate::rules::Interfaces;
 
 /// Checks what concerns more than one value of `text`, which `file` was read from. `name_servers` are offered where a

@@ -2,10 +2,10 @@
 
 use engine::report::Chain;
 
+use super::super::checked::Mode;
 use super::super::file::{FileConfig, NetworkTable};
-use super::super::mistake::Mistake;
-use super::super::{Mode, place};
 use super::Check;
+use crate::mistake::{Mistake, of_part};
 use crate::rules::{self, Edit, Interfaces, Rule};
 
 impl Check<'_> {
@@ -25,7 +25,7 @@ impl Check<'_> {
                     self.wrong(line.span(), "a file only adds rules", help);
                 }
                 Err(mistake) => {
-                    let span = place::of_part(self.text, line.span(), mistake.span.clone());
+                    let span = of_part(self.text, line.span(), mistake.span.clone());
                     self.mistakes.push(Mistake { span, ..mistake });
                 }
             }

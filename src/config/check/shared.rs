@@ -8,9 +8,9 @@ use packet::{Ipv4Cidr, PortId, Protocol};
 
 use super::super::balance::Listen;
 use super::super::file::FileConfig;
-use super::super::mistake::Mistake;
 use super::super::publish::Publish;
 use super::Check;
+use crate::mistake::Mistake;
 
 impl Check<'_> {
     pub(super) fn shared(&mut self) {

@@ -6,7 +6,7 @@ use roxmltree::Node;
 
 use super::xml::{child, element_name, elements, opening, own_name};
 use super::{Import, quoted};
-use crate::config::suggestion;
+use crate::mistake::suggestion;
 
 /// A device of the host.
 #[derive(Clone, PartialEq, Eq, Debug)]

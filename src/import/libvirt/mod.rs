@@ -23,7 +23,7 @@ use roxmltree::Node;
 use self::forward::Forward;
 use self::xml::{EXPECTED, child, element_name, elements, opening, own_name, shown};
 use super::{Imported, quoted};
-use crate::config::{Mistake, Mistakes};
+use crate::mistake::{Mistake, Mistakes};
 
 /// What is wanted.
 #[derive(Clone, Copy, Default, Debug)]

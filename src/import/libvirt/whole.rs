@@ -4,8 +4,9 @@ use std::ops::Range;
 
 use super::forward::Device;
 use super::{Import, LibvirtOptions, MAX_MISTAKES};
-use crate::config::{Config, Mistake};
+use crate::config::Config;
 use crate::import::Imported;
+use crate::mistake::Mistake;
 
 impl Import<'_> {
     /// The network, and around it what `options` ask for.

@@ -4,7 +4,7 @@ use std::ops::Range;
 
 use roxmltree::{Document, Node};
 
-use crate::config::Mistake;
+use crate::mistake::Mistake;
 
 /// `text` as a document.
 ///

@@ -4,7 +4,7 @@ use std::ops::Range;
 
 /// The bytes of the file for the bytes `part` of the text that is written, quotes and all, at `value`. Escapes take
 /// more bytes in the file than in the text.
-pub(super) fn of_part(file: &str, value: Range<usize>, part: Range<usize>) -> Range<usize> {
+pub(crate) fn of_part(file: &str, value: Range<usize>, part: Range<usize>) -> Range<usize> {
     let Some(written) = file.get(value.clone()) else { return value };
     let escapes = written.starts_with('"');
     let quotes = ["\"\"\"", "'''", "\"", "'"].into_iter().find(|quotes| written.starts_with(quotes));

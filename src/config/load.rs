@@ -1,0 +1,52 @@
+//! From a file or a text to a checked configuration.
+
+use std::net::Ipv4Addr;
+use std::path::Path;
+
+use tapio::{HostUse, Netns};
+
+use super::check::{Devices, check};
+use super::checked::Config;
+use super::error::ConfigError;
+use super::settings::Settings;
+use super::{file, host, text};
+use crate::mistake::Mistakes;
+
+impl Config {
+    /// Reads and checks the file at `path`. The name servers to offer where the file names none are the host's.
+    pub fn load(path: &Path) -> Result<Self, ConfigError> {
+        let text = text::read_file(path)?;
+        Ok(Self::parse_here(&path.display().to_string(), &text, &host::name_servers())?)
+    }
+
+    /// Checks `text`. Messages call it `name`. `name_servers` are offered by DHCP on networks that name none.
+    pub fn parse(name: &str, text: &str, name_servers: &[Ipv4Addr]) -> Result<Self, Mistakes> {
+        Self::parse_on(name, text, name_servers, &|_, _| None)
+    }
+
+    /// As [`parse`](Self::parse), and it must fit to what the host has on its devices.
+    pub(super) fn parse_here(name: &str, text: &str, name_servers: &[Ipv4Addr]) -> Result<Self, Mistakes> {
+        // What can't be looked at is said when it is to be opened.
+        let look = |device: &str, netns: Option<&Netns>| HostUse::of(device, netns).ok().flatten();
+        Self::parse_on(name, text, name_servers, &look)
+    }
+
+    fn parse_on(
+        name: &str,
+        text: &str,
+        name_servers: &[Ipv4Addr],
+        devices: Devices<'_>,
+    ) -> Result<Self, Mistakes> {
+        let wrong = |mistakes| Mistakes::new(name, text, mistakes);
+        let file = file::read(text).map_err(wrong)?;
+        let mut config = check(&file, text, name_servers, devices).map_err(wrong)?;
+        config.settings = Settings::read(text);
+        for network in &config.networks {
+            if let Some(dhcp) = network.interface.as_ref().and_then(|interface| interface.dhcp.as_ref()) {
+                let servers = dhcp.dns.iter().map(ToString::to_string).collect();
+                config.settings.set_name_servers(&network.name, servers);
+            }
+        }
+        Ok(config)
+    }
+}
