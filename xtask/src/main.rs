@@ -6,10 +6,11 @@ use std::{env, io};
 
 mod cpio;
 mod guest;
+mod instructions;
 mod packages;
 mod privilege;
 
-use packages::{BENCH_TOOLS, TEST_TOOLS, Tool, VHOST_BENCH_TOOLS};
+use packages::{BENCH_TOOLS, COUNT_TOOLS, TEST_TOOLS, Tool, VHOST_BENCH_TOOLS};
 use privilege::Privilege;
 
 const USAGE: &str = "\
@@ -19,7 +20,10 @@ cargo xtask bench tap [ARGS]    throughput and latency on real taps beside the f
                                 ARGS: see `cargo xtask bench tap --help`
 cargo xtask bench nat [ARGS]    the same, of NAT only: floor, tapswitch and iptables' MASQUERADE
 cargo xtask bench vhost [ARGS]  frames per second on vhost-user ports beside OVS-DPDK
-cargo xtask bench attack [ARGS] what well-behaved ports get while others attack the switch";
+cargo xtask bench attack [ARGS] what well-behaved ports get while others attack the switch
+cargo xtask bench instructions [--record | --against COMMIT]
+                                instructions that a frame takes, beside bench/instructions.txt; fails
+                                where they are 5 % more";
 
 /// What the tap benchmark measures of NAT.
 const NAT_SUBJECTS: [&str; 2] = ["--subjects", "floor,tapswitch-nat,kernel-nat"];
@@ -33,6 +37,7 @@ fn main() -> ExitCode {
         ["bench", "tap", rest @ ..] => bench("tapbench", BENCH_TOOLS, rest),
         ["bench", "nat", rest @ ..] => bench("tapbench", BENCH_TOOLS, &[&NAT_SUBJECTS, rest].concat()),
         ["bench", "attack", rest @ ..] => bench("attackbench", BENCH_TOOLS, rest),
+        ["bench", "instructions", rest @ ..] => prepare(COUNT_TOOLS).and_then(|_| instructions::run(rest)),
         ["bench", "vhost", rest @ ..] => bench("vhostbench", VHOST_BENCH_TOOLS, rest),
         _ => {
             eprintln!("{USAGE}");

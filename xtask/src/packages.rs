@@ -48,6 +48,9 @@ pub const BENCH_TOOLS: &[Tool] = &[
     tool("setpriv", "util-linux"),
 ];
 
+/// What counts instructions.
+pub const COUNT_TOOLS: &[Tool] = &[tool("valgrind", "valgrind")];
+
 /// What the benchmark of vhost-user ports calls.
 pub const VHOST_BENCH_TOOLS: &[Tool] = &[
     tool("dpdk-testpmd", "dpdk-dev"),

@@ -10,17 +10,18 @@
 #![forbid(unsafe_code)]
 #![allow(clippy::unwrap_used, reason = "a benchmark that can't go on ends")]
 
+mod measure;
 mod table;
-mod tables;
 
 use std::env;
 use std::time::Duration;
 
+use cases::nat::{Tables, addresses, shuffled_sources, sources};
 use packet::Millis;
 use tapio::HugePages;
 
+use measure::{Memory, processor_time};
 use table::{Bar, Report};
-use tables::{Memory, Tables, addresses, processor_time, shuffled_sources, sources};
 
 /// As the switch has it.
 #[global_allocator]
@@ -76,7 +77,7 @@ fn established(rungs: &[u32], rounds: usize, report: &mut Report) {
                 flows if flows == LADDER[3] => Some(Bar::AtMost(120.0)),
                 _ => None,
             };
-            report.add(what, *flows, tables.forward(all, PACKETS), bar);
+            report.add(what, *flows, measure::forward(tables, all, PACKETS), bar);
         }
     }
 }
@@ -120,7 +121,7 @@ fn report_growth(what: &'static str, flows: u32, before: Memory, report: &mut Re
 }
 
 fn expire(tables: &mut Tables, flows: u32, report: &mut Report) {
-    let (longest, all) = tables.expire(Millis::from_secs(400));
+    let (longest, all) = measure::expire(tables, Millis::from_secs(400));
     let bar = (flows == MILLION).then_some(Bar::AtMost(1000.0));
     report.add("longest on_timeout of expiry, µs", flows, longest.as_secs_f64() * 1e6, bar);
     report.add("expiry, ns per flow", flows, all.as_nanos() as f64 / f64::from(flows), None);

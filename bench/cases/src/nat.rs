@@ -2,11 +2,9 @@
 //!
 //! 63 flows per inside host and 64 512 per outside address, as CSIT's NAT44 suites have it.
 
-use std::fs;
 use std::hint::black_box;
 use std::net::Ipv4Addr;
 use std::ops::Range;
-use std::time::{Duration, Instant};
 
 use nat_engine::{
     AddressRange, Admission, Condition, FlowKey, Known, Match, Nat, NatConfig, NatPacket, NatRule, PortList,
@@ -14,7 +12,6 @@ use nat_engine::{
 };
 use packet::builder::eth;
 use packet::{BURST_FRAMES, DropReason, Ipv4Cidr, Ipv4Packet, Millis, NetworkId};
-use rustix::time::{ClockId, clock_gettime};
 
 const LAN: NetworkId = NetworkId::new(0);
 const WAN: NetworkId = NetworkId::new(1);
@@ -37,11 +34,13 @@ pub fn sources(numbers: Range<u32>, addresses: u32) -> impl Iterator<Item = Sour
 }
 
 /// Outside addresses of so many flows.
+#[must_use]
 pub fn addresses(flows: u32) -> u32 {
     flows.div_ceil(FLOWS_PER_HOST * HOSTS_PER_ADDRESS)
 }
 
 /// All sources of so many flows, in an order that looks random.
+#[must_use]
 pub fn shuffled_sources(flows: u32) -> Vec<Source> {
     let mut all: Vec<_> = sources(0..flows, addresses(flows)).collect();
     let mut random = 0x2545_f491_4f6c_dd1d_u64;
@@ -54,40 +53,9 @@ pub fn shuffled_sources(flows: u32) -> Vec<Source> {
     all
 }
 
-/// Memory of this process, in bytes.
-#[derive(Clone, Copy)]
-pub struct Memory {
-    /// Heap and large allocations, used or not.
-    pub reserved: f64,
-    /// What of it is used.
-    pub resident: f64,
-}
-
-impl Memory {
-    pub fn now() -> Self {
-        let status = fs::read_to_string("/proc/self/status").unwrap();
-        let bytes = |name| {
-            let line = status.lines().find_map(|line| line.strip_prefix(name)).unwrap();
-            line.trim_end_matches("kB").trim().parse::<f64>().unwrap() * 1024.0
-        };
-        Self { reserved: bytes("VmData:"), resident: bytes("VmRSS:") }
-    }
-
-    pub fn since(self, before: Self) -> Self {
-        Self { reserved: self.reserved - before.reserved, resident: self.resident - before.resident }
-    }
-}
-
-/// What this thread has had of its processor: others that run meanwhile don't count, but for what they do to the caches.
-pub fn processor_time() -> Duration {
-    let time = clock_gettime(ClockId::ThreadCPUTime);
-    Duration::new(time.tv_sec as u64, time.tv_nsec as u32)
-}
-
-/// A NAT, a clock and a packet.
+/// A NAT and a packet.
 pub struct Tables {
     nat: Nat,
-    start: Instant,
     packet: Template,
     /// Of the burst at hand, for its first packets.
     admissions: Vec<Option<Admission>>,
@@ -97,6 +65,7 @@ pub struct Tables {
 
 impl Tables {
     /// With a flow for each source, room for no other, and so many rules that match nothing.
+    #[must_use]
     pub fn filled(all: &[Source], rules: u16) -> Self {
         let config = NatConfig {
             rules: rule_set(all.len() as u32, rules),
@@ -105,28 +74,28 @@ impl Tables {
         };
         let (nat, packet) = (Nat::new(config, [1, 2]), Template::new());
         let admissions = Vec::with_capacity(BURST_FRAMES);
-        let mut tables = Self { nat, start: Instant::now(), packet, admissions, next: 0 };
+        let mut tables = Self { nat, packet, admissions, next: 0 };
         tables.admit(all, Millis::ZERO);
         tables
     }
 
+    /// Sends the first packets of flows.
     pub fn admit(&mut self, all: &[Source], now: Millis) {
         all.chunks(BURST_FRAMES).for_each(|burst| assert!(self.pass(burst, now) == Ok(())));
         assert_eq!(self.nat.flow_count(), all.len());
     }
 
-    /// Sends packets of known flows, and returns what each took, in ns.
-    pub fn forward(&mut self, all: &[Source], packets: usize) -> f64 {
-        let start = processor_time();
-        for _ in 0..packets / BURST_FRAMES {
-            // The clock goes on: once in a second, a flow moves in its list.
-            let now = Millis::new(self.start.elapsed().as_millis() as u64);
-            let burst = &all[self.next..self.next + BURST_FRAMES];
-            assert!(self.pass(burst, now) == Ok(()));
-            self.next = if self.next + 2 * BURST_FRAMES > all.len() { 0 } else { self.next + BURST_FRAMES };
-        }
-        assert_eq!(self.nat.admitted(), all.len() as u64);
-        (processor_time() - start).as_nanos() as f64 / packets as f64
+    /// Sends a burst of known flows, the next of `all`.
+    pub fn forward(&mut self, all: &[Source], now: Millis) {
+        let burst = &all[self.next..self.next + BURST_FRAMES];
+        assert!(self.pass(burst, now) == Ok(()));
+        self.next = if self.next + 2 * BURST_FRAMES > all.len() { 0 } else { self.next + BURST_FRAMES };
+    }
+
+    /// Flows admitted since the start.
+    #[must_use]
+    pub fn admitted(&self) -> u64 {
+        self.nat.admitted()
     }
 
     /// Sends first packets that find no place, and returns how many.
@@ -137,15 +106,10 @@ impl Tables {
         others.iter().filter(|&&source| refused(self, source)).count()
     }
 
-    /// Lets all flows expire. The longest call, and all together.
-    pub fn expire(&mut self, now: Millis) -> (Duration, Duration) {
-        let (mut longest, start) = (Duration::ZERO, processor_time());
-        while self.nat.flow_count() > 0 {
-            let call = processor_time();
-            self.nat.on_timeout(now);
-            longest = longest.max(processor_time() - call);
-        }
-        (longest, processor_time() - start)
+    /// Lets some of the flows expire that have had their time. `false` if there are none left.
+    pub fn expire(&mut self, now: Millis) -> bool {
+        self.nat.on_timeout(now);
+        self.nat.flow_count() > 0
     }
 
     /// A burst, as the gateway of the engine has it.
@@ -216,7 +180,7 @@ impl Template {
     fn new() -> Self {
         let frame = eth().ipv4(Ipv4Addr::new(10, 0, 0, 1), REMOTE).udp(1, 53).payload(&[0; 18]);
         let bytes = frame[14..].to_vec();
-        let ip = Ipv4Packet::parse(&bytes).unwrap();
+        let ip = Ipv4Packet::parse(&bytes).expect("a packet");
         Self { bytes, ip }
     }
 
