@@ -3,13 +3,14 @@
 //! ```text
 //! reload, port, nat, SIGHUP, a host's new address, devices that are missing
 //!    └─▶ queue ─ one at a time ─▶ thread "changes": reads, checks, plans, opens devices ─▶ Draft
-//!                                                                                           │ waker
-//!        next one ◀─ the answer ◀─ the loop that moves frames goes over to the plan ◀───────┘
+//!          ▲                                                                                │ waker
+//!          ├─ devices that another port had ◀─ the loop that moves frames goes over to it ◀─┘
+//!        next one ◀────────── the answer ◀──────────────────┘
 //! ```
 //!
 //! As there is one at a time, a draft is always made from the plan that it is applied to.
 
-use std::collections::VecDeque;
+use std::collections::{HashMap, VecDeque};
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -23,7 +24,9 @@ use tapio::{Port, PortError, PortSpec};
 use tracing::{error, info};
 
 use super::Driver;
+use super::closing::Closing;
 use super::shared::look_at_hosts;
+use super::transition::{Prepared, Rest};
 use crate::config::{Action, Config, Plan};
 use crate::control::{RequestError, Response, Told};
 use crate::mistake::Mistakes;
@@ -47,6 +50,8 @@ pub(super) enum Change {
     Hosts,
     /// Devices that are not there, or ports that had none when they were looked at last.
     Missing(Vec<Missing>),
+    /// The end of another change, with its answer: devices that are to be had now that other ports are closed.
+    Reopen(Vec<Missing>, Option<Answer>),
 }
 
 /// A port without its device; `port`: it is open nevertheless.
@@ -71,6 +76,8 @@ pub(super) struct Changes {
 struct Job {
     change: Change,
     plan: Arc<Plan>,
+    /// The ports of the plan that are open.
+    open: Vec<PortId>,
     config: PathBuf,
 }
 
@@ -87,23 +94,33 @@ pub(super) struct Planned {
     pub(super) plan: Arc<Plan>,
     /// The plan's, for the worker to keep.
     pub(super) runtime: RuntimeConfig,
-    /// Ports of the plan that are new and need nothing that another has.
-    pub(super) opened: Vec<(PortId, Port)>,
+    /// Ports of the plan that are new.
+    pub(super) prepared: Vec<(PortId, Prepared)>,
 }
 
 impl Planned {
     pub(super) fn new(plan: Plan) -> Self {
-        Self { runtime: plan.runtime.clone(), plan: Arc::new(plan), opened: Vec::new() }
+        Self { runtime: plan.runtime.clone(), plan: Arc::new(plan), prepared: Vec::new() }
     }
 
-    /// With those ports open that are not in `old`. What can't be opened is left to the end, when that is said.
-    fn with_ports(mut self, old: &Plan) -> Self {
+    /// With those ports open that are new and need nothing that a port of `old` has, one of those in `open`.
+    fn with_ports(mut self, old: &Plan, open: &[PortId], closing: &Closing) -> Self {
+        let is_open = |id: &PortId| open.binary_search(id).is_ok();
+        let taken: HashMap<_, &PortSpec> = old
+            .devices
+            .iter()
+            .filter(|(id, _)| is_open(id))
+            .map(|(_, spec)| ((spec.device(), spec.netns()), spec))
+            .collect();
         for action in Plan::diff(old, &self.plan) {
             let Action::Open(id, spec) = action else { continue };
-            let is_taken = old.devices.iter().any(|(_, other)| other.collides(&spec));
-            if !is_taken && let Ok(port) = Port::open(&spec) {
-                self.opened.push((id, port));
+            let holder = taken.get(&(spec.device(), spec.netns())).filter(|holder| holder.collides(&spec));
+            // What that port has made it leaves to this one later, and one that is the same moves.
+            if holder.is_some_and(|holder| !spec.is_device() || holder.same_device(&spec)) {
+                continue;
             }
+            closing.wait_for(&spec);
+            self.prepared.push((id, Prepared::new(&spec, holder.is_some())));
         }
         self
     }
@@ -111,12 +128,13 @@ impl Planned {
 
 impl Changes {
     /// Starts the thread: later there may be none to be had.
-    pub(super) fn start(waker: Arc<Waker>) -> io::Result<Self> {
+    pub(super) fn start(waker: Arc<Waker>, closing: Closing) -> io::Result<Self> {
         let (jobs, todo) = channel::<Job>();
         let (done, drafts) = channel();
         let make = move || {
-            for Job { mut change, plan, config } in todo {
-                let draft = draft(&mut change, &plan, &config);
+            for mut job in todo {
+                let draft = job.draft(&closing);
+                let change = job.change;
                 if done.send((change, draft)).is_err() || waker.wake().is_err() {
                     return;
                 }
@@ -162,7 +180,8 @@ impl Driver {
             return;
         }
         let Some((change, reply)) = self.changes.waiting.pop_front() else { return };
-        let job = Job { change, plan: Arc::clone(&self.plan), config: self.config.clone() };
+        let open = self.ports.ids().collect();
+        let job = Job { change, plan: Arc::clone(&self.plan), open, config: self.config.clone() };
         match self.changes.jobs.send(job) {
             Ok(()) => self.changes.current = Some(reply),
             Err(_) => error!("the configuration can't be changed any more: the thread for that has ended"),
@@ -182,10 +201,18 @@ impl Driver {
         };
         let reply = self.changes.current.take().flatten();
         let outcome = draft.and_then(|draft| self.finish_change(&change, draft));
-        if let Err(error) = &outcome {
-            tell_failure(&change, error);
-        }
-        if let Change::Missing(ports) = change {
+        let outcome = match outcome {
+            Ok((answer, reopen)) if !reopen.is_empty() => {
+                self.changes.waiting.push_front((Change::Reopen(reopen, answer), reply));
+                return self.begin_change();
+            }
+            Ok((answer, _)) => Ok(answer),
+            Err(error) => {
+                tell_failure(&change, &error);
+                Err(error)
+            }
+        };
+        if let Change::Missing(ports) | Change::Reopen(ports, _) = change {
             self.take_found(ports);
         }
         if let (Some(reply), Some(response)) = (reply, outcome.transpose()) {
@@ -196,9 +223,15 @@ impl Driver {
         self.look_for_missing();
     }
 
-    fn finish_change(&mut self, change: &Change, draft: Draft) -> Result<Option<Answer>, RequestError> {
-        let Some(planned) = draft.planned else { return Ok(draft.answer) };
-        let waiting = self.apply(planned).map_err(|error| RequestError::Failed(Box::new(error)))?;
+    /// The answer, and ports that are to be opened before it is given.
+    fn finish_change(
+        &mut self,
+        change: &Change,
+        draft: Draft,
+    ) -> Result<(Option<Answer>, Vec<Missing>), RequestError> {
+        let Some(planned) = draft.planned else { return Ok((draft.answer, Vec::new())) };
+        let Rest { waiting, reopen } =
+            self.apply(planned).map_err(|error| RequestError::Failed(Box::new(error)))?;
         self.warn_of(&waiting);
         match (change, &draft.answer) {
             (Change::Reload, Some(Answer::Reloaded(reloaded))) => {
@@ -212,7 +245,8 @@ impl Driver {
             }
             _ => {}
         }
-        Ok(draft.answer)
+        let missing = |(id, spec)| Missing { id, spec, port: None, refusal: None };
+        Ok((draft.answer, reopen.into_iter().map(missing).collect()))
     }
 }
 
@@ -224,32 +258,41 @@ fn tell_failure(change: &Change, error: &RequestError) {
         }
         Change::Hosts => error!("cannot follow the host's address: {error}"),
         // Whoever asked is told, and the others have not tried anything.
-        Change::PortAdd { .. } | Change::PortDel { .. } | Change::Nat { .. } | Change::Missing(_) => {}
+        Change::PortAdd { .. } | Change::PortDel { .. } | Change::Nat { .. } => {}
+        Change::Missing(_) | Change::Reopen(..) => {}
     }
 }
 
-/// What the thread does. `plan` is the one that runs.
-fn draft(change: &mut Change, plan: &Plan, config: &Path) -> Result<Draft, RequestError> {
-    let (mut new, answer) = match change {
-        Change::Reload => read(config, plan)?,
-        Change::PortAdd { port, keys } => {
-            let new = plan.with_port(port, keys).map_err(RequestError::WrongPort)?;
-            (new, Some(Answer::PortChanged(PortChanged { port: port.clone(), added: true })))
-        }
-        Change::PortDel { port } => {
-            let new = plan.without_port(port).map_err(RequestError::WrongPort)?;
-            (new, Some(Answer::PortChanged(PortChanged { port: port.clone(), added: false })))
-        }
-        Change::Nat { line } => with_rule(line, plan)?,
-        Change::Hosts => (plan.clone(), None),
-        Change::Missing(ports) => {
-            ports.iter_mut().for_each(Missing::look);
-            return Ok(Draft { planned: None, answer: None });
-        }
-    };
-    look_at_hosts(&mut new);
-    let is_news = !matches!(change, Change::Hosts) || new != *plan;
-    Ok(Draft { planned: is_news.then(|| Planned::new(new).with_ports(plan)), answer })
+impl Job {
+    /// What the thread does.
+    fn draft(&mut self, closing: &Closing) -> Result<Draft, RequestError> {
+        let Self { change, plan, open, config } = self;
+        let (mut new, answer) = match change {
+            Change::Reload => read(config, plan)?,
+            Change::PortAdd { port, keys } => {
+                let new = plan.with_port(port, keys).map_err(RequestError::WrongPort)?;
+                (new, Some(Answer::PortChanged(PortChanged { port: port.clone(), added: true })))
+            }
+            Change::PortDel { port } => {
+                let new = plan.without_port(port).map_err(RequestError::WrongPort)?;
+                (new, Some(Answer::PortChanged(PortChanged { port: port.clone(), added: false })))
+            }
+            Change::Nat { line } => with_rule(line, plan)?,
+            Change::Hosts => (Plan::clone(plan), None),
+            Change::Missing(ports) => {
+                ports.iter_mut().for_each(|missing| missing.look(closing));
+                return Ok(Draft { planned: None, answer: None });
+            }
+            Change::Reopen(ports, answer) => {
+                ports.iter_mut().for_each(|missing| missing.look(closing));
+                return Ok(Draft { planned: None, answer: answer.take() });
+            }
+        };
+        look_at_hosts(&mut new);
+        let is_news = !matches!(change, Change::Hosts) || new != **plan;
+        let planned = is_news.then(|| Planned::new(new).with_ports(plan, open, closing));
+        Ok(Draft { planned, answer })
+    }
 }
 
 fn read(config: &Path, plan: &Plan) -> Result<(Plan, Option<Answer>), RequestError> {
@@ -282,17 +325,20 @@ fn with_rule(text: &str, plan: &Plan) -> Result<(Plan, Option<Answer>), RequestE
 
 impl Missing {
     /// Opens the device, if it is there.
-    fn look(&mut self) {
+    fn look(&mut self, closing: &Closing) {
         match &mut self.port {
             // It attaches itself to its device.
             Some(port) => {
                 port.link_up();
                 self.refusal = port.take_refusal();
             }
-            None => match Port::open(&self.spec) {
-                Ok(port) => self.port = Some(port),
-                Err(error) => self.refusal = Some(error),
-            },
+            None => {
+                closing.wait_for(&self.spec);
+                match Port::open(&self.spec) {
+                    Ok(port) => self.port = Some(port),
+                    Err(error) => self.refusal = Some(error),
+                }
+            }
         }
     }
 }

@@ -29,7 +29,9 @@ impl Driver {
     /// The device is gone: deleted, or its namespace was.
     pub(super) fn lose(&mut self, id: PortId, error: &io::Error, now: Millis) {
         warn!(port = self.plan.place_of(id), %error, "the device is gone; waiting for it to come back");
-        self.ports.close(id, self.poll.registry());
+        if let Some(spec) = self.plan.spec(id) {
+            self.ports.close(id, spec);
+        }
         self.worker.set_link(id, false);
         self.recheck = Some(now + RECHECK);
     }

@@ -252,12 +252,12 @@ impl Driver {
     fn leave(&mut self, netns: Option<&Netns>, loss: Loss, now: Millis) {
         self.checks.leave(netns);
         let there = self.plan.devices.iter().filter(|(_, spec)| spec.is_device() && spec.netns() == netns);
-        for (id, _) in there.filter(|_| netns.is_some()) {
+        for (id, spec) in there.filter(|_| netns.is_some()) {
             if self.ports.get_mut(*id).is_none() {
                 continue;
             }
             warn!(port = self.plan.place_of(*id), "{loss}");
-            self.ports.close(*id, self.poll.registry());
+            self.ports.close(*id, spec);
             self.worker.set_link(*id, false);
             self.recheck = Some(now);
         }

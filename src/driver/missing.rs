@@ -171,12 +171,11 @@ impl Driver {
             if let Some(error) = refusal {
                 self.tell_refusal(id, &error);
             }
-            let Some(mut port) = port.filter(|_| !left.iter().any(|left| left.as_ref() == spec.netns()))
-            else {
-                continue;
-            };
+            let Some(mut port) = port else { continue };
+            let is_left = left.iter().any(|left| left.as_ref() == spec.netns());
             let there = !port.lacks_device();
-            if register(&mut port, id, &spec, self.poll.registry()).is_err() {
+            if is_left || register(&mut port, id, &spec, self.poll.registry()).is_err() {
+                self.ports.close_port(&spec, port);
                 continue;
             }
             let is_shared = matches!(port, Port::Packet(_)) && self.is_shared(id);

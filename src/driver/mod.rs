@@ -11,6 +11,7 @@
 //! there anyway.
 
 mod changes;
+mod closing;
 mod control;
 mod leases;
 mod link_state;
@@ -39,10 +40,11 @@ use engine::{OwnFrames, Worker};
 use mio::{Events, Poll, Token, Waker};
 use packet::{BURST_FRAMES, Burst, Millis, PortId};
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
-use tapio::{Clock, LinkLoss, PortError, Rx, Signal, Signals, random_bytes};
+use tapio::{Clock, LinkLoss, Rx, Signal, Signals, random_bytes};
 use tracing::{info, warn};
 
 use self::changes::{Change, Changes, Planned};
+use self::closing::Closing;
 use self::leases::{LeaseLog, Leases};
 use self::links::{LINKS, Namespaces, PROCESSES};
 use self::missing::Checks;
@@ -55,6 +57,7 @@ use self::shared::look_at_hosts;
 use self::shares::{Meter, Shares, Way, Work};
 use self::spin::Spin;
 use self::state::Saving;
+use self::transition::Rest;
 use self::walk::Walks;
 use crate::config::Plan;
 use crate::control::{Command, Server};
@@ -75,7 +78,7 @@ pub fn run(
     allow_descriptors();
     let mut driver = Driver::new(config, signals)?;
     look_at_hosts(&mut plan);
-    let waiting = driver.apply(Planned::new(plan))?;
+    let Rest { waiting, .. } = driver.apply(Planned::new(plan))?;
     driver.check_all_links();
     driver.warn_of(&waiting);
     driver.load_connections();
@@ -136,6 +139,12 @@ struct Driver {
     refusals: BTreeMap<PortId, String>,
 }
 
+impl Drop for Driver {
+    fn drop(&mut self) {
+        self.ports.close_all(&self.plan);
+    }
+}
+
 impl Driver {
     fn new(config: &Path, signals: Signals) -> io::Result<Self> {
         let poll = Poll::new()?;
@@ -144,16 +153,17 @@ impl Driver {
         let (low, high) = seed.split_at(8);
         let word = |bytes: &[u8]| bytes.iter().fold(0, |word, &byte| word << 8 | u64::from(byte));
         let waker = Arc::new(Waker::new(poll.registry(), CONTROL)?);
+        let closing = Closing::start(poll.registry())?;
         Ok(Self {
             config: config.to_path_buf(),
             plan: Arc::new(Plan::default()),
-            changes: Changes::start(Arc::clone(&waker))?,
+            changes: Changes::start(Arc::clone(&waker), closing.clone())?,
             waker,
             poll,
             clock: Clock::start(),
             signals,
             worker: Worker::new([word(low), word(high)]),
-            ports: Ports::default(),
+            ports: Ports::new(closing),
             links: Namespaces::default(),
             checks: Checks::default(),
             pauses: Pauses::open(),
@@ -174,10 +184,10 @@ impl Driver {
         })
     }
 
-    /// Goes over to another plan, wholly or not at all. Returns the ports whose sockets can't be had yet.
-    fn apply(&mut self, planned: Planned) -> Result<Vec<(PortId, PortError)>, PlacedError> {
-        let Planned { mut plan, mut runtime, opened } = planned;
-        let waiting = self.ports.apply(&self.plan, &plan, opened, self.poll.registry())?;
+    /// Goes over to another plan, wholly or not at all.
+    fn apply(&mut self, planned: Planned) -> Result<Rest, PlacedError> {
+        let Planned { mut plan, mut runtime, prepared } = planned;
+        let rest = self.ports.apply(&self.plan, &plan, prepared, self.poll.registry())?;
         for (id, mtu) in self.ports.own_mtus() {
             Arc::make_mut(&mut plan).runtime.set_mtu(id, mtu);
             runtime.set_mtu(id, mtu);
@@ -196,8 +206,8 @@ impl Driver {
         self.ready = self.ports.ids().collect();
         // Not everybody's other side is there yet.
         self.checks.add(self.ports.ids());
-        waiting.iter().for_each(|&(id, _)| self.note_down(&[id], self.clock.now()));
-        Ok(waiting)
+        rest.waiting.iter().for_each(|&(id, _)| self.note_down(&[id], self.clock.now()));
+        Ok(rest)
     }
 
     fn run(&mut self, commands: &Receiver<Command>) -> Result<(), RunError> {

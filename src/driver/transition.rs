@@ -7,7 +7,8 @@
 //! ```
 //!
 //! Where something new needs what something old has: the old socket steps aside, so that the new one can be made at its
-//! path; a device that gets another kind of port is opened for a trial while the old port is there, and again after it.
+//! path; a device that gets another kind of port is opened for a trial while the old port is there, and again when that is
+//! closed. The thread of [`changes`](super::changes) has opened all that it can before, and opens what is to be opened again.
 
 use std::collections::BTreeMap;
 
@@ -16,61 +17,87 @@ use packet::PortId;
 use tapio::{Before, Port, PortError, PortSpec};
 use tracing::warn;
 
-use super::ports::{PlacedError, Ports, open, register};
+use super::ports::{PlacedError, Ports, register};
 use crate::config::{Action, Plan};
 
 impl Ports {
-    /// Goes from the ports of `old` to those of `new`, wholly or not at all. Those in `ready` have been opened already.
+    /// Goes from the ports of `old` to those of `new`, wholly or not at all. Those in `prepared` have been tried already.
     ///
     /// At the start, a socket that can't be had is no failure, lest others who may write to its folder keep the whole switch
-    /// from starting: such ports are returned, not open.
+    /// from starting: such ports are not open after it.
     pub(super) fn apply(
         &mut self,
         old: &Plan,
         new: &Plan,
-        ready: Vec<(PortId, Port)>,
+        prepared: Vec<(PortId, Prepared)>,
         registry: &Registry,
-    ) -> Result<Vec<(PortId, PortError)>, PlacedError> {
+    ) -> Result<Rest, PlacedError> {
         let steps = Steps::between(old, new, self);
-        let ready = ready.into_iter().collect();
-        let mut trial = Trial { ready, sockets_may_wait: old.devices.is_empty(), ..Trial::default() };
+        let prepared = prepared.into_iter().collect();
+        let mut trial = Trial { prepared, sockets_may_wait: old.devices.is_empty(), ..Trial::default() };
         if let Err((id, error)) = trial.run(&steps, self, registry) {
-            trial.take_back(self, registry);
+            trial.take_back(self, new);
             return Err(PlacedError::new(new.place_of(id), error));
         }
-        let waiting = std::mem::take(&mut trial.waiting);
-        self.finish(steps, trial, new, registry);
-        Ok(waiting)
+        let rest = std::mem::take(&mut trial.rest);
+        self.finish(steps, trial, (old, new), registry);
+        Ok(rest)
     }
 
     /// Step 3. What fails here, after it has worked a moment ago, leaves a port that is down and looked after.
-    fn finish(&mut self, steps: Steps, trial: Trial, plan: &Plan, registry: &Registry) {
+    fn finish(&mut self, steps: Steps, mut trial: Trial, (old, new): (&Plan, &Plan), registry: &Registry) {
         let moving = steps.change.iter().filter(|change| change.from != change.to);
         let moved: Vec<(&Change, Option<Port>)> =
             moving.map(|change| (change, self.take(change.from, registry))).collect();
         for id in steps.close {
-            drop(self.take(id, registry));
+            if let Some(spec) = old.spec(id) {
+                self.close(id, spec);
+            }
         }
-        let tell = |id, error: PortError| warn!(port = plan.place_of(id), %error, "the port is down");
         for (change, port) in moved {
             let Some(mut port) = port else { continue };
             match register(&mut port, change.to, &change.spec, registry) {
                 Ok(()) => self.put(change.to, port),
-                Err(error) => tell(change.to, error),
+                Err(error) => warn!(port = new.place_of(change.to), %error, "the port is down"),
             }
         }
-        for (id, port) in trial.opened {
+        for (id, port) in std::mem::take(&mut trial.opened) {
             self.put(id, port);
-        }
-        for (id, spec) in trial.tried {
-            if let Err(error) = self.open(id, &spec, registry) {
-                tell(id, error);
-            }
         }
         for change in &steps.change {
             if let Some(port) = self.get_mut(change.to) {
                 port.settle();
             }
+        }
+        trial.close(self, new);
+    }
+}
+
+/// What is still to be done after a change.
+#[derive(Default)]
+pub(super) struct Rest {
+    /// Ports whose sockets can't be had yet.
+    pub(super) waiting: Vec<(PortId, PortError)>,
+    /// Ports that are to be opened when those that had their devices are closed.
+    pub(super) reopen: Vec<(PortId, PortSpec)>,
+}
+
+/// What was found out about a new port before the change.
+pub(super) enum Prepared {
+    Open(Box<Port>),
+    /// Its device could be had, but for the port that has it now.
+    Tried,
+    /// It can't be had.
+    Refused(PortError),
+}
+
+impl Prepared {
+    /// `is_taken`: another port has its device.
+    pub(super) fn new(spec: &PortSpec, is_taken: bool) -> Self {
+        match Port::open(spec) {
+            Ok(_) if is_taken => Self::Tried,
+            Ok(port) => Self::Open(Box::new(port)),
+            Err(error) => Self::Refused(error),
         }
     }
 }
@@ -122,15 +149,11 @@ impl Steps {
 /// Steps 1 and 2 as far as they were done.
 #[derive(Default)]
 struct Trial {
-    /// Ports that were opened before.
-    ready: BTreeMap<PortId, Port>,
+    prepared: BTreeMap<PortId, Prepared>,
     opened: Vec<(PortId, Port)>,
-    /// Could be opened, and is to be again when the port on its device is closed.
-    tried: Vec<(PortId, PortSpec)>,
     aside: Vec<PortId>,
     changed: Vec<(PortId, Before)>,
-    /// Could not be opened, which is no failure.
-    waiting: Vec<(PortId, PortError)>,
+    rest: Rest,
     sockets_may_wait: bool,
 }
 
@@ -170,37 +193,57 @@ impl Trial {
             }
         }
         for (id, spec) in on_device {
-            Port::open(spec).map_err(|error| (id, error))?;
-            self.tried.push((id, spec.clone()));
+            match self.prepared.remove(&id) {
+                Some(Prepared::Refused(error)) => return Err((id, error)),
+                Some(Prepared::Open(port)) => ports.close_port(spec, *port),
+                Some(Prepared::Tried) | None => {}
+            }
+            self.rest.reopen.push((id, spec.clone()));
         }
         Ok(())
     }
 
     fn open(&mut self, id: PortId, spec: &PortSpec, registry: &Registry) -> Result<(), (PortId, PortError)> {
-        let opened = match self.ready.remove(&id) {
-            Some(mut port) => register(&mut port, id, spec, registry).map(|()| port),
-            None => open(id, spec, registry),
+        let opened = match self.prepared.remove(&id) {
+            Some(Prepared::Open(port)) => Ok(*port),
+            Some(Prepared::Refused(error)) => Err(error),
+            Some(Prepared::Tried) | None => Port::open(spec),
         };
-        match opened {
+        let watched = opened.and_then(|mut port| register(&mut port, id, spec, registry).map(|()| port));
+        match watched {
             Ok(port) => self.opened.push((id, port)),
-            Err(error) if self.sockets_may_wait && error.is_about_socket() => self.waiting.push((id, error)),
+            Err(error) if self.sockets_may_wait && error.is_about_socket() => {
+                self.rest.waiting.push((id, error))
+            }
             Err(error) => return Err((id, error)),
         }
         Ok(())
     }
 
-    fn take_back(self, ports: &mut Ports, registry: &Registry) {
-        for (id, before) in self.changed.into_iter().rev() {
+    fn take_back(mut self, ports: &mut Ports, new: &Plan) {
+        for (id, before) in std::mem::take(&mut self.changed).into_iter().rev() {
             if let Some(port) = ports.get_mut(id) {
                 port.take_back(before);
             }
         }
-        for (_, mut port) in self.opened {
-            let _ = port.deregister(registry);
-        }
-        for id in self.aside {
+        let aside = std::mem::take(&mut self.aside);
+        self.close(ports, new);
+        for id in aside {
             if let Some(port) = ports.get_mut(id) {
                 port.step_back();
+            }
+        }
+    }
+
+    /// Closes what was opened for nothing. Sockets at once: another is to take the path back.
+    fn close(self, ports: &Ports, new: &Plan) {
+        let unused = self.prepared.into_iter().filter_map(|(id, prepared)| match prepared {
+            Prepared::Open(port) => Some((id, *port)),
+            Prepared::Tried | Prepared::Refused(_) => None,
+        });
+        for (id, port) in self.opened.into_iter().chain(unused) {
+            if let Some(spec) = new.spec(id).filter(|spec| spec.is_device()) {
+                ports.close_port(spec, port);
             }
         }
     }

@@ -9,7 +9,9 @@ use std::net::UdpSocket;
 use std::path::Path;
 use std::process::Command;
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, Instant};
+
+use rustix::process::Signal;
 
 use crate::host::Host;
 use crate::nat::Lab;
@@ -179,4 +181,40 @@ fn showing_and_saving_tens_of_thousands_of_flows_keeps_no_packet_waiting() {
     assert!(fs::metadata(&state).expect("it was saved").len() > 40_000 * 90);
     paused_for_moments_only(&lab.switch);
     lab.switch.terminate();
+}
+
+#[test]
+fn closing_hundreds_of_taps_keeps_no_packet_waiting_and_the_same_names_can_be_had_at_once() {
+    let (host, a, b) = (Host::new(), Host::new(), Host::new());
+    let two = format!("{MODE}{}{}", tap("lan", "a", &a), tap("lan", "b", &b));
+    let many: String =
+        (0..200).map(|n| format!("[network.lan.port.m{n}]\ntype = \"tap\"\ndevice = \"m{n}\"\n")).collect();
+    let count = || host.run("ip -o link show").lines().filter(|line| line.contains(": m")).count();
+    let mut switch = Switch::start_on(&host, &format!("{two}{many}"));
+    a.address("10.1.0.1/24");
+    b.address("10.1.0.2/24");
+    let pings = a.start("ping -n -q -i 0.002 10.1.0.2");
+    for _ in 0..2 {
+        assert!(switch.reload(&two).status.success());
+        // Named anew, too: nothing of them is the old port's.
+        let renamed = format!("{two}{}", many.replace("port.m", "port.n"));
+        let output = switch.reload(&renamed);
+        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+        assert_eq!(count(), 200);
+    }
+    let control = |args: &[&str]| {
+        let output = switch.command(args);
+        assert!(output.status.success(), "{args:?}: {}", String::from_utf8_lossy(&output.stderr));
+    };
+    for _ in 0..20 {
+        control(&["port", "del", "lan/n7"]);
+        control(&["port", "add", "lan/n7", "type=tap", "device=m7"]);
+    }
+    drop(pings);
+    paused_for_moments_only(&switch);
+    let start = Instant::now();
+    assert!(switch.signal(Signal::TERM).success());
+    // One after the other they take more than four seconds.
+    assert!(start.elapsed() < Duration::from_secs(3), "{:?}", start.elapsed());
+    assert_eq!(count(), 0, "the host is as it was when the process has ended");
 }
