@@ -8,7 +8,7 @@ use std::ops::Range;
 
 use nat_engine::{Imported, PortChange, Snapshot, StateError};
 use packet::{
-    Burst, DropReason, Millis, NetworkId, PortCounters, PortId, PuntReason, TxLists, Verdict, parse,
+    Burst, DropReason, Millis, NetworkId, PortCounters, PortId, PuntReason, TxEntry, TxLists, Verdict, parse,
 };
 use switch_core::Bridge;
 
@@ -93,7 +93,7 @@ impl Worker {
         &mut self,
         Processed(()): Processed,
         burst: &mut Burst,
-        mut send: impl FnMut(PortId, &mut Burst, &[u8], &mut PortCounters),
+        mut send: impl FnMut(PortId, &mut Burst, &[TxEntry], &mut PortCounters),
     ) -> Transmitted {
         for &port in self.lists.touched() {
             send(port, burst, self.lists.list(port), &mut self.counters[port.index()]);
@@ -151,7 +151,7 @@ impl Worker {
     pub fn transmit_own(
         &mut self,
         OwnFrames(()): OwnFrames,
-        mut send: impl FnMut(PortId, &mut Burst, &[u8], &mut PortCounters),
+        mut send: impl FnMut(PortId, &mut Burst, &[TxEntry], &mut PortCounters),
     ) {
         let Outgoing { burst, lists, .. } = &mut self.out;
         for &port in lists.touched() {
@@ -351,7 +351,7 @@ fn egress(burst: &mut Burst, bridges: &[Bridge], lists: &mut TxLists) {
         let (l3, ether_type) = (usize::from(frame.meta.l3), frame.meta.ether_type);
         let packet_len = frame.meta.offload.packet_len(frame.bytes, l3, ether_type);
         if let Some(bridge) = bridges.get(frame.meta.network.index()) {
-            bridge.egress(index, frame.meta, packet_len, origin, lists);
+            bridge.egress(TxEntry::as_is(index), frame.meta, packet_len, origin, lists);
         }
     });
 }

@@ -1,7 +1,8 @@
 //! Frames that the switch itself sends.
 
 use packet::{
-    BURST_BYTES, BURST_FRAMES, Burst, DropCounters, DropReason, MacAddr, NetworkId, Offload, PortId, TxLists,
+    BURST_BYTES, BURST_FRAMES, Burst, DropCounters, DropReason, MacAddr, NetworkId, Offload, PortId, TxEntry,
+    TxLists,
 };
 
 /// The answers of one visit to the slow path.
@@ -36,7 +37,7 @@ impl Outgoing {
     pub(crate) fn push_to(&mut self, port: PortId, frame: &[u8]) {
         let index = self.burst.len();
         if self.burst.push(frame, Offload::NONE) {
-            self.lists.push(port, index);
+            self.lists.push(port, TxEntry::as_is(index));
             self.stations.push(None);
             self.sent += 1;
         } else {
