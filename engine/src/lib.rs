@@ -11,8 +11,10 @@
 mod gateway;
 mod host;
 mod keyed;
+mod punt;
 pub mod report;
 mod runtime_config;
+mod sockets;
 mod worker;
 
 pub use runtime_config::{

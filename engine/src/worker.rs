@@ -7,15 +7,13 @@ mod turn;
 use std::ops::Range;
 
 use nat_engine::{Imported, PortChange, Snapshot, StateError};
-use packet::{
-    Burst, DropReason, Millis, NetworkId, PortCounters, PortId, PuntReason, TxEntry, TxLists, Verdict, parse,
-};
+use packet::{Burst, DropReason, Frame, Millis, NetworkId, PortCounters, PortId, TxLists, Verdict, parse};
 use switch_core::Bridge;
 
 pub use self::turn::{OwnFrames, Processed, Transmitted};
 use crate::gateway::Gateway;
-use crate::host::Outgoing;
-use crate::host::loops::{self, Due, LoopWatch};
+use crate::host::{Host, Outgoing, Slow};
+use crate::punt::{Punt, Punted};
 use crate::report::{
     FdbReport, FlowReport, LoopChange, NeighbourReport, PoolReport, ServerChange, StatsReport,
 };
@@ -40,7 +38,9 @@ pub struct Worker {
     /// By port: whether the device can send and receive.
     links: Vec<bool>,
     gateway: Gateway,
-    loops: LoopWatch,
+    host: Host,
+    /// Whether the host gets any frame of the last burst.
+    punts: bool,
     /// Whether it is time to look for a loop, because the last burst's port has flooded many more frames.
     flooding: bool,
     lists: TxLists,
@@ -59,7 +59,8 @@ impl Worker {
             counters: Vec::new(),
             links: Vec::new(),
             gateway: Gateway::new(seed),
-            loops: LoopWatch::new(seed),
+            host: Host::new(seed),
+            punts: false,
             flooding: false,
             lists: TxLists::default(),
             out: Outgoing::default(),
@@ -71,19 +72,20 @@ impl Worker {
     /// Takes a burst through all stages. No allocation; [`transmit`](Self::transmit) then sends it.
     pub fn process(&mut self, burst: &mut Burst, now: Millis) -> Processed {
         self.lists.clear();
-        let (network, gateway) = (burst.network(), &self.gateway);
+        self.punts = false;
+        let (network, host) = (burst.network(), &self.host);
         let Some(origin) = burst.origin() else { return Processed(()) };
         let Some(bridge) = self.bridges.get_mut(network.index()) else { return Processed(()) };
         parse(burst);
         bridge.ingress(burst);
-        bridge.guard(burst, |address| gateway.holder(network, address, now));
+        bridge.guard(burst, |address| host.holder(network, address, now));
         bridge.learn(burst, &mut self.counters[origin.index()], now);
         bridge.forward(burst, now);
         self.gateway.process(burst, &self.bridges, now);
         egress(burst, &self.bridges, &mut self.lists);
         let counters = &mut self.counters[origin.index()];
         let flooded = counters.flooded;
-        account(burst, counters, &mut self.stats);
+        self.punts = account(burst, counters, &mut self.stats);
         self.flooding = (flooded ^ counters.flooded) >= MANY_FLOODED;
         Processed(())
     }
@@ -93,7 +95,7 @@ impl Worker {
         &mut self,
         Processed(()): Processed,
         burst: &mut Burst,
-        mut send: impl FnMut(PortId, &mut Burst, &[TxEntry], &mut PortCounters),
+        mut send: impl FnMut(PortId, &mut Burst, &[u8], &mut PortCounters),
     ) -> Transmitted {
         for &port in self.lists.touched() {
             send(port, burst, self.lists.list(port), &mut self.counters[port.index()]);
@@ -106,43 +108,38 @@ impl Worker {
         self.out.restart();
         let Some(origin) = burst.origin() else { return OwnFrames(()) };
         let input = burst.network();
-        for index in 0..burst.len() {
-            let frame = burst.frame_mut(index);
-            let (reason, is_copy) = match (frame.meta.verdict, frame.meta.copy) {
-                (Verdict::Punt(reason), _) => (reason, false),
-                (_, Some(reason)) => (reason, true),
-                _ => continue,
-            };
+        let Self { host, gateway, bridges, out, .. } = self;
+        let mut slow = Slow { now, gateway, bridges, out };
+        let count = if self.punts { burst.len() } else { 0 };
+        for index in 0..count {
+            let Frame { meta, bytes } = burst.frame_mut(index);
+            let Some(punt) = Punt::of(meta, || slow.gateway.hop_of(index)) else { continue };
             self.stats.punted += 1;
-            if reason == PuntReason::LoopProbe {
-                if let Some(port) = self.loops.answer(frame.meta, frame.bytes, input, origin, now) {
-                    self.refresh_port(port);
-                }
-                continue;
-            }
-            let served = self.gateway.serve(reason, frame.meta, frame.bytes, input, now, &mut self.out);
-            if let Err(reason) = served.or_else(|reason| not_for_us(reason, is_copy)) {
+            let mut punted = Punted { meta, bytes, input, origin: Some(origin) };
+            let served = host.serve(punt, &mut punted, &mut slow);
+            if let Err(reason) = served.or_else(|reason| not_for_us(reason, punted.is_copy())) {
                 self.counters[origin.index()].drops.count(reason);
             }
         }
-        self.gateway.release_fragments(now, &mut self.out);
-        let is_suspicious = self.bridges.get(input.index()).is_some_and(Bridge::take_suspicion);
+        let is_suspicious = slow.bridges.get(input.index()).is_some_and(Bridge::take_suspicion);
         if is_suspicious || self.flooding {
-            self.loops.suspect(origin, input, now);
+            host.loops.suspect(origin, input, now);
         }
+        host.finish(&mut slow);
         self.finish_own(now);
         OwnFrames(())
     }
 
     /// When [`on_timeout`](Self::on_timeout) has something to do.
     pub fn next_timeout(&self) -> Option<Millis> {
-        [self.gateway.next_timeout(), self.loops.next_timeout()].into_iter().flatten().min()
+        [self.gateway.next_timeout(), self.host.next_timeout()].into_iter().flatten().min()
     }
 
     /// Does what is due at `now`. [`transmit_own`](Self::transmit_own) then sends what that gave.
     pub fn on_timeout(&mut self, now: Millis) -> OwnFrames {
         self.out.restart();
-        self.gateway.on_timeout(now, &mut self.out);
+        let Self { host, gateway, bridges, out, .. } = self;
+        host.on_timeout(&mut Slow { now, gateway, bridges, out });
         self.finish_own(now);
         OwnFrames(())
     }
@@ -151,9 +148,9 @@ impl Worker {
     pub fn transmit_own(
         &mut self,
         OwnFrames(()): OwnFrames,
-        mut send: impl FnMut(PortId, &mut Burst, &[TxEntry], &mut PortCounters),
+        mut send: impl FnMut(PortId, &mut Burst, &[u8], &mut PortCounters),
     ) {
-        let Outgoing { burst, lists, .. } = &mut self.out;
+        let (burst, lists) = self.out.frames();
         for &port in lists.touched() {
             send(port, burst, lists.list(port), &mut self.counters[port.index()]);
         }
@@ -169,7 +166,7 @@ impl Worker {
             if let (false, Some(network)) = (up, self.network_of(port)) {
                 self.doubt_stations(port, network);
             }
-            self.loops.forget(port);
+            self.host.loops.forget(port);
             self.refresh_port(port);
         }
     }
@@ -206,17 +203,17 @@ impl Worker {
 
     /// All flows as bytes, for [`import_flows`](Self::import_flows) into the worker of another process.
     pub fn export_flows(&self, now: Millis) -> Vec<u8> {
-        self.gateway.nat().export(now)
+        self.gateway.nat.export(now)
     }
 
     /// As [`export_flows`](Self::export_flows), a part at a time: see [`Nat::snapshot`](nat_engine::Nat::snapshot).
     pub fn flow_snapshot(&self) -> Snapshot {
-        self.gateway.nat().snapshot()
+        self.gateway.nat.snapshot()
     }
 
     /// Adds the flows in these places of the table.
     pub fn copy_flows(&self, places: Range<usize>, now: Millis, snapshot: &mut Snapshot) {
-        self.gateway.nat().copy_flows(places, now, snapshot);
+        self.gateway.nat.copy_flows(places, now, snapshot);
     }
 
     /// Takes over flows of another process, saved `age` ago, after the configuration and before the first frame. As
@@ -225,28 +222,28 @@ impl Worker {
     /// # Errors
     /// The state doesn't fit; nothing has changed.
     pub fn import_flows(&mut self, state: &[u8], age: Millis, now: Millis) -> Result<Imported, StateError> {
-        self.gateway.nat_mut().import(state, age, now)
+        self.gateway.nat.import(state, age, now)
     }
 
     /// Ports of uplinks' addresses that hosts have, too, whose use has begun or ended since the last call. To be asked
     /// before [`transmit`](Self::transmit) and [`transmit_own`](Self::transmit_own).
     pub fn take_port_changes(&mut self) -> Vec<PortChange> {
-        self.gateway.nat_mut().take_port_changes()
+        self.gateway.nat.take_port_changes()
     }
 
     /// Ports of such addresses that are in use.
     pub fn shared_ports(&self) -> impl Iterator<Item = PortChange> + '_ {
-        self.gateway.nat().shared_ports()
+        self.gateway.nat.shared_ports()
     }
 
     /// A server that has died or come back since the last call; `None`: there are no more.
     pub fn next_server_change(&mut self) -> Option<ServerChange> {
-        self.gateway.next_server_change()
+        self.host.health.next_change()
     }
 
     /// How full the ranges of the DHCP servers are.
     pub fn pools(&self, now: Millis) -> impl Iterator<Item = PoolReport> + '_ {
-        self.gateway.pools(now)
+        self.host.dhcp.pools(now)
     }
 
     /// Forgets the learned addresses that `which` chooses, and returns how many. Static ones stay.
@@ -267,12 +264,12 @@ impl Worker {
         which: impl Fn(&FlowReport) -> bool,
         now: Millis,
     ) -> u64 {
-        self.gateway.nat_mut().flush(places, |flow| which(&flow_report(flow)), now) as u64
+        self.gateway.nat.flush(places, |flow| which(&flow_report(flow)), now) as u64
     }
 
     /// Places of the table that flows are in, or were.
     pub fn flow_places(&self) -> usize {
-        self.gateway.nat().flow_places()
+        self.gateway.nat.flow_places()
     }
 
     /// Forgets the known neighbours that `which` chooses, and returns how many.
@@ -282,39 +279,14 @@ impl Worker {
 
     /// A port that was closed because of a loop, or opened, since the last call; `None`: there are no more.
     pub fn next_loop_change(&mut self) -> Option<LoopChange> {
-        self.loops.next_change()
+        self.host.loops.next_change()
     }
 
-    /// The switch's own frames find their ports.
+    /// The switch's own frames find their ports, and ports may do what the host says.
     fn finish_own(&mut self, now: Millis) {
-        let Outgoing { burst, stations, lists, drops, .. } = &mut self.out;
-        parse(burst);
-        for (meta, station) in burst.metas_mut().iter_mut().zip(stations) {
-            match self.bridges.get(meta.network.index()) {
-                Some(bridge) => meta.verdict = bridge.towards(station.unwrap_or(meta.dst), now),
-                None => meta.drop(DropReason::NoRoute),
-            }
-        }
-        egress(burst, &self.bridges, lists);
-        for meta in burst.metas() {
-            if let Verdict::Drop(reason) = meta.verdict {
-                drops.count(reason);
-            }
-        }
-        self.look_for_loops(now);
-    }
-
-    fn look_for_loops(&mut self, now: Millis) {
-        while self.out.has_room()
-            && let Some(due) = self.loops.due(now)
-        {
-            match due {
-                Due::Probe { port, network, token } => {
-                    let (src, dst) = self.bridges[network.index()].probe();
-                    self.out.push_to(port, &loops::probe(src, dst, token));
-                }
-                Due::Open(port) => self.refresh_port(port),
-            }
+        self.out.finish(&self.bridges, now);
+        while let Some(port) = self.host.next_switched_port() {
+            self.refresh_port(port);
         }
     }
 
@@ -351,24 +323,27 @@ fn egress(burst: &mut Burst, bridges: &[Bridge], lists: &mut TxLists) {
         let (l3, ether_type) = (usize::from(frame.meta.l3), frame.meta.ether_type);
         let packet_len = frame.meta.offload.packet_len(frame.bytes, l3, ether_type);
         if let Some(bridge) = bridges.get(frame.meta.network.index()) {
-            bridge.egress(TxEntry::as_is(index), frame.meta, packet_len, origin, lists);
+            bridge.egress(index, frame.meta, packet_len, origin, lists);
         }
     });
 }
 
-/// Stage 7: every frame is counted, by its verdict.
-fn account(burst: &Burst, counters: &mut PortCounters, stats: &mut StatsReport) {
+/// Stage 7: every frame is counted, by its verdict. Whether the host gets any.
+fn account(burst: &Burst, counters: &mut PortCounters, stats: &mut StatsReport) -> bool {
     counters.rx_frames += burst.len() as u64;
     counters.rx_bytes += burst.total_bytes() as u64;
     stats.bursts += 1;
     stats.frames += burst.len() as u64;
+    let mut punts = false;
     for meta in burst.metas() {
+        punts |= Punt::is_one(meta);
         match meta.verdict {
             Verdict::Drop(reason) => counters.drops.count(reason),
             Verdict::Flood => counters.flooded += 1,
             _ => {}
         }
     }
+    punts
 }
 
 /// A flooded frame that was not about the switch has lost nothing by being looked at.

@@ -9,7 +9,7 @@ use crate::{EtherType, MacAddr, NetworkId, Offload, PuntReason, Verdict, Vid};
 pub struct FrameMeta {
     /// What becomes of the frame.
     pub verdict: Verdict,
-    /// The slow path wants to see this frame too, whatever the verdict: a broadcast ARP request is flooded and
+    /// The host wants to see this frame too, whatever the verdict: a broadcast ARP request is flooded and
     /// looked at.
     pub copy: Option<PuntReason>,
     /// The network the frame is in: the ingress port's at first, the way out's after routing.

@@ -13,27 +13,23 @@ pub enum Verdict {
     Flood,
     /// Addressed to the switch's own MAC: the gateway decides.
     Local,
-    /// To the slow path; the frame ends there.
+    /// To the switch as a host, as it came in; the frame ends there.
     Punt(PuntReason),
+    /// To the switch as a host, translated and routed, with its next hop known; the frame ends there.
+    Divert(DivertReason),
     /// Nowhere; the first reason wins.
     Drop(DropReason),
 }
 
-/// Why the slow path gets a frame.
+/// Why the host gets a frame as it came in.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum PuntReason {
     /// An ARP packet that the switch's own address may care about.
     Arp,
     /// A frame by which the switch looks for loops has come back.
     LoopProbe,
-    /// A DHCP client's message to the network's server.
-    Dhcp,
-    /// An IPv4 packet for one of the switch's own addresses.
+    /// An IPv4 packet for one of the switch's own addresses or sockets.
     ToSelf,
-    /// To be forwarded, but the next hop's MAC is not known yet. The frame is translated already.
-    ResolveNeighbour,
-    /// To be forwarded, but larger than the way out, and may be fragmented. The frame is translated already.
-    Fragment,
     /// A later fragment: where it goes isn't known before its first one has come.
     EarlyFragment,
     /// To be answered with an ICMP time exceeded.
@@ -42,10 +38,19 @@ pub enum PuntReason {
     NoRoute,
     /// To be answered with an ICMP destination unreachable: communication administratively prohibited.
     Prohibited,
-    /// To be answered with an ICMP fragmentation needed.
-    TooBig,
     /// To be answered with an ICMP destination unreachable: NAT has no place or no server for the flow, for this reason.
     NoResources(DropReason),
+}
+
+/// Why the host gets a packet that is translated and routed.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum DivertReason {
+    /// The next hop's MAC is not known yet.
+    ResolveNeighbour,
+    /// It is larger than the way out, and may be fragmented.
+    Fragment,
+    /// It is larger than the way out, and to be answered with an ICMP fragmentation needed.
+    TooBig,
 }
 
 impl From<DropReason> for Verdict {
@@ -57,6 +62,12 @@ impl From<DropReason> for Verdict {
 impl From<PuntReason> for Verdict {
     fn from(reason: PuntReason) -> Self {
         Self::Punt(reason)
+    }
+}
+
+impl From<DivertReason> for Verdict {
+    fn from(reason: DivertReason) -> Self {
+        Self::Divert(reason)
     }
 }
 

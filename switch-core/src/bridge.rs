@@ -4,8 +4,7 @@ use std::cell::Cell;
 use std::net::Ipv4Addr;
 
 use packet::{
-    Burst, DropReason, FrameMeta, MacAddr, Millis, PortCounters, PortId, PuntReason, TxEntry, TxLists,
-    Verdict, Vid,
+    Burst, DropReason, FrameMeta, MacAddr, Millis, PortCounters, PortId, PuntReason, TxLists, Verdict, Vid,
 };
 
 use crate::fdb::{Fdb, Learned};
@@ -294,12 +293,12 @@ impl Bridge {
         if is_hidden { Err(DropReason::PortIsolated) } else { Ok(()) }
     }
 
-    /// Puts a frame of a burst from `origin` on the lists of the ports it goes to; `packet_len` is the length of
+    /// Puts frame `index` of a burst from `origin` on the lists of the ports it goes to; `packet_len` is the length of
     /// the largest layer-3 packet that it becomes on the wire.
     #[inline]
     pub fn egress(
         &self,
-        entry: TxEntry,
+        index: usize,
         meta: &mut FrameMeta,
         packet_len: usize,
         origin: Option<PortId>,
@@ -307,17 +306,21 @@ impl Bridge {
     ) {
         match meta.verdict {
             Verdict::Forward(port) => match self.admits(port, packet_len) {
-                Ok(()) => lists.push(port, entry),
+                Ok(()) => lists.push(port, index),
                 Err(reason) => meta.drop(reason),
             },
-            Verdict::Flood => self.flood(entry, meta, packet_len, origin, lists),
-            Verdict::Undecided | Verdict::Local | Verdict::Punt(_) | Verdict::Drop(_) => {}
+            Verdict::Flood => self.flood(index, meta, packet_len, origin, lists),
+            Verdict::Undecided
+            | Verdict::Local
+            | Verdict::Punt(_)
+            | Verdict::Divert(_)
+            | Verdict::Drop(_) => {}
         }
     }
 
     fn flood(
         &self,
-        entry: TxEntry,
+        index: usize,
         meta: &mut FrameMeta,
         packet_len: usize,
         origin: Option<PortId>,
@@ -335,7 +338,7 @@ impl Bridge {
                 // Ports that are down take nothing, and miss nothing; what a loop leads to comes by another port.
                 Err(DropReason::PortNotForwarding | DropReason::LoopDamped) => {}
                 Ok(()) => {
-                    lists.push(port, entry);
+                    lists.push(port, index);
                     sent = true;
                 }
                 Err(reason) => refused = Some(reason),

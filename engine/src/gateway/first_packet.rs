@@ -6,9 +6,8 @@
 use nat_engine::{Admission, Destination, FlowKey, NatPacket};
 use packet::{DropReason, Ipv4Packet, L4, Millis, NetworkId, PuntReason, Verdict};
 
-use super::route::Hop;
-use super::{Gateway, unroutable};
-use crate::host::is_syn;
+use super::route::{Hop, Source};
+use super::{Gateway, is_syn, unroutable};
 use crate::runtime_config::Reach;
 
 /// What rules and routes say of a packet that no flow knows.
@@ -71,7 +70,7 @@ impl Gateway {
 
     fn first_packet(&self, ip: &Ipv4Packet, key: FlowKey, input: NetworkId) -> Result<FirstPacket, Verdict> {
         // A rule could take it for somebody else's.
-        if self.may_be_answer(ip) {
+        if self.sockets.connected_to(ip).is_some() {
             Err(PuntReason::ToSelf)?;
         }
         let destination = self.nat.destination(ip, input).map_err(|reason| self.refusal(reason, input))?;
@@ -87,7 +86,7 @@ impl Gateway {
     ) -> Result<(Hop, Option<Admission>), Verdict> {
         // A redirected packet ends here, like one that was sent here.
         let hop = if destination.translated && self.routes.owner_of(destination.address).is_none() {
-            self.routes.lookup(input, destination.address, true).map_err(unroutable)?
+            self.routes.lookup(Source::Translated(input), destination.address).map_err(unroutable)?
         } else {
             let way = self.route_plainly(destination.address, input);
             way.map_err(|verdict| self.unless_of_pool(verdict, ip, input))?

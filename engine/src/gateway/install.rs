@@ -7,31 +7,21 @@ use packet::{DropCounters, DropReason, Ipv4Cidr, MacAddr, NetworkId};
 
 use super::route::Routes;
 use super::{Gateway, Interface};
-use crate::host::dhcp::server::DhcpServer;
 use crate::runtime_config::{InterfaceConfig, NetworkConfig, Reach, RuntimeConfig};
 
 impl Gateway {
-    /// Takes over a configuration that replaces `old`. Flows stay, leases of networks that keep their name, and neighbours
-    /// where the switch keeps its addresses too; frames that waited for others are counted in `drops`.
+    /// Takes over a configuration that replaces `old`. Flows stay, and neighbours where the switch keeps its addresses too;
+    /// frames that waited for others are counted in `drops`.
     pub(crate) fn install(&mut self, old: &RuntimeConfig, config: &RuntimeConfig, drops: &mut DropCounters) {
-        let leases = self.lease_count();
-        self.leasing.install(config);
-        let mut previous = std::mem::take(&mut self.interfaces);
-        self.interfaces = config
-            .networks
-            .iter()
-            .map(|network| {
-                let before = old.networks.iter().position(|other| other.name == network.name);
-                let before = before.and_then(|index| previous.get_mut(index)?.take());
-                let config = network.interface.as_ref()?;
-                Some(Interface::new(config, network.reach, before.and_then(|interface| interface.dhcp)))
-            })
-            .collect();
-        (self.routes, self.last_way) = (Routes::new(config), None);
+        let interface = |network: &NetworkConfig| {
+            let interface = network.interface.as_ref()?;
+            Some(Interface::new(interface, network.reach))
+        };
+        self.interfaces = config.networks.iter().map(interface).collect();
+        (self.routes, self.last_route) = (Routes::new(config), None);
         let lost = self.neighbours.keep(|network| keeps_addresses(network, old, config));
         drops.count_many(DropReason::InterfaceChanged, lost);
         self.translates = !(config.rules.prerouting.is_empty() && config.rules.postrouting.is_empty());
-        let mappings = self.nat.explicit_mappings().count();
         self.nat.reconfigure(NatConfig {
             rules: config.rules.clone(),
             timeouts: config.timeouts,
@@ -41,13 +31,6 @@ impl Gateway {
             shared: config.networks.iter().filter_map(shared_address).collect(),
             settings: config.nat,
         });
-        self.end_port_mappings();
-        if self.nat.explicit_mappings().count() < mappings {
-            // By the epoch, clients notice that theirs may be gone: RFC 6887, 8.5.
-            self.first_request = None;
-        }
-        self.follow_servers(&config.balances);
-        self.note_lost_leases(leases, old, config);
     }
 
     /// The way out by this uplink takes packets of this size. Other networks have their own word on it.
@@ -61,16 +44,9 @@ impl Gateway {
 }
 
 impl Interface {
-    fn new(config: &InterfaceConfig, reach: Reach, dhcp: Option<DhcpServer>) -> Self {
-        let InterfaceConfig { mac, address, mtu, pcp, shared, .. } = *config;
-        let dhcp = config.dhcp.clone().map(|settings| match dhcp {
-            Some(mut server) => {
-                server.reconfigure(settings, address, mtu);
-                server
-            }
-            None => DhcpServer::new(settings, address, mtu),
-        });
-        Self { mac, address, mtu, reach, dhcp, pcp, is_shared: shared.is_some() }
+    const fn new(config: &InterfaceConfig, reach: Reach) -> Self {
+        let InterfaceConfig { mac, address, mtu, shared, .. } = *config;
+        Self { mac, address, mtu, reach, is_shared: shared.is_some() }
     }
 }
 

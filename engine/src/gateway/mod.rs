@@ -7,7 +7,8 @@
 //!                                                                     └────────────┴─▶ Punt ─▶ host
 //! ```
 //!
-//! What is here runs for each frame of a burst; what answers, waits or allocates is in [`crate::host`].
+//! What is here runs for each frame of a burst, once per worker. What answers, waits or allocates is the host, which is built
+//! on this and of which nothing here knows.
 
 mod first_packet;
 mod install;
@@ -17,42 +18,33 @@ pub(crate) mod route;
 use std::net::Ipv4Addr;
 
 use nat_engine::{FlowKey, Known, Nat, NatConfig, NatPacket};
-use packet::wire::{EthernetHeader, FromBytes, Ipv4Header};
+use packet::wire::{EthernetHeader, FromBytes, Ipv4Header, TcpHeader};
 use packet::{
-    BURST_FRAMES, Burst, DropReason, EtherType, Frame, Ipv4Cidr, Ipv4Packet, L4, MacAddr, Millis, NetworkId,
-    PortId, PuntReason, Verdict,
+    BURST_FRAMES, Burst, DivertReason, DropReason, EtherType, Frame, Ipv4Cidr, Ipv4Packet, MacAddr, Millis,
+    NetworkId, PortId, PuntReason, Verdict,
 };
 use switch_core::Bridge;
 
 use self::first_packet::FirstPacket;
 use self::neighbour::Neighbours;
-use self::route::{Hop, Routes};
-use crate::host::dhcp::Leasing;
-use crate::host::dhcp::server::DhcpServer;
-use crate::host::health::Health;
-use crate::host::held::HeldSyns;
-use crate::host::icmp::v4::RateLimits;
+use self::route::{Hop, Routes, Source};
 use crate::report::NeighbourReport;
 use crate::runtime_config::Reach;
+use crate::sockets::{Service, Sockets};
 
-/// The switch's own side of all networks.
+/// What routes frames: all that each of them needs.
 #[derive(Debug)]
 pub(crate) struct Gateway {
     /// By network.
-    pub(crate) interfaces: Vec<Option<Interface>>,
+    interfaces: Vec<Option<Interface>>,
     pub(crate) routes: Routes,
     pub(crate) neighbours: Neighbours,
     pub(crate) nat: Nat,
     /// Whether there is any rule at all.
     translates: bool,
-    pub(crate) icmp_limits: RateLimits,
-    pub(crate) held: HeldSyns,
-    /// When the port mapping server was first asked.
-    pub(crate) first_request: Option<Millis>,
-    pub(crate) health: Health,
-    pub(crate) leasing: Leasing,
+    pub(crate) sockets: Sockets,
     /// The port that the burst came from.
-    pub(crate) origin: Option<PortId>,
+    origin: Option<PortId>,
     /// The burst's packets that are to be routed, with their places in the burst. Kept for its allocation.
     packets: Box<[(usize, Ipv4Packet)]>,
     /// Where the flows of `packets` are to be found.
@@ -61,8 +53,21 @@ pub(crate) struct Gateway {
     prepared: Vec<Option<FirstPacket>>,
     /// Where the frame before went, in this burst: mostly the next one goes there too.
     last: Option<Adjacency>,
-    /// Where the last translated packet came from and went to, and its way.
-    last_way: Option<((NetworkId, Ipv4Addr), Hop)>,
+    /// Where the last translated packet came from and went to, and its route.
+    last_route: Option<((NetworkId, Ipv4Addr), Hop)>,
+    /// Where the last diverted packet goes.
+    diverted_to: Option<Hop>,
+    /// Where the burst's diverted frames go, with their places in the burst.
+    diverted: Vec<(usize, Hop)>,
+}
+
+/// Why a packet isn't simply sent on.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Unsent {
+    /// It stays as it came in.
+    Arrived(Verdict),
+    /// It is translated, and on its way to this hop.
+    Departing(DivertReason, Hop),
 }
 
 /// A resolved hop: what a frame needs to be sent there.
@@ -73,7 +78,7 @@ struct Adjacency {
     src: MacAddr,
     /// Both as they stand in the frame.
     addresses: [u8; 12],
-    pub(crate) mtu: usize,
+    mtu: usize,
     /// Which port, as far as the bridge knows.
     verdict: Verdict,
 }
@@ -85,8 +90,6 @@ pub(crate) struct Interface {
     pub(crate) address: Ipv4Cidr,
     pub(crate) mtu: u16,
     pub(crate) reach: Reach,
-    pub(crate) dhcp: Option<DhcpServer>,
-    pub(crate) pcp: bool,
     /// Whether the address is a host's, too, which answers for it.
     pub(crate) is_shared: bool,
 }
@@ -100,27 +103,16 @@ impl Gateway {
             neighbours: Neighbours::new(seed),
             nat: Nat::new(NatConfig::default(), seed),
             translates: false,
-            icmp_limits: RateLimits::default(),
-            held: HeldSyns::default(),
-            first_request: None,
-            health: Health::new(seed),
-            leasing: Leasing::default(),
+            sockets: Sockets::default(),
             origin: None,
             packets: vec![(0, Ipv4Packet::EMPTY); BURST_FRAMES].into(),
             keys: Vec::with_capacity(BURST_FRAMES),
             prepared: Vec::with_capacity(BURST_FRAMES),
             last: None,
-            last_way: None,
+            last_route: None,
+            diverted_to: None,
+            diverted: Vec::with_capacity(BURST_FRAMES),
         }
-    }
-
-    /// Connections and rules.
-    pub(crate) fn nat(&self) -> &Nat {
-        &self.nat
-    }
-
-    pub(crate) fn nat_mut(&mut self) -> &mut Nat {
-        &mut self.nat
     }
 
     /// The ARP table.
@@ -144,12 +136,9 @@ impl Gateway {
         self.neighbours.doubt(|hop, mac| hop.network == network && is_there(mac));
     }
 
-    /// When [`on_timeout`](Self::on_timeout) has something to do.
-    pub(crate) fn next_timeout(&self) -> Option<Millis> {
-        let (neighbours, nat) = (self.neighbours.next_timeout(), self.nat.next_timeout());
-        let (held, health) = (self.held.next_timeout(), self.health.next_timeout());
-        let timeouts = [neighbours, nat, held, health, self.leasing.next_timeout()];
-        timeouts.into_iter().flatten().min()
+    /// The port of the switch is another's from now on: that one begins without what the last one held.
+    pub(crate) fn forget_port(&mut self, port: PortId) {
+        self.nat.forget_owner(port);
     }
 
     /// Stage 5. Frames addressed to the switch are routed; of flooded ones it notes which the slow path wants to see.
@@ -159,6 +148,22 @@ impl Gateway {
         let count = self.read_all(burst, &mut packets);
         self.route_all(burst, &mut packets[..count], bridges, now);
         self.packets = packets;
+    }
+
+    /// The port that what is done counts for.
+    pub(crate) const fn origin(&self) -> Option<PortId> {
+        self.origin
+    }
+
+    /// Where the frame in this place of the last burst goes, if it was diverted.
+    pub(crate) fn hop_of(&self, index: usize) -> Option<Hop> {
+        let diverted = self.diverted.iter().find(|&&(place, _)| place == index);
+        diverted.map(|&(_, hop)| hop)
+    }
+
+    /// When there is something to be done about neighbours or flows.
+    pub(crate) fn next_timeout(&self) -> Option<Millis> {
+        [self.neighbours.next_timeout(), self.nat.next_timeout()].into_iter().flatten().min()
     }
 
     /// What follows is done because of frames from this port, and counts for it.
@@ -173,7 +178,7 @@ impl Gateway {
     fn read_all(&self, burst: &mut Burst, packets: &mut [(usize, Ipv4Packet)]) -> usize {
         let input = burst.network();
         let Some(interface) = self.interface(input) else { return 0 };
-        let serves_dhcp = interface.dhcp.is_some();
+        let serves_dhcp = self.sockets.listens(input, Service::Dhcp);
         let mut count = 0;
         burst.for_each(|index, frame| match (frame.meta.verdict, packets.get_mut(count)) {
             (Verdict::Local, Some((place, ip))) => match self.read(&frame, ip, input, interface) {
@@ -181,7 +186,7 @@ impl Gateway {
                 Err(verdict) => frame.meta.verdict = verdict,
             },
             (Verdict::Flood, _) if frame.meta.dst.is_group() => {
-                frame.meta.copy = wanted(&frame, serves_dhcp);
+                frame.meta.copy = self.wanted(&frame, input, serves_dhcp);
             }
             _ => {}
         });
@@ -204,12 +209,44 @@ impl Gateway {
             self.prepare(packets, unknown, input);
         }
         self.last = None;
+        self.diverted.clear();
         for (nth, (index, ip)) in packets.iter_mut().enumerate() {
             let Frame { meta, bytes } = burst.frame_mut(*index);
-            if let Err(verdict) = self.route(Frame { meta, bytes }, ip, nth, input, bridges, now) {
+            if let Err(verdict) = self.route(Frame { meta, bytes }, ip, Some(nth), input, bridges, now) {
                 burst.metas_mut()[*index].verdict = verdict;
+                self.diverted.extend(self.diverted_to.take().map(|hop| (*index, hop)));
             }
         }
+    }
+
+    /// Routes a packet that isn't one of a burst: what it needs isn't looked up ahead.
+    ///
+    /// # Errors
+    /// Why it isn't to be sent as it is then.
+    #[cold]
+    pub(crate) fn route_one(
+        &mut self,
+        frame: Frame<'_>,
+        input: NetworkId,
+        bridges: &[Bridge],
+        now: Millis,
+    ) -> Result<(), Unsent> {
+        self.last = None;
+        let ip = Ipv4Packet::parse(&frame.bytes[EthernetHeader::LEN..]);
+        let mut ip = ip.map_err(|reason| Unsent::Arrived(reason.into()))?;
+        self.route(frame, &mut ip, None, input, bridges, now).map_err(|verdict| {
+            match (verdict, self.diverted_to.take()) {
+                (Verdict::Divert(reason), Some(hop)) => Unsent::Departing(reason, hop),
+                (verdict, _) => Unsent::Arrived(verdict),
+            }
+        })
+    }
+
+    /// The packet is translated, and the host is to send it on to `hop`.
+    #[cold]
+    fn divert(&mut self, reason: DivertReason, hop: Hop) -> Verdict {
+        self.diverted_to = Some(hop);
+        reason.into()
     }
 
     /// The packet in a frame addressed to the switch, if it may be looked at any further.
@@ -236,14 +273,14 @@ impl Gateway {
         self.check(ip, input, interface)
     }
 
-    /// Routes the frame with the `nth` packet of the burst: on return its verdict is `Forward` or `Flood`, or the error
-    /// says what it is.
-    #[inline]
+    /// Routes the frame with a packet, the `nth` of the burst if it is one of it: on return its verdict is `Forward` or
+    /// `Flood`, or the error says why it isn't.
+    #[inline(always)]
     fn route(
         &mut self,
         frame: Frame<'_>,
         ip: &mut Ipv4Packet,
-        nth: usize,
+        nth: Option<usize>,
         input: NetworkId,
         bridges: &[Bridge],
         now: Millis,
@@ -253,7 +290,7 @@ impl Gateway {
         let packet_len = packet_len.min(usize::from(ip.total_len));
         let (ethernet, bytes) = bytes.split_at_mut(EthernetHeader::LEN);
         let mut packet = NatPacket { bytes, ip, partial_checksum: meta.offload.needs_checksum };
-        let hop = self.translate(&mut packet, Some(nth), input, now)?;
+        let hop = self.translate(&mut packet, nth, input, now)?;
 
         meta.network = hop.network;
         meta.routed = true;
@@ -261,9 +298,11 @@ impl Gateway {
         let next = self.adjacency(hop, bridges, now);
         let mtu = next.map_or_else(|| self.mtu_of(hop.network), |next| next.mtu);
         if packet_len > mtu {
-            Err(if packet.ip.dont_fragment { PuntReason::TooBig } else { PuntReason::Fragment })?;
+            let may_fragment = !packet.ip.dont_fragment;
+            let reason = if may_fragment { DivertReason::Fragment } else { DivertReason::TooBig };
+            return Err(self.divert(reason, hop));
         }
-        let next = next.ok_or(PuntReason::ResolveNeighbour)?;
+        let Some(next) = next else { return Err(self.divert(DivertReason::ResolveNeighbour, hop)) };
         ethernet[..12].copy_from_slice(&next.addresses);
         (meta.dst, meta.src, meta.verdict) = (next.dst, next.src, next.verdict);
         Ok(())
@@ -275,8 +314,8 @@ impl Gateway {
         let own = interface.address;
         // A subnet's broadcast address as a source: RFC 1812, 5.3.7.
         if !is_host(ip.src) || ip.src == own.address() || own.is_edge(ip.src) {
-            let is_dhcp = ip.src.is_unspecified() && interface.dhcp.is_some() && is_for_dhcp(ip);
-            return Err(if is_dhcp { PuntReason::Dhcp.into() } else { DropReason::BadIpSource.into() });
+            let is_dhcp = ip.src.is_unspecified() && self.sockets.listener(input, ip) == Some(Service::Dhcp);
+            return Err(if is_dhcp { PuntReason::ToSelf.into() } else { DropReason::BadIpSource.into() });
         }
         let on_link = match interface.reach {
             // The world is behind an uplink, but not our own networks.
@@ -298,7 +337,7 @@ impl Gateway {
 
     /// Rewrites the packet if a flow or a rule says so, and finds its way out.
     #[inline(always)]
-    pub(crate) fn translate(
+    fn translate(
         &mut self,
         packet: &mut NatPacket<'_>,
         nth: Option<usize>,
@@ -314,29 +353,29 @@ impl Gateway {
             Known::Drop(reason) => Err(reason.into()),
             // It was addressed to the switch, and its way ends here.
             Known::Translated if packet.ip.ttl <= 1 => Err(DropReason::TtlExceeded.into()),
-            Known::Translated => Ok(self.translated_way(packet.ip.dst, input)?),
+            Known::Translated => Ok(self.translated_route(packet.ip.dst, input)?),
         }
     }
 
     #[inline]
-    fn translated_way(&mut self, destination: Ipv4Addr, input: NetworkId) -> Result<Hop, DropReason> {
-        if let Some((last, hop)) = self.last_way
+    fn translated_route(&mut self, destination: Ipv4Addr, input: NetworkId) -> Result<Hop, DropReason> {
+        if let Some((last, hop)) = self.last_route
             && last == (input, destination)
         {
             return Ok(hop);
         }
-        let hop = self.routes.lookup(input, destination, true)?;
-        self.last_way = Some(((input, destination), hop));
+        let hop = self.routes.lookup(Source::Translated(input), destination)?;
+        self.last_route = Some(((input, destination), hop));
         Ok(hop)
     }
 
     /// The way of a packet that nothing translates.
-    pub(crate) fn route_plainly(&self, destination: Ipv4Addr, input: NetworkId) -> Result<Hop, Verdict> {
+    fn route_plainly(&self, destination: Ipv4Addr, input: NetworkId) -> Result<Hop, Verdict> {
         if let Some(owner) = self.routes.owner_of(destination) {
             let reachable = owner == input || self.routes.allows(input, owner, false);
             return Err(if reachable { PuntReason::ToSelf } else { PuntReason::Prohibited }.into());
         }
-        self.routes.lookup(input, destination, false).map_err(|reason| match reason {
+        self.routes.lookup(Source::Network(input), destination).map_err(|reason| match reason {
             DropReason::RouteProhibited if self.is_outside(input) => DropReason::NatUnsolicited.into(),
             _ => unroutable(reason),
         })
@@ -372,29 +411,33 @@ impl Gateway {
         self.interface(network).map_or(0, |interface| usize::from(interface.mtu))
     }
 
+    /// Whether a host has this own address of the switch's, too.
+    pub(crate) fn is_a_hosts(&self, address: Ipv4Addr) -> bool {
+        let owner = self.routes.owner_of(address).and_then(|network| self.interface(network));
+        owner.is_some_and(|interface| interface.is_shared)
+    }
+
+    /// The switch's own address on a network.
     pub(crate) fn interface(&self, network: NetworkId) -> Option<&Interface> {
         self.interfaces.get(network.index())?.as_ref()
     }
-}
 
-/// Whether the slow path wants to see a flooded frame.
-fn wanted(frame: &Frame<'_>, serves_dhcp: bool) -> Option<PuntReason> {
-    let meta = &frame.meta;
-    if usize::from(meta.l3) != EthernetHeader::LEN {
-        return None;
-    }
-    match meta.ether_type {
-        EtherType::ARP => Some(PuntReason::Arp),
-        EtherType::IPV4 if serves_dhcp => {
-            let ip = Ipv4Packet::parse(&frame.bytes[EthernetHeader::LEN..]).ok()?;
-            is_for_dhcp(&ip).then_some(PuntReason::Dhcp)
+    /// Whether the host wants to see a flooded frame.
+    #[inline]
+    fn wanted(&self, frame: &Frame<'_>, input: NetworkId, serves_dhcp: bool) -> Option<PuntReason> {
+        let meta = &frame.meta;
+        if usize::from(meta.l3) != EthernetHeader::LEN {
+            return None;
         }
-        _ => None,
+        match meta.ether_type {
+            EtherType::ARP => Some(PuntReason::Arp),
+            EtherType::IPV4 if serves_dhcp => {
+                let ip = Ipv4Packet::parse(&frame.bytes[EthernetHeader::LEN..]).ok()?;
+                (self.sockets.listener(input, &ip) == Some(Service::Dhcp)).then_some(PuntReason::ToSelf)
+            }
+            _ => None,
+        }
     }
-}
-
-fn is_for_dhcp(ip: &Ipv4Packet) -> bool {
-    ip.l4 == L4::Udp && ip.dst_port == DHCP_SERVER_PORT
 }
 
 /// Can be the address of a host: not 0/8, 127/8, 224/4 (multicast) or 240/4 (reserved, broadcast). RFC 1122, 3.2.1.3.
@@ -413,7 +456,7 @@ fn unroutable(reason: DropReason) -> Verdict {
 
 /// The time to live goes down by one, and the header's checksum with it. RFC 1624.
 #[inline]
-pub(crate) fn decrement_ttl(packet: &mut [u8]) {
+fn decrement_ttl(packet: &mut [u8]) {
     if let Ok((ip, _)) = Ipv4Header::mut_from_prefix(packet)
         && let Some(less) = ip.ttl.checked_sub(1)
     {
@@ -424,10 +467,10 @@ pub(crate) fn decrement_ttl(packet: &mut [u8]) {
     }
 }
 
-/// RFC 2131, 4.1.
-pub(crate) const DHCP_SERVER_PORT: u16 = 67;
-/// RFC 2131, 4.1.
-pub(crate) const DHCP_CLIENT_PORT: u16 = 68;
+/// Whether a segment asks for a connection, whatever it says of congestion.
+pub(crate) const fn is_syn(flags: u8) -> bool {
+    flags & (TcpHeader::SYN | TcpHeader::ACK | TcpHeader::RST | TcpHeader::FIN) == TcpHeader::SYN
+}
 
 #[cfg(test)]
 mod tests {

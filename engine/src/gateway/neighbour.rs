@@ -15,10 +15,10 @@
 use std::collections::HashMap;
 use std::net::Ipv4Addr;
 
+use packet::wire::EthernetHeader;
 use packet::{DropReason, MacAddr, Millis, NetworkId, Offload, PortId, share};
 
 use super::route::Hop;
-use crate::host::dhcp::server::Sighting;
 use crate::keyed::Keyed;
 
 /// Known and wanted next hops of all networks.
@@ -40,6 +40,13 @@ pub(crate) struct Waiting {
     pub origin: Option<PortId>,
 }
 
+impl Waiting {
+    /// The IP packet.
+    pub(crate) fn packet(&self) -> &[u8] {
+        self.bytes.get(EthernetHeader::LEN..).unwrap_or_default()
+    }
+}
+
 /// What [`Neighbours::on_timeout`] wants to be done.
 #[derive(Debug)]
 pub(crate) enum Due {
@@ -47,6 +54,16 @@ pub(crate) enum Due {
     Ask(Hop, Option<MacAddr>),
     /// Nobody answered: these frames can't be delivered.
     Failed(Hop, Vec<Waiting>),
+}
+
+/// A station that was seen to use an address.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) struct Sighting {
+    pub mac: MacAddr,
+    /// The port of the switch that it spoke from.
+    pub port: Option<PortId>,
+    /// The last time.
+    pub at: Millis,
 }
 
 #[derive(Debug)]

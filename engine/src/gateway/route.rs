@@ -15,6 +15,18 @@ pub(crate) struct Hop {
     pub address: Ipv4Addr,
 }
 
+/// Whose packet is to be routed: the modes don't let everybody everywhere.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Source {
+    /// It came from this network.
+    Network(NetworkId),
+    /// It came from this network, and a flow or a rule has given it its destination, so that it may enter a network that is
+    /// otherwise closed to the outside.
+    Translated(NetworkId),
+    /// The switch itself.
+    Own,
+}
+
 /// The routes of one configuration. Every network is a route to its subnet; an uplink with a gateway is the default
 /// route of the networks that use it.
 #[derive(Debug, Default)]
@@ -78,20 +90,19 @@ impl Routes {
         self.connected.iter().find(|connected| connected.own == address).map(|connected| connected.network)
     }
 
-    /// The way of a packet that came from `input` to `destination`. `translated`: a flow or a rule has given it that
-    /// destination, so it may enter a network that is otherwise closed to the outside.
+    /// The route of a packet to `destination`.
     ///
     /// # Errors
     /// `RouteProhibited` if a mode forbids it, `NotRoutable` for a subnet's broadcast address, `NoRoute`.
     #[inline]
-    pub(crate) fn lookup(
-        &self,
-        input: NetworkId,
-        destination: Ipv4Addr,
-        translated: bool,
-    ) -> Result<Hop, DropReason> {
+    pub(crate) fn lookup(&self, source: Source, destination: Ipv4Addr) -> Result<Hop, DropReason> {
         if let Some(to) = self.connected.iter().find(|connected| connected.contains(destination)) {
-            return if !self.allows(input, to.network, translated) {
+            let is_allowed = match source {
+                Source::Network(input) => self.allows(input, to.network, false),
+                Source::Translated(input) => self.allows(input, to.network, true),
+                Source::Own => true,
+            };
+            return if !is_allowed {
                 Err(DropReason::RouteProhibited)
             } else if to.is_edge(destination) {
                 Err(DropReason::NotRoutable)
@@ -99,8 +110,13 @@ impl Routes {
                 Ok(Hop { network: to.network, address: destination })
             };
         }
-        let way = self.default.get(input.index()).copied().unwrap_or(Err(DropReason::NoRoute));
-        way.or_else(|reason| if translated { self.back_out(input).ok_or(reason) } else { Err(reason) })
+        let default =
+            |input: NetworkId| self.default.get(input.index()).copied().unwrap_or(Err(DropReason::NoRoute));
+        match source {
+            Source::Network(input) => default(input),
+            Source::Translated(input) => default(input).or_else(|reason| self.back_out(input).ok_or(reason)),
+            Source::Own => self.default.iter().find_map(|route| route.ok()).ok_or(DropReason::NoRoute),
+        }
     }
 
     /// The way of what comes from an uplink and is sent back there, because a rule leads to a server outside.
@@ -108,14 +124,6 @@ impl Routes {
         match *self.reach.get(uplink.index())? {
             Reach::Uplink(Some(address)) => Some(Hop { network: uplink, address }),
             _ => None,
-        }
-    }
-
-    /// The way of a packet that the switch itself sends.
-    pub(crate) fn own_way(&self, destination: Ipv4Addr) -> Option<Hop> {
-        match self.network_of(destination) {
-            Some(network) => Some(Hop { network, address: destination }),
-            None => self.default.iter().find_map(|way| way.ok()),
         }
     }
 
@@ -215,22 +223,22 @@ mod tests {
         let prohibited = Err(DropReason::RouteProhibited);
         let to = |network, address| Ok(Hop { network, address });
         let routes = routes();
-        assert_eq!(routes.lookup(NAT, far, false), to(WAN, GATEWAY));
-        assert_eq!(routes.lookup(NAT, a, false), prohibited);
-        assert_eq!(routes.lookup(WAN, inside, false), prohibited);
-        assert_eq!(routes.lookup(WAN, inside, true), to(NAT, inside));
-        assert_eq!(routes.lookup(NAT, inside, true), to(NAT, inside));
-        assert_eq!(routes.lookup(ROUTED_A, b, false), to(ROUTED_B, b));
-        assert_eq!(routes.lookup(WAN, a, false), to(ROUTED_A, a));
-        assert_eq!(routes.lookup(WAN, b, false), prohibited);
-        assert_eq!(routes.lookup(WAN, GATEWAY, false), prohibited);
-        assert_eq!(routes.lookup(WAN, GATEWAY, true), to(WAN, GATEWAY));
-        assert_eq!(routes.lookup(WAN, far, true), to(WAN, GATEWAY));
-        assert_eq!(routes.lookup(ROUTED_B, far, false), Err(DropReason::NoRoute));
-        assert_eq!(routes.lookup(WAN, far, false), Err(DropReason::NoRoute));
-        assert_eq!(routes.lookup(HOST_ONLY, far, false), prohibited);
+        assert_eq!(routes.lookup(Source::Network(NAT), far), to(WAN, GATEWAY));
+        assert_eq!(routes.lookup(Source::Network(NAT), a), prohibited);
+        assert_eq!(routes.lookup(Source::Network(WAN), inside), prohibited);
+        assert_eq!(routes.lookup(Source::Translated(WAN), inside), to(NAT, inside));
+        assert_eq!(routes.lookup(Source::Translated(NAT), inside), to(NAT, inside));
+        assert_eq!(routes.lookup(Source::Network(ROUTED_A), b), to(ROUTED_B, b));
+        assert_eq!(routes.lookup(Source::Network(WAN), a), to(ROUTED_A, a));
+        assert_eq!(routes.lookup(Source::Network(WAN), b), prohibited);
+        assert_eq!(routes.lookup(Source::Network(WAN), GATEWAY), prohibited);
+        assert_eq!(routes.lookup(Source::Translated(WAN), GATEWAY), to(WAN, GATEWAY));
+        assert_eq!(routes.lookup(Source::Translated(WAN), far), to(WAN, GATEWAY));
+        assert_eq!(routes.lookup(Source::Network(ROUTED_B), far), Err(DropReason::NoRoute));
+        assert_eq!(routes.lookup(Source::Network(WAN), far), Err(DropReason::NoRoute));
+        assert_eq!(routes.lookup(Source::Network(HOST_ONLY), far), prohibited);
         assert_eq!(
-            routes.lookup(ROUTED_A, Ipv4Addr::new(10, 2, 255, 255), false),
+            routes.lookup(Source::Network(ROUTED_A), Ipv4Addr::new(10, 2, 255, 255)),
             Err(DropReason::NotRoutable)
         );
     }
@@ -240,6 +248,9 @@ mod tests {
         let routes = routes();
         assert_eq!(routes.owner_of(Ipv4Addr::new(192, 168, 1, 1)), Some(NAT));
         assert_eq!(routes.owner_of(Ipv4Addr::new(192, 168, 1, 2)), None);
-        assert_eq!(routes.own_way(Ipv4Addr::new(8, 8, 8, 8)), Some(Hop { network: WAN, address: GATEWAY }));
+        let own = |address| routes.lookup(Source::Own, address);
+        assert_eq!(own(Ipv4Addr::new(8, 8, 8, 8)), Ok(Hop { network: WAN, address: GATEWAY }));
+        let inside = Ipv4Addr::new(192, 168, 1, 10);
+        assert_eq!(own(inside), Ok(Hop { network: NAT, address: inside }));
     }
 }

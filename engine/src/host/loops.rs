@@ -19,9 +19,12 @@ use std::collections::VecDeque;
 use std::hash::BuildHasher;
 
 use packet::builder::eth;
-use packet::{EtherType, FrameMeta, MacAddr, Millis, NetworkId, PortId};
+use packet::{DropReason, EtherType, FrameMeta, MacAddr, Millis, NetworkId, Offload, PortId};
 
+use super::outgoing::To;
+use super::slow::Slow;
 use crate::keyed::Keyed;
+use crate::punt::Punted;
 use crate::report::LoopChange;
 
 /// The ports that may be part of a loop, or are.
@@ -30,14 +33,16 @@ pub(crate) struct LoopWatch {
     /// Mostly none, and at most all ports.
     watched: Vec<Watched>,
     changes: VecDeque<LoopChange>,
+    /// Ports that were closed or opened, which their bridges don't know yet.
+    switched: Vec<PortId>,
     keyed: Keyed,
     /// Ports ever watched: no two have one token.
     count: u64,
 }
 
-/// What [`LoopWatch::due`] wants to be done.
+/// What is due.
 #[derive(Debug)]
-pub(crate) enum Due {
+enum Due {
     /// Send a probe out of this port.
     Probe { port: PortId, network: NetworkId, token: u64 },
     /// The port isn't closed any more.
@@ -69,7 +74,8 @@ enum Stage {
 impl LoopWatch {
     /// Nothing is watched. `seed` must be random.
     pub(crate) fn new(seed: [u64; 2]) -> Self {
-        Self { watched: Vec::new(), changes: VecDeque::new(), keyed: Keyed(seed), count: 0 }
+        let (watched, changes, switched) = (Vec::new(), VecDeque::new(), Vec::new());
+        Self { watched, changes, switched, keyed: Keyed(seed), count: 0 }
     }
 
     /// Something that came from `port` hints at a loop.
@@ -80,8 +86,37 @@ impl LoopWatch {
         }
     }
 
+    /// Takes a frame to the address of probes.
+    pub(super) fn serve(&mut self, punted: &mut Punted<'_>, slow: &mut Slow<'_>) -> Result<(), DropReason> {
+        let Punted { meta, bytes, input, origin } = punted;
+        let closed = origin.and_then(|back| self.answer(meta, bytes, *input, back, slow.now));
+        self.switched.extend(closed);
+        Ok(())
+    }
+
+    /// Does what is due, as much as has room.
+    pub(super) fn on_timeout(&mut self, slow: &mut Slow<'_>) {
+        while slow.out.has_room()
+            && let Some(due) = self.due(slow.now)
+        {
+            match due {
+                Due::Probe { port, network, token } => {
+                    let Some(bridge) = slow.bridges.get(network.index()) else { continue };
+                    let (src, dst) = bridge.probe();
+                    slow.out.push(To::Port(port), &probe(src, dst, token), Offload::NONE);
+                }
+                Due::Open(port) => self.switched.push(port),
+            }
+        }
+    }
+
+    /// A port that is closed now and wasn't, or the other way round, since the last call.
+    pub(super) fn next_switched(&mut self) -> Option<PortId> {
+        self.switched.pop()
+    }
+
     /// A frame to the address of probes has come in by `back`. Returns the port that is to be closed.
-    pub(crate) fn answer(
+    fn answer(
         &mut self,
         meta: &FrameMeta,
         bytes: &[u8],
@@ -132,7 +167,7 @@ impl LoopWatch {
     }
 
     /// One thing that is due at `now`.
-    pub(crate) fn due(&mut self, now: Millis) -> Option<Due> {
+    fn due(&mut self, now: Millis) -> Option<Due> {
         loop {
             let index = self.watched.iter().position(|watched| watched.due <= now)?;
             let watched = &mut self.watched[index];
@@ -181,7 +216,7 @@ pub(crate) fn probe_source(seed: [u64; 2], nth: u64) -> MacAddr {
 
 /// A reply of the configuration testing protocol (the Ethernet, version 2.0, 8), which nobody answers, with the token as
 /// its data.
-pub(crate) fn probe(src: MacAddr, dst: MacAddr, token: u64) -> Vec<u8> {
+fn probe(src: MacAddr, dst: MacAddr, token: u64) -> Vec<u8> {
     let mut payload = [0; 46];
     payload[..HEAD.len()].copy_from_slice(&HEAD);
     payload[HEAD.len()..HEAD.len() + 8].copy_from_slice(&token.to_be_bytes());

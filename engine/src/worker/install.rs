@@ -6,7 +6,7 @@ use packet::{MacAddr, Millis, NetworkId, PortCounters, PortId, Vid};
 use switch_core::{Bridge, BridgePort, Fdb, Group, Guard, PortGuard, PortState};
 
 use super::Worker;
-use crate::host::loops;
+use crate::host;
 use crate::runtime_config::{NetworkConfig, PortConfig, RuntimeConfig};
 
 impl Worker {
@@ -30,8 +30,10 @@ impl Worker {
         self.counters.resize_with(limit.max(self.counters.len()), PortCounters::default);
         self.links.resize(limit.max(self.links.len()), true);
         self.lists.reserve_ports(limit);
-        self.out.lists.reserve_ports(limit);
+        self.out.reserve_ports(limit);
+        let mappings = self.gateway.nat.explicit_mappings().count();
         self.gateway.install(&self.config, &config, &mut self.out.drops);
+        self.host.install(&self.config, &config, mappings, &mut self.gateway);
         let old = std::mem::replace(&mut self.config, config);
         self.forget_ports(&old);
         (0..self.config.ports.len()).for_each(|index| self.set_port(index));
@@ -55,8 +57,8 @@ impl Worker {
                 self.bridges.iter_mut().for_each(|bridge| bridge.remove_port(port.id));
                 self.counters[port.id.index()] = PortCounters::default();
                 self.links[port.id.index()] = true;
-                self.loops.forget(port.id);
                 self.gateway.forget_port(port.id);
+                self.host.forget_port(port.id);
             }
         }
     }
@@ -74,7 +76,7 @@ impl Worker {
         let port = &self.config.ports[index];
         let state = match self.links[port.id.index()] {
             false => PortState::Discarding,
-            true if self.loops.is_closed(port.id) => PortState::Looping,
+            true if self.host.loops.is_closed(port.id) => PortState::Looping,
             true => PortState::Forwarding,
         };
         let is_apart = self.config.networks[port.network.index()].isolated;
@@ -131,6 +133,6 @@ fn static_stations(config: &RuntimeConfig) -> BTreeSet<(&str, MacAddr, PortId)> 
 /// The `nth` bridge ever made.
 fn new_bridge(network: &NetworkConfig, seed: [u64; 2], nth: u64) -> Bridge {
     let mut bridge = Bridge::new(Fdb::new(network.fdb_capacity, network.ageing, seed));
-    bridge.set_probe(loops::probe_source(seed, nth));
+    bridge.set_probe(host::probe_source(seed, nth));
     bridge
 }

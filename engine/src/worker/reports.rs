@@ -44,12 +44,12 @@ impl Worker {
 
     /// The flows in these places of the table, as [`flush_flows`](Self::flush_flows) has them.
     pub fn flows_in(&self, places: Range<usize>, now: Millis) -> impl Iterator<Item = FlowReport> + '_ {
-        self.gateway.nat().flows_in(places, now).map(|flow| flow_report(&flow))
+        self.gateway.nat.flows_in(places, now).map(|flow| flow_report(&flow))
     }
 
     /// The NAT rules' counters, in the rules' order.
     pub fn rules(&self) -> Vec<RuleReport> {
-        let counters = self.gateway.nat().rule_counters();
+        let counters = self.gateway.nat.rule_counters();
         let chains = [(Chain::Prerouting, counters.prerouting), (Chain::Postrouting, counters.postrouting)];
         let of_chain = |(chain, counters): (Chain, &[nat_engine::RuleCounter])| {
             let report = |(index, counter): (usize, &nat_engine::RuleCounter)| RuleReport {
@@ -65,48 +65,48 @@ impl Worker {
 
     /// The DHCP leases of all networks.
     pub fn leases(&self, now: Millis) -> impl Iterator<Item = LeaseReport> + '_ {
-        self.gateway.leases(now)
+        self.host.dhcp.leases(now)
     }
 
     /// Whether leases are kept elsewhere: then [`take_lease_changes`](Self::take_lease_changes) has what is to be kept, and
     /// a client is told of a lease when [`leases_kept`](Self::leases_kept) was called, or two seconds later.
     pub fn keep_leases(&mut self, kept: bool) {
-        self.gateway.keep_leases(kept);
+        self.host.dhcp.keep_leases(kept);
     }
 
     /// Takes back a lease, after the configuration and before the first frame. Whether the configuration allows it.
     pub fn restore_lease(&mut self, record: LeaseRecord, now: Millis) -> bool {
-        self.gateway.restore_lease(record, now)
+        self.host.dhcp.restore_lease(record, now)
     }
 
     /// From when on leases have changed that are to be kept; `None`: nothing has changed.
     pub fn leases_changed(&self) -> Option<Millis> {
-        self.gateway.leases_changed()
+        self.host.dhcp.leases_changed()
     }
 
     /// The changes of leases since the last call.
     pub fn take_lease_changes(&mut self, now: Millis) -> LeaseChanges {
-        self.gateway.take_lease_changes(now)
+        self.host.dhcp.take_lease_changes(now)
     }
 
     /// The changes up to this revision are kept, or can't be: [`on_timeout`](Self::on_timeout) now tells the clients.
     pub fn leases_kept(&mut self, revision: u64) {
-        self.gateway.leases_kept(revision);
+        self.host.dhcp.leases_kept(revision);
     }
 
     /// Something that happened to a lease since the last call; `None`: there is no more.
     pub fn next_lease_event(&mut self) -> Option<LeaseEvent> {
-        self.gateway.next_lease_event()
+        self.host.dhcp.next_lease_event()
     }
 
     /// Ports of uplinks that guests opened for themselves.
     pub fn explicit_mappings(&self) -> impl Iterator<Item = ExplicitMapping> + '_ {
-        self.gateway.nat().explicit_mappings()
+        self.gateway.nat.explicit_mappings()
     }
 
     /// The servers that flows are spread over.
     pub fn servers(&self, now: Millis) -> impl Iterator<Item = ServerReport> + '_ {
-        self.gateway.servers(&self.config.balances, now)
+        self.host.health.servers(&self.config.balances, &self.gateway.nat, now)
     }
 
     /// The ARP table.
@@ -116,7 +116,7 @@ impl Worker {
 
     /// Counters of the worker as a whole.
     pub fn stats(&self) -> StatsReport {
-        let nat = self.gateway.nat();
+        let nat = &self.gateway.nat;
         StatsReport {
             injected: self.out.sent,
             flows: nat.flow_count() as u64,

@@ -13,19 +13,24 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::net::Ipv4Addr;
 
 use packet::builder::eth;
-use packet::wire::EthernetHeader;
-use packet::{DropReason, FrameMeta, Ipv4Packet, MacAddr, Millis, NetworkId, Offload, PortId};
+use packet::{DropReason, MacAddr, Millis, NetworkId, Offload, PortId, Protocol};
 
 use self::server::{Change, DhcpReceiver, DhcpReply, DhcpServer, DhcpStep, Grant, View, relay_agent};
-use super::{Outgoing, send_waiting, udp_payload};
+use super::outgoing::To;
+use super::slow::Slow;
+use super::udp;
+use crate::gateway::Gateway;
 use crate::gateway::route::Hop;
-use crate::gateway::{DHCP_CLIENT_PORT, DHCP_SERVER_PORT, Gateway};
+use crate::punt::Punted;
 use crate::report::{LeaseChanges, LeaseEvent, LeaseEventKind, LeaseRecord, LeaseReport, PoolReport};
-use crate::runtime_config::RuntimeConfig;
+use crate::runtime_config::{InterfaceConfig, RuntimeConfig};
+use crate::sockets::Service;
 
-/// What waits on its way to or from the servers.
+/// The servers, and what waits on its way to or from them.
 #[derive(Debug, Default)]
-pub(crate) struct Leasing {
+pub(crate) struct Dhcp {
+    /// By network.
+    servers: Vec<Option<DhcpServer>>,
     /// Ports whose clients speak for themselves only.
     guarded: BTreeSet<PortId>,
     /// Whether somebody keeps leases.
@@ -53,22 +58,40 @@ struct WaitingAck {
     until: Millis,
 }
 
-impl Leasing {
-    pub(crate) fn next_timeout(&self) -> Option<Millis> {
+impl Dhcp {
+    pub(super) fn next_timeout(&self) -> Option<Millis> {
         let until =
             |ack: &WaitingAck| if ack.revision <= self.kept_revision { Millis::ZERO } else { ack.until };
         let acks = self.waiting.values().map(until).min();
         [acks, self.probes_due].into_iter().flatten().min()
     }
 
-    /// Takes over a configuration.
-    pub(crate) fn install(&mut self, config: &RuntimeConfig) {
+    /// Takes over a configuration that replaces `old`. Leases of networks that keep their name stay.
+    pub(super) fn install(&mut self, old: &RuntimeConfig, config: &RuntimeConfig, gateway: &mut Gateway) {
+        let leases = self.lease_count();
+        let mut previous = std::mem::take(&mut self.servers);
+        gateway.sockets.stop_listening(Service::Dhcp);
+        for network in &config.networks {
+            let before = old.networks.iter().position(|other| other.name == network.name);
+            let before = before.and_then(|index| previous.get_mut(index)?.take());
+            let server = network.interface.as_ref().and_then(|interface| server_of(interface, before));
+            if server.is_some() {
+                gateway.sockets.listen(network.id, Protocol::UDP, DHCP_SERVER_PORT, Service::Dhcp);
+            }
+            self.servers.push(server);
+        }
         let guarded = config.ports.iter().filter(|port| port.guard.mac && port.guard.dhcp);
         self.guarded = guarded.map(|port| port.id).collect();
+        let names = |config: &RuntimeConfig| {
+            config.networks.iter().map(|network| network.name.clone()).collect::<Vec<_>>()
+        };
+        if self.lease_count() != leases || names(old) != names(config) {
+            self.forget_changes();
+        }
     }
 
     /// All leases are to be kept anew: networks or leases are gone.
-    pub(crate) fn forget_changes(&mut self) {
+    fn forget_changes(&mut self) {
         if self.kept {
             self.changed.clear();
             (self.changed_wholly, self.changed_at) = (true, Some(Millis::ZERO));
@@ -119,165 +142,145 @@ impl Leasing {
         let (&key, _) = self.waiting.iter().find(|(_, ack)| ack.revision <= kept || ack.until <= now)?;
         self.waiting.remove(&key).map(|ack| (key.0, ack.reply))
     }
-}
 
-impl Gateway {
     /// DHCP leases of all networks.
     pub(crate) fn leases(&self, now: Millis) -> impl Iterator<Item = LeaseReport> + '_ {
-        self.dhcp_servers().flat_map(move |(network, server)| server.leases(network, now))
+        self.all().flat_map(move |(network, server)| server.leases(network, now))
     }
 
     /// The station that `address` is leased or reserved to.
     pub(crate) fn holder(&self, network: NetworkId, address: Ipv4Addr, now: Millis) -> Option<MacAddr> {
-        self.interface(network)?.dhcp.as_ref()?.holder(address, now)
+        self.server(network)?.holder(address, now)
     }
 
     /// How full the ranges of the DHCP servers are.
     pub(crate) fn pools(&self, now: Millis) -> impl Iterator<Item = PoolReport> + '_ {
-        self.dhcp_servers().map(move |(network, server)| server.pool(network, now))
+        self.all().map(move |(network, server)| server.pool(network, now))
     }
 
     /// The port of the switch is another's from now on: that one begins without what the last one held.
-    pub(crate) fn forget_port(&mut self, port: PortId) {
-        self.nat.forget_owner(port);
-        let interfaces = self.interfaces.iter_mut().flatten();
-        interfaces.filter_map(|interface| interface.dhcp.as_mut()).for_each(|dhcp| dhcp.forget_port(port));
+    pub(super) fn forget_port(&mut self, port: PortId) {
+        self.servers.iter_mut().flatten().for_each(|server| server.forget_port(port));
     }
 
     pub(crate) fn keep_leases(&mut self, kept: bool) {
-        self.leasing.kept = kept;
-        self.leasing.forget_changes();
+        self.kept = kept;
+        self.forget_changes();
         if !kept {
-            self.leasing.changed.clear();
-            (self.leasing.changed_at, self.leasing.kept_revision) = (None, self.leasing.revision);
+            self.changed.clear();
+            (self.changed_at, self.kept_revision) = (None, self.revision);
         }
     }
 
     pub(crate) fn restore_lease(&mut self, record: LeaseRecord, now: Millis) -> bool {
-        let interface = self.interfaces.get_mut(record.network.index()).and_then(Option::as_mut);
-        let server = interface.and_then(|interface| interface.dhcp.as_mut());
+        let server = self.servers.get_mut(record.network.index()).and_then(Option::as_mut);
         server.is_some_and(|server| server.restore(record, now))
     }
 
     pub(crate) fn leases_changed(&self) -> Option<Millis> {
-        self.leasing.changed_at
+        self.changed_at
     }
 
     pub(crate) fn take_lease_changes(&mut self, now: Millis) -> LeaseChanges {
-        let (changed, is_all) = (std::mem::take(&mut self.leasing.changed), self.leasing.changed_wholly);
-        (self.leasing.changed_wholly, self.leasing.changed_at) = (false, None);
+        let (changed, is_all) = (std::mem::take(&mut self.changed), self.changed_wholly);
+        (self.changed_wholly, self.changed_at) = (false, None);
         let keys: Vec<Key> = if is_all {
             let of = |(network, server): (NetworkId, &DhcpServer)| {
                 server.leased(now).map(|address| (network, address)).collect::<Vec<_>>()
             };
-            self.dhcp_servers().flat_map(of).collect()
+            self.all().flat_map(of).collect()
         } else {
             changed.into_iter().collect()
         };
-        let record =
-            |&(network, address): &Key| self.interface(network)?.dhcp.as_ref()?.record(network, address, now);
+        let record = |&(network, address): &Key| self.server(network)?.record(network, address, now);
         let leases = keys.into_iter().map(|key| (key, record(&key))).collect();
-        LeaseChanges { revision: self.leasing.revision, is_all, leases }
+        LeaseChanges { revision: self.revision, is_all, leases }
     }
 
     pub(crate) fn leases_kept(&mut self, revision: u64) {
-        self.leasing.kept_revision = revision;
+        self.kept_revision = revision;
     }
 
     pub(crate) fn next_lease_event(&mut self) -> Option<LeaseEvent> {
-        self.leasing.events.pop_front()
+        self.events.pop_front()
     }
 
-    /// How many leases there are, those that have ended but are remembered included.
-    pub(crate) fn lease_count(&self) -> usize {
-        self.dhcp_servers().map(|(_, server)| server.leased(Millis::ZERO).count()).sum()
-    }
-
-    /// A configuration has replaced another, with which there were `before` leases.
-    pub(crate) fn note_lost_leases(&mut self, before: usize, old: &RuntimeConfig, config: &RuntimeConfig) {
-        let names = |config: &RuntimeConfig| {
-            config.networks.iter().map(|network| network.name.clone()).collect::<Vec<_>>()
-        };
-        if self.lease_count() != before || names(old) != names(config) {
-            self.leasing.forget_changes();
-        }
-    }
-
-    pub(crate) fn dhcp(
-        &mut self,
-        meta: &FrameMeta,
-        bytes: &[u8],
-        input: NetworkId,
-        now: Millis,
-        out: &mut Outgoing,
-    ) -> Result<(), DropReason> {
-        let message = udp_payload(bytes, meta.offload)?;
-        let step = self.with_dhcp(input, now, |server, view| server.handle(message, meta.src, view));
+    /// Takes a client's message.
+    pub(super) fn serve(&mut self, punted: &mut Punted<'_>, slow: &mut Slow<'_>) -> Result<(), DropReason> {
+        let (message, network, station) = (udp::payload(punted)?, punted.input, punted.meta.src);
+        let step = self.with_server(network, slow, |server, view| server.handle(message, station, view));
         let step = step.ok_or(DropReason::DhcpNotForUs)??;
         if let Some(address) = relay_agent(message)
-            && Ipv4Packet::parse_header(&bytes[EthernetHeader::LEN..])?.src == address
+            && punted.ip()?.src == address
+            && let Err(reason @ DropReason::NoRoute) =
+                // As of somebody who asks by ARP, an answer is likely to follow.
+                slow.hear(Hop { network, address }, station, true)
         {
-            // As of somebody who asks by ARP, an answer is likely to follow.
-            let hop = Hop { network: input, address };
-            let own_mac = self.interface(input).ok_or(DropReason::NoRoute)?.mac;
-            for frame in self.neighbours.hear(hop, meta.src, true, self.origin, now).unwrap_or_default() {
-                send_waiting(frame, hop, own_mac, meta.src, out);
-            }
+            return Err(reason);
         }
-        self.take_step(step, input, now, out)
+        self.take_step(step, network, slow)
     }
 
     /// `mac` says that it has the hop's address.
-    pub(crate) fn note_address(&mut self, hop: Hop, mac: MacAddr, now: Millis, out: &mut Outgoing) {
-        let step = self.with_dhcp(hop.network, now, |server, view| server.on_arp(hop.address, mac, view));
+    pub(super) fn hear(&mut self, hop: Hop, mac: MacAddr, slow: &mut Slow<'_>) {
+        let step = self.with_server(hop.network, slow, |server, view| server.on_arp(hop.address, mac, view));
         if let Some(step) = step {
-            self.take_late_step(step, hop.network, now, out);
+            self.take_late_step(step, hop.network, slow);
         }
     }
 
     /// Goes on with probes, and sends ACKs that have waited.
-    pub(crate) fn serve_dhcp_clients(&mut self, now: Millis, out: &mut Outgoing) {
-        while out.has_room()
-            && let Some((network, reply)) = self.leasing.next_ack(now)
+    pub(super) fn on_timeout(&mut self, slow: &mut Slow<'_>) {
+        while slow.out.has_room()
+            && let Some((network, reply)) = self.next_ack(slow.now)
         {
-            self.take_late_step(Ok(DhcpStep::Send(DhcpReply { grants: None, ..reply })), network, now, out);
+            self.take_late_step(Ok(DhcpStep::Send(DhcpReply { grants: None, ..reply })), network, slow);
         }
-        if self.leasing.probes_due.is_none_or(|due| due > now) {
+        if self.probes_due.is_none_or(|due| due > slow.now) {
             return;
         }
-        for network in (0..self.interfaces.len() as u16).map(NetworkId::new) {
-            while out.has_room()
+        for network in (0..self.servers.len() as u16).map(NetworkId::new) {
+            while slow.out.has_room()
                 && let Some(step) =
-                    self.with_dhcp(network, now, |server, view| server.on_timeout(view)).flatten()
+                    self.with_server(network, slow, |server, view| server.on_timeout(view)).flatten()
             {
-                self.take_late_step(step, network, now, out);
+                self.take_late_step(step, network, slow);
             }
         }
-        let due = self.dhcp_servers().filter_map(|(_, server)| server.next_timeout()).min();
-        self.leasing.probes_due = due;
+        let due = self.all().filter_map(|(_, server)| server.next_timeout()).min();
+        self.probes_due = due;
     }
 
-    fn dhcp_servers(&self) -> impl Iterator<Item = (NetworkId, &DhcpServer)> {
-        let networks = (0..).map(NetworkId::new).zip(&self.interfaces);
-        networks.filter_map(|(network, interface)| Some((network, interface.as_ref()?.dhcp.as_ref()?)))
+    /// How many leases there are, those that have ended but are remembered included.
+    fn lease_count(&self) -> usize {
+        self.all().map(|(_, server)| server.leased(Millis::ZERO).count()).sum()
     }
 
-    fn with_dhcp<T>(
+    fn server(&self, network: NetworkId) -> Option<&DhcpServer> {
+        self.servers.get(network.index())?.as_ref()
+    }
+
+    fn all(&self) -> impl Iterator<Item = (NetworkId, &DhcpServer)> {
+        let networks = (0..).map(NetworkId::new).zip(&self.servers);
+        networks.filter_map(|(network, server)| Some((network, server.as_ref()?)))
+    }
+
+    fn with_server<T>(
         &mut self,
         network: NetworkId,
-        now: Millis,
+        slow: &Slow<'_>,
         ask: impl FnOnce(&mut DhcpServer, View<'_>) -> T,
     ) -> Option<T> {
-        let server = self.interfaces.get_mut(network.index())?.as_mut()?.dhcp.as_mut()?;
-        let neighbours = &self.neighbours;
-        let seen = |address| neighbours.sighting(Hop { network, address });
-        let is_guarded = self.origin.is_some_and(|port| self.leasing.guarded.contains(&port));
-        let outcome = ask(server, View { now, is_guarded, port: self.origin, seen: &seen });
-        for change in server.take_changes() {
-            self.leasing.note(network, change, now);
+        let server = self.servers.get_mut(network.index())?.as_mut()?;
+        let (now, port) = (slow.now, slow.gateway.origin());
+        let seen = |address| slow.gateway.neighbours.sighting(Hop { network, address });
+        let is_guarded = port.is_some_and(|port| self.guarded.contains(&port));
+        let outcome = ask(server, View { now, is_guarded, port, seen: &seen });
+        let (changes, due) = (server.take_changes(), server.next_timeout());
+        for change in changes {
+            self.note(network, change, now);
         }
-        self.leasing.probes_due =
-            [self.leasing.probes_due, server.next_timeout()].into_iter().flatten().min();
+        self.probes_due = [self.probes_due, due].into_iter().flatten().min();
         Some(outcome)
     }
 
@@ -285,40 +288,21 @@ impl Gateway {
         &mut self,
         step: DhcpStep,
         network: NetworkId,
-        now: Millis,
-        out: &mut Outgoing,
+        slow: &mut Slow<'_>,
     ) -> Result<(), DropReason> {
         if let DhcpStep::Send(DhcpReply { grants: Some(Grant { address, is_new: true, station }), .. }) = step
             && let Some(mac) = station
         {
-            self.neighbours.hand_over(Hop { network, address }, mac, now);
+            slow.gateway.neighbours.hand_over(Hop { network, address }, mac, slow.now);
         }
         match step {
             DhcpStep::Done => Ok(()),
             DhcpStep::Ask(address) => {
-                self.ask(Hop { network, address }, None, out);
+                slow.ask(Hop { network, address }, None);
                 Ok(())
             }
-            DhcpStep::Send(reply) if self.leasing.hold(network, &reply, now) => Ok(()),
-            DhcpStep::Send(DhcpReply { payload, to, .. }) => {
-                let interface = self.interface(network).ok_or(DropReason::NoRoute)?;
-                let (own, own_mac) = (interface.address.address(), interface.mac);
-                let frame = |mac, ip, port| {
-                    let frame = eth().src(own_mac).dst(mac).ipv4(own, ip);
-                    frame.udp(DHCP_SERVER_PORT, port).payload(&payload)
-                };
-                match to {
-                    DhcpReceiver::Client { station, mac, ip } => {
-                        let frame = frame(mac, ip, DHCP_CLIENT_PORT);
-                        out.push_towards(Some(station), network, &frame, Offload::NONE);
-                        Ok(())
-                    }
-                    DhcpReceiver::Relay(address) => {
-                        let frame = frame(MacAddr::ZERO, address, DHCP_SERVER_PORT);
-                        self.send(Hop { network, address }, frame, now, out)
-                    }
-                }
-            }
+            DhcpStep::Send(reply) if self.hold(network, &reply, slow.now) => Ok(()),
+            DhcpStep::Send(reply) => send(&reply, network, slow),
         }
     }
 
@@ -327,15 +311,49 @@ impl Gateway {
         &mut self,
         step: Result<DhcpStep, DropReason>,
         network: NetworkId,
-        now: Millis,
-        out: &mut Outgoing,
+        slow: &mut Slow<'_>,
     ) {
-        if let Err(reason) = step.and_then(|step| self.take_step(step, network, now, out)) {
-            out.drops.count(reason);
+        if let Err(reason) = step.and_then(|step| self.take_step(step, network, slow)) {
+            slow.out.drops.count(reason);
         }
     }
 }
 
+/// The server of a network, with the leases of the one before.
+fn server_of(interface: &InterfaceConfig, before: Option<DhcpServer>) -> Option<DhcpServer> {
+    let (settings, address, mtu) = (interface.dhcp.clone()?, interface.address, interface.mtu);
+    Some(match before {
+        Some(mut server) => {
+            server.reconfigure(settings, address, mtu);
+            server
+        }
+        None => DhcpServer::new(settings, address, mtu),
+    })
+}
+
+fn send(reply: &DhcpReply, network: NetworkId, slow: &mut Slow<'_>) -> Result<(), DropReason> {
+    let interface = slow.gateway.interface(network).ok_or(DropReason::NoRoute)?;
+    let (own, own_mac) = (interface.address.address(), interface.mac);
+    let frame = |mac, ip, port| {
+        let frame = eth().src(own_mac).dst(mac).ipv4(own, ip);
+        frame.udp(DHCP_SERVER_PORT, port).payload(&reply.payload)
+    };
+    match reply.to {
+        DhcpReceiver::Client { station, mac, ip } => {
+            let frame = frame(mac, ip, DHCP_CLIENT_PORT);
+            slow.out.push(To::Station(network, station), &frame, Offload::NONE);
+            Ok(())
+        }
+        DhcpReceiver::Relay(address) => {
+            slow.send(Hop { network, address }, frame(MacAddr::ZERO, address, DHCP_SERVER_PORT))
+        }
+    }
+}
+
+/// RFC 2131, 4.1.
+const DHCP_SERVER_PORT: u16 = 67;
+/// RFC 2131, 4.1.
+const DHCP_CLIENT_PORT: u16 = 68;
 /// How late a lease that is only prolonged may be kept.
 const RENEWAL: Millis = Millis::new(500);
 /// How long a client waits for its lease to be kept. Clients ask again after 3 seconds or more.

@@ -21,16 +21,19 @@ use std::collections::{BTreeMap, VecDeque};
 use std::hash::BuildHasher;
 use std::net::SocketAddrV4;
 
-use nat_engine::{Balance, PortLease};
-use packet::wire::EthernetHeader;
-use packet::{DropReason, Fragment, FrameMeta, Ipv4Packet, L4, Millis, NetworkId, Offload, Protocol};
+use nat_engine::{Balance, Nat};
+use packet::{DropReason, Fragment, Ipv4Packet, L4, Millis, NetworkId, Offload, Protocol};
 
 use self::question::{Question, is_answer};
-use super::Outgoing;
+use super::outgoing::To;
+use super::slow::Slow;
 use crate::gateway::Gateway;
+use crate::gateway::route::Source;
 use crate::keyed::Keyed;
+use crate::punt::Punted;
 use crate::report::{CheckOutcome, ServerChange, ServerReport, ServerState};
 use crate::runtime_config::{BalanceConfig, CheckConfig, CheckKind};
+use crate::sockets::{Connected, Service};
 
 /// All servers that are asked.
 #[derive(Debug)]
@@ -69,27 +72,37 @@ impl Health {
         Self { servers, next: None, changes, random: Keyed(seed), drawn: 0 }
     }
 
-    /// Takes over the servers of a configuration; those that stay, and are asked as before, keep their state. The ports of
-    /// questions that are no longer of interest are returned.
-    fn follow(&mut self, balances: &[BalanceConfig]) -> Vec<PortLease> {
+    /// Takes over the servers of a configuration that NAT has its rules of already; those that stay, and are asked as
+    /// before, keep their state.
+    pub(super) fn install(&mut self, balances: &[BalanceConfig], gateway: &mut Gateway) {
         let mut old = std::mem::take(&mut self.servers);
-        let mut returned = Vec::new();
         for (config, check) in balances.iter().filter_map(|config| Some((config, config.check?))) {
             for server in all(&config.balance) {
                 let key = (server, config.protocol);
-                let known = old.remove(&key).filter(|known| known.check.kind == check.kind);
-                let mut server = known.unwrap_or_else(|| Server::new(config.network, check));
-                if server.check.interval != check.interval {
-                    server.due = Millis::ZERO;
-                    returned.extend(server.question.take());
+                let mut known = old.remove(&key).unwrap_or_else(|| Server::new(config.network, check));
+                let is_same_kind = known.check.kind == check.kind;
+                if !is_same_kind || known.check.interval != check.interval {
+                    known.due = Millis::ZERO;
+                    end(known.question.take(), server, known.check.kind, gateway);
                 }
-                (server.network, server.check) = (config.network, check);
-                self.servers.entry(key).or_insert(server);
+                if !is_same_kind {
+                    known = Server::new(config.network, check);
+                }
+                (known.network, known.check) = (config.network, check);
+                self.servers.entry(key).or_insert(known);
             }
         }
-        returned.extend(old.into_values().filter_map(|server| server.question));
+        for ((server, _), known) in old {
+            end(known.question, server, known.check.kind, gateway);
+        }
         self.reschedule();
-        returned.into_iter().map(|question| question.port).collect()
+        for config in balances {
+            for server in all(&config.balance) {
+                let known = self.servers.get(&(server, config.protocol));
+                let is_alive = known.is_none_or(|known| known.state != ServerState::Dead);
+                gateway.nat.set_server_alive(config.protocol, server, is_alive);
+            }
+        }
     }
 
     pub(crate) const fn next_timeout(&self) -> Option<Millis> {
@@ -154,6 +167,110 @@ impl Health {
         self.drawn += 1;
         self.random.hash_one(("question", self.drawn))
     }
+
+    /// Asks the servers whose turn it is.
+    pub(super) fn on_timeout(&mut self, slow: &mut Slow<'_>) {
+        for key in self.due(slow.now) {
+            if self.servers.get(&key).is_some_and(|server| server.question.is_some()) {
+                self.conclude(key, CheckOutcome::Silent, slow);
+            }
+            if let Err(reason) = self.ask(key, slow) {
+                slow.out.drops.count(reason);
+            }
+        }
+        self.reschedule();
+    }
+
+    /// Takes a server's answer to the switch's question.
+    ///
+    /// # Errors
+    /// `NoService`: it is none.
+    pub(super) fn serve(&mut self, punted: &mut Punted<'_>, slow: &mut Slow<'_>) -> Result<(), DropReason> {
+        let ip = punted.ip()?;
+        let key = self.asked(&ip).ok_or(DropReason::NoService)?;
+        let server = self.servers.get_mut(&key).ok_or(DropReason::NoService)?;
+        let outcome = |question: &Question| question.outcome(punted.packet(), &ip, punted.meta.offload);
+        let outcome = server.question.as_ref().and_then(outcome).ok_or(DropReason::NoService)?;
+        let (question, kind) = (server.question.take(), server.check.kind);
+        if let Some(question) = &question
+            && kind == CheckKind::Tcp
+            && outcome == CheckOutcome::Answered
+        {
+            // Nothing is left half open there.
+            let interface = slow.gateway.interface(punted.input);
+            let own_mac = interface.map_or(punted.meta.dst, |interface| interface.mac);
+            let reset = question.reset(key.0, own_mac, punted.meta.src);
+            slow.out.push(To::Network(punted.input), &reset, Offload::NONE);
+        }
+        end(question, key.0, kind, slow.gateway);
+        self.conclude(key, outcome, slow);
+        Ok(())
+    }
+
+    /// All servers of `balances`, which are those of the running configuration.
+    pub(crate) fn servers<'a>(
+        &'a self,
+        balances: &'a [BalanceConfig],
+        nat: &'a Nat,
+        now: Millis,
+    ) -> impl Iterator<Item = ServerReport> + 'a {
+        balances.iter().enumerate().flat_map(move |(index, config)| {
+            let Balance { servers, backups } = &config.balance;
+            let sockets = servers.iter().map(|&server| (server, false));
+            sockets.chain(backups.iter().map(|&server| (server, true))).map(move |(server, is_backup)| {
+                let known = self.servers.get(&(server, config.protocol));
+                let used = nat.server_use(config.protocol, server).unwrap_or_default();
+                ServerReport {
+                    balance: index,
+                    server,
+                    is_backup,
+                    state: known.map_or(ServerState::Unchecked, |known| known.state),
+                    since: known.and_then(|known| known.since).map(|since| now.since(since)),
+                    checks: known.map_or(0, |known| known.checks),
+                    failures: known.map_or(0, |known| known.failures),
+                    flows: used.flows,
+                    flows_admitted: used.admitted,
+                }
+            })
+        })
+    }
+
+    fn conclude(&mut self, key: Key, outcome: CheckOutcome, slow: &mut Slow<'_>) {
+        if self.note(key, outcome, slow.now) {
+            let (server, protocol) = key;
+            slow.gateway.nat.set_server_alive(protocol, server, outcome == CheckOutcome::Answered);
+        }
+    }
+
+    fn ask(&mut self, key: Key, slow: &mut Slow<'_>) -> Result<(), DropReason> {
+        let Some(server) = self.servers.get_mut(&key) else { return Ok(()) };
+        server.due = slow.now + server.check.interval;
+        let (network, kind, mut question) = (server.network, server.check.kind, server.question.take());
+        let route = slow.gateway.routes.lookup(Source::Translated(network), *key.0.ip());
+        let own = route.ok().and_then(|hop| slow.gateway.interface(hop.network));
+        let own = own.map(|interface| interface.address.address());
+        let stale = question.take_if(|question| Some(question.source) != own);
+        end(stale, key.0, kind, slow.gateway);
+        let (Ok(hop), Some(source)) = (route, own) else {
+            self.conclude(key, CheckOutcome::Silent, slow);
+            return Err(route.err().unwrap_or(DropReason::NoRoute));
+        };
+        let question = match question {
+            Some(question) => question,
+            None => {
+                let port = slow.gateway.nat.lease_port(source, kind.protocol(), slow.now);
+                let port = port.ok_or(DropReason::NatNoPorts)?;
+                let question = Question { source, port, secret: self.draw() };
+                slow.gateway.sockets.connect(socket(&question, key.0, kind), Service::Health);
+                question
+            }
+        };
+        let frame = question.frame(kind, key.0);
+        if let Some(server) = self.servers.get_mut(&key) {
+            server.question = Some(question);
+        }
+        slow.send(hop, frame)
+    }
 }
 
 impl Server {
@@ -190,137 +307,22 @@ impl Server {
     }
 }
 
-impl Gateway {
-    /// Takes over the servers of a configuration that NAT has its rules of already.
-    pub(crate) fn follow_servers(&mut self, balances: &[BalanceConfig]) {
-        for port in self.health.follow(balances) {
-            self.nat.return_port(port);
-        }
-        for config in balances {
-            for server in all(&config.balance) {
-                let known = self.health.servers.get(&(server, config.protocol));
-                let is_alive = known.is_none_or(|known| known.state != ServerState::Dead);
-                self.nat.set_server_alive(config.protocol, server, is_alive);
-            }
-        }
+/// The question to `server`, if there was one, is of no interest any more: its port is returned.
+fn end(question: Option<Question>, server: SocketAddrV4, kind: CheckKind, gateway: &mut Gateway) {
+    if let Some(question) = question {
+        gateway.sockets.disconnect(socket(&question, server, kind));
+        gateway.nat.return_port(question.port);
     }
+}
 
-    /// Asks the servers whose turn it is.
-    pub(crate) fn check_servers(&mut self, now: Millis, out: &mut Outgoing) {
-        for key in self.health.due(now) {
-            if self.health.servers.get(&key).is_some_and(|server| server.question.is_some()) {
-                self.conclude(key, CheckOutcome::Silent, now);
-            }
-            if let Err(reason) = self.ask_server(key, now, out) {
-                out.drops.count(reason);
-            }
-        }
-        self.health.reschedule();
-    }
-
-    /// Whether the packet, which is for the switch itself, seems to be what a server answers.
-    pub(crate) fn may_be_answer(&self, ip: &Ipv4Packet) -> bool {
-        self.health.asked(ip).is_some()
-    }
-
-    /// Takes a server's answer to the switch's question. `false`: it is none.
-    pub(crate) fn take_answer(
-        &mut self,
-        meta: &FrameMeta,
-        frame: &[u8],
-        ip: &Ipv4Packet,
-        input: NetworkId,
-        now: Millis,
-        out: &mut Outgoing,
-    ) -> bool {
-        let Some(key) = self.health.asked(ip) else { return false };
-        let Some(server) = self.health.servers.get_mut(&key) else { return false };
-        let packet = &frame[EthernetHeader::LEN..];
-        let Some(outcome) =
-            server.question.as_ref().and_then(|question| question.outcome(packet, ip, meta.offload))
-        else {
-            return false;
-        };
-        if let Some(question) = server.question.take() {
-            if server.check.kind == CheckKind::Tcp && outcome == CheckOutcome::Answered {
-                // Nothing is left half open there.
-                let own_mac = self.interface(input).map_or(meta.dst, |interface| interface.mac);
-                out.push(input, &question.reset(key.0, own_mac, meta.src), Offload::NONE);
-            }
-            self.nat.return_port(question.port);
-        }
-        self.conclude(key, outcome, now);
-        true
-    }
-
-    /// All servers of `balances`, which are those of the running configuration.
-    pub(crate) fn servers<'a>(
-        &'a self,
-        balances: &'a [BalanceConfig],
-        now: Millis,
-    ) -> impl Iterator<Item = ServerReport> + 'a {
-        balances.iter().enumerate().flat_map(move |(index, config)| {
-            let Balance { servers, backups } = &config.balance;
-            let sockets = servers.iter().map(|&server| (server, false));
-            sockets.chain(backups.iter().map(|&server| (server, true))).map(move |(server, is_backup)| {
-                let known = self.health.servers.get(&(server, config.protocol));
-                let used = self.nat.server_use(config.protocol, server).unwrap_or_default();
-                ServerReport {
-                    balance: index,
-                    server,
-                    is_backup,
-                    state: known.map_or(ServerState::Unchecked, |known| known.state),
-                    since: known.and_then(|known| known.since).map(|since| now.since(since)),
-                    checks: known.map_or(0, |known| known.checks),
-                    failures: known.map_or(0, |known| known.failures),
-                    flows: used.flows,
-                    flows_admitted: used.admitted,
-                }
-            })
-        })
-    }
-
-    /// Servers that have died or come back.
-    pub(crate) fn next_server_change(&mut self) -> Option<ServerChange> {
-        self.health.next_change()
-    }
-
-    fn conclude(&mut self, key: Key, outcome: CheckOutcome, now: Millis) {
-        if self.health.note(key, outcome, now) {
-            let (server, protocol) = key;
-            self.nat.set_server_alive(protocol, server, outcome == CheckOutcome::Answered);
-        }
-    }
-
-    fn ask_server(&mut self, key: Key, now: Millis, out: &mut Outgoing) -> Result<(), DropReason> {
-        let Some(server) = self.health.servers.get_mut(&key) else { return Ok(()) };
-        server.due = now + server.check.interval;
-        let (network, kind, mut question) = (server.network, server.check.kind, server.question.take());
-        let destination = *key.0.ip();
-        let way = self.routes.lookup(network, destination, true);
-        let own = way.ok().and_then(|hop| self.interface(hop.network)).map(|own| own.address.address());
-        let stale = question.take_if(|question| Some(question.source) != own);
-        if let Some(stale) = stale {
-            self.nat.return_port(stale.port);
-        }
-        let (Ok(hop), Some(source)) = (way, own) else {
-            self.conclude(key, CheckOutcome::Silent, now);
-            return Err(way.err().unwrap_or(DropReason::NoRoute));
-        };
-        let question = match question {
-            Some(question) => question,
-            None => Question {
-                source,
-                port: self.nat.lease_port(source, kind.protocol(), now).ok_or(DropReason::NatNoPorts)?,
-                secret: self.health.draw(),
-            },
-        };
-        let frame = question.frame(kind, key.0);
-        if let Some(server) = self.health.servers.get_mut(&key) {
-            server.question = Some(question);
-        }
-        self.send(hop, frame, now, out)
-    }
+/// What the answer comes to.
+fn socket(question: &Question, server: SocketAddrV4, kind: CheckKind) -> Connected {
+    let remote = match kind {
+        CheckKind::Tcp => server,
+        CheckKind::Icmp => SocketAddrV4::new(*server.ip(), 0),
+    };
+    let local = SocketAddrV4::new(question.source, question.port.port());
+    Connected { protocol: kind.protocol(), local, remote }
 }
 
 fn all(balance: &Balance) -> impl Iterator<Item = SocketAddrV4> + '_ {

@@ -40,6 +40,7 @@ use self::message::Request;
 pub(crate) use self::message::relay_agent;
 use self::probe::{Probe, Probes};
 use crate::DhcpConfig;
+use crate::gateway::neighbour::Sighting;
 use crate::report::{LeaseEventKind, LeaseRecord, LeaseReport, PoolReport};
 
 /// The server of one network.
@@ -91,16 +92,6 @@ pub(crate) struct View<'a> {
     pub port: Option<PortId>,
     /// Whom the ARP table has seen at an address.
     pub seen: &'a dyn Fn(Ipv4Addr) -> Option<Sighting>,
-}
-
-/// A station that was seen to use an address.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(crate) struct Sighting {
-    pub mac: MacAddr,
-    /// The port of the switch that it spoke from.
-    pub port: Option<PortId>,
-    /// The last time.
-    pub at: Millis,
 }
 
 impl DhcpServer {
