@@ -42,7 +42,7 @@ fn every_test_that_the_page_names_exists_and_every_requirement_test_stands_on_it
         named.iter().filter(|name| !tests.iter().any(|test| stands_for(name, test))).collect();
     assert!(missing.is_empty(), "no such tests: {missing:#?}");
     let is_requirement = |test: &&String| {
-        ["rfc4787_", "rfc5382_", "rfc5508_", "rfc7857_", "rfc6888_", "rfc5597_"]
+        ["rfc4787_", "rfc5382_", "rfc5508_", "rfc7857_", "rfc6888_", "rfc5597_", "rfc5961_"]
             .iter()
             .any(|rfc| test.starts_with(rfc))
     };

@@ -1,7 +1,7 @@
 //! State that a NAT is to take over: whatever it is, it is refused, or the NAT is as sound as any.
 //!
-//! Input: taken as it is; and then `mappings:8 age:8`, mappings and flows, as the body of a state whose header and
-//! checksum are put right.
+//! Input: taken as it is; and then `mappings:8 age:8`, mappings and flows, as the body of a state in
+//! each format whose header and checksum are put right.
 
 use std::net::Ipv4Addr;
 
@@ -20,24 +20,27 @@ const LIMIT: u32 = 4;
 /// Later than the longest timeout.
 const NOW: Millis = Millis::from_secs(100_000);
 const MAPPING: usize = 19;
-const FLOW: usize = 70;
+/// Of a flow, in each format.
+const FLOWS: [(u8, usize); 2] = [(1, 70), (2, 86)];
 
 /// Panics if something is wrong.
 pub fn run(data: &[u8]) {
     take_over(data, Millis::ZERO);
     if let Some((&[mappings, age], records)) = data.split_first_chunk() {
-        take_over(&state(mappings, records), Millis::from_secs(u64::from(age) * 60));
+        for (format, flow) in FLOWS {
+            take_over(&state(format, flow, mappings, records), Millis::from_secs(u64::from(age) * 60));
+        }
     }
 }
 
-fn state(mappings: u8, records: &[u8]) -> Vec<u8> {
+fn state(format: u8, flow: usize, mappings: u8, records: &[u8]) -> Vec<u8> {
     let mappings = usize::from(mappings).min(records.len() / MAPPING);
-    let flows = (records.len() - mappings * MAPPING) / FLOW;
-    let mut state = b"tapswNAT\x00\x01\x00\x01".to_vec();
+    let flows = (records.len() - mappings * MAPPING) / flow;
+    let mut state = [&b"tapswNAT\0"[..], &[format, 0, 1]].concat();
     state.extend((mappings as u32).to_be_bytes());
     state.extend((flows as u32).to_be_bytes());
     state.extend(PUBLIC.octets());
-    state.extend(&records[..mappings * MAPPING + flows * FLOW]);
+    state.extend(&records[..mappings * MAPPING + flows * flow]);
     let sum = SipHasher13::new().hash(&state);
     state.extend(sum.to_be_bytes());
     assert_eq!(Nat::state_len(&state[..STATE_START]), Ok(state.len() as u64));

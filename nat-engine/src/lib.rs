@@ -53,5 +53,6 @@ pub use nat::{FlowView, Nat, NatConfig, RuleCounter, RuleCounters};
 pub use outside::explicit::{ExplicitMapping, MappingRefused, MappingRequest};
 pub use outside::port_pool::{PortChange, PortLease};
 pub use prepare::{Admission, Destination};
-pub use saved::{Imported, STATE_START, Snapshot, StateError};
+pub use saved::record::{STATE_START, StateError};
+pub use saved::state::{Imported, Snapshot};
 pub use settings::{Behaviour, Exhausted, NatSettings};

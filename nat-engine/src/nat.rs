@@ -273,22 +273,23 @@ impl Nat {
 
     /// All flows. Walks the whole table.
     pub fn flows(&self, now: Millis) -> impl Iterator<Item = FlowView> + '_ {
-        self.flows.iter().map(move |flow| self.view(flow, now))
+        self.flows.ids().map(move |id| self.view(id, now))
     }
 
     /// The flows in these `places` of the table: see [`flow_places`](Self::flow_places).
     pub fn flows_in(&self, places: Range<usize>, now: Millis) -> impl Iterator<Item = FlowView> + '_ {
-        self.flows.ids_in(places).map(move |id| self.view(self.flows.get(id), now))
+        self.flows.ids_in(places).map(move |id| self.view(id, now))
     }
 
-    fn view(&self, flow: &Flow, now: Millis) -> FlowView {
+    fn view(&self, id: Id, now: Millis) -> FlowView {
+        let (flow, passed) = (self.flows.get(id), self.flows.passed(id));
         FlowView {
             original: flow.tuple(Direction::Original),
             reply: flow.tuple(Direction::Reply),
             state: flow.state_name(),
             expires_in: deadline(flow, &self.config.timeouts).since(now),
-            packets: flow.packet_counts(),
-            bytes: flow.bytes,
+            packets: passed.map(|passed| passed.packets),
+            bytes: passed.map(|passed| passed.bytes),
         }
     }
 
@@ -296,7 +297,7 @@ impl Nat {
     /// after a timeout. All flows are in the places below [`flow_places`](Self::flow_places): whoever has no time for a
     /// million at once takes a part at a time.
     pub fn flush(&mut self, places: Range<usize>, which: impl Fn(&FlowView) -> bool, now: Millis) -> usize {
-        let is_chosen = |id: &Id| which(&self.view(self.flows.get(*id), now));
+        let is_chosen = |id: &Id| which(&self.view(*id, now));
         let ids: Vec<Id> = self.flows.ids_in(places).filter(is_chosen).collect();
         ids.iter().for_each(|&id| self.expire(id, now));
         ids.len()

@@ -10,7 +10,7 @@ use packet::{L4, Millis, PortId};
 
 use crate::flows::icmp;
 use crate::flows::packet::{Known, NatPacket};
-use crate::flows::table::{FlowKey, FlowTable};
+use crate::flows::table::{FlowKey, FlowTable, seconds};
 use crate::flows::tuple::Tuple;
 use crate::fragments::Fragments;
 
@@ -29,7 +29,9 @@ impl Translation<'_> {
         let Some((id, direction)) = self.flows.find(arrived, key) else { return Known::Miss };
         let flow = self.flows.get_mut(id);
         let departing = flow.translated(direction);
-        if let Some(class) = flow.note(direction, packet) {
+        if let Some(class) = flow.note(direction, packet)
+            && flow.moves(class, seconds(self.now))
+        {
             self.flows.refresh(id, class, self.now);
         }
         self.rewrite(packet, arrived, departing);

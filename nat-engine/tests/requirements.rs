@@ -171,44 +171,16 @@ fn rfc7857_s2_2_a_reset_passes_and_its_state_stays_four_minutes() {
     assert_eq!(world.counts(), (0, 1, 1));
 }
 
-/// The segment with this sequence number.
-fn at(sequence: u32, mut frame: Vec<u8>) -> Vec<u8> {
-    frame[38..42].copy_from_slice(&sequence.to_be_bytes());
-    frame
-}
-
 #[test]
-fn rfc7857_s2_2_a_reset_or_fin_out_of_window_passes_and_ends_nothing() {
-    const MIB: u32 = 1 << 20;
-    for sequence in [100 * MIB, 1 << 31, 0_u32.wrapping_sub(MIB)] {
+fn rfc7857_s2_2_a_reset_or_fin_from_elsewhere_passes_and_ends_nothing() {
+    for sequence in [1001, 1000 + (1 << 20), 1 << 31, 999] {
         for flags in [RST, FIN | ACK] {
             let mut world = established();
-            let end = at(sequence, eth().ipv4(REMOTE, PUBLIC).tcp(80, 5000, flags).payload(b""));
+            let end = eth().ipv4(REMOTE, PUBLIC).tcp(80, 5000, flags).numbers(sequence, 1001).payload(b"");
             assert_eq!(ends(&world.remote_sends(&end).unwrap()), (REMOTE, 80, GUEST, 5000));
             assert_eq!(world.flow().state, "established");
         }
     }
-    for sequence in [1000, 1000 + 60 * MIB] {
-        let mut world = established();
-        let rst = at(sequence, eth().ipv4(REMOTE, PUBLIC).tcp(80, 5000, RST).payload(b""));
-        world.remote_sends(&rst).unwrap();
-        assert_eq!(world.flow().state, "reset");
-    }
-}
-
-#[test]
-fn rfc7857_s2_2_the_window_follows_the_receivers_acknowledgements() {
-    let mut world = established();
-    let mut ack = eth().ipv4(GUEST, REMOTE).tcp(5000, 80, ACK).payload(b"");
-    ack[42..46].copy_from_slice(&0xfff0_0000_u32.to_be_bytes());
-    world.guest_sends(&ack).unwrap();
-    assert_eq!(world.flow().packets, [3, 1]);
-    let rst = |sequence| at(sequence, eth().ipv4(REMOTE, PUBLIC).tcp(80, 5000, RST).payload(b""));
-    world.remote_sends(&rst(1000 + (64 << 20))).unwrap();
-    assert_eq!(world.flow().state, "established");
-    // Sequence numbers wrap.
-    world.remote_sends(&rst(1000)).unwrap();
-    assert_eq!(world.flow().state, "reset");
 }
 
 #[test]

@@ -133,6 +133,50 @@ fn what_does_not_fit_is_refused_by_name_and_changes_nothing() {
     assert_eq!(used.nat.import(&state, Millis::ZERO, used.now), Err(StateError::NotEmpty));
 }
 
+/// As format 1 had them, one of them of TCP with data in both directions: the guest is at 0x12345680, the remote host at
+/// 0xfedd0006. What that format kept of these is their upper halves.
+#[test]
+fn what_was_saved_in_the_first_format_goes_on_and_learns_where_it_is() {
+    let old = include_bytes!("saved/format-1");
+    let take_over = || {
+        let mut world = successor(config());
+        assert_eq!(Nat::state_len(&old[..STATE_START]), Ok(old.len() as u64));
+        let imported = world.nat.import(old, Millis::ZERO, world.now);
+        assert_eq!(imported, Ok(Imported { flows: 4, left_out: 0 }));
+        world
+    };
+    let view = |flow: FlowView| (flow.original.to_string(), flow.state, flow.packets, flow.bytes);
+    let mut views: Vec<_> = take_over().nat.flows(Millis::from_secs(50_000)).map(view).collect();
+    views.sort();
+    let original = |tuple: &str| tuple.to_owned();
+    assert_eq!(
+        views,
+        [
+            (original("icmp 192.168.122.10:9 > 198.51.100.1:0"), "unreplied", [1, 0], [28, 0]),
+            (original("tcp 192.168.122.10:5000 > 198.51.100.1:80"), "established", [4, 2], [168, 86]),
+            (original("tcp 198.51.100.2:7000 > 203.0.113.7:8080"), "syn-sent", [1, 0], [40, 0]),
+            (original("udp 192.168.122.11:5000 > 198.51.100.1:53"), "replied", [1, 1], [28, 34]),
+        ]
+    );
+    let state_after = |segments: &[(u8, u32, u32)]| {
+        let mut world = take_over();
+        for &(flags, seq, ack) in segments {
+            let segment = eth().ipv4(REMOTE, PUBLIC).tcp(80, 5000, flags).numbers(seq, ack).payload(b"");
+            world.remote_sends(&segment).unwrap();
+        }
+        let from_guest = |flow: &FlowView| flow.original.source_port() == 5000 && flow.state != "replied";
+        world.nat.flows(world.now).find(from_guest).unwrap().state
+    };
+    let data = (ACK, 0xfedd_0006, 0x1234_5680);
+    assert_eq!(state_after(&[(RST, 0xfedd_0006, 0)]), "established", "not before it is known");
+    assert_eq!(state_after(&[data, (RST, 0xfedd_0006, 0)]), "reset");
+    assert_eq!(state_after(&[data, (RST, 0xfedd_0005, 0)]), "established");
+    assert_eq!(state_after(&[(ACK, 0xfedd_0006, 77), (RST, 0xfedd_0006, 0)]), "established");
+    assert_eq!(state_after(&[(ACK, 77, 0x1234_5680), (RST, 77, 0)]), "established");
+    assert_eq!(state_after(&[(FIN | ACK, 77, 77)]), "established");
+    assert_eq!(state_after(&[(FIN | ACK, 0xfedd_0006, 0x1234_5680)]), "half-closed");
+}
+
 #[test]
 fn flows_of_every_protocol_are_carried_over() {
     let mut before = World::new();
@@ -239,9 +283,11 @@ proptest! {
 
     #[test]
     fn bytes_are_refused(bytes: Vec<u8>) {
-        let state = [&b"tapswNAT\0\x01"[..], &bytes, &[0; 8]].concat();
-        let nothing = [0; STATE_START - 10];
-        let read = World::new().nat.import(&with_checksum(state), Millis::ZERO, Millis::ZERO);
-        prop_assert!(read.is_err() || bytes == nothing);
+        for format in [b"\0\x01", b"\0\x02"] {
+            let state = [&b"tapswNAT"[..], format, &bytes, &[0; 8]].concat();
+            let nothing = [0; STATE_START - 10];
+            let read = World::new().nat.import(&with_checksum(state), Millis::ZERO, Millis::ZERO);
+            prop_assert!(read.is_err() || bytes == nothing);
+        }
     }
 }

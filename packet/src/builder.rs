@@ -103,13 +103,14 @@ impl FrameBuilder {
         self.layer4(Protocol::UDP, udp.as_bytes())
     }
 
-    /// A TCP header with these flags; sequence and acknowledgment number 1000, window 65535.
+    /// A TCP header with these flags, of a connection in which nobody has sent any data: both sides
+    /// go on at 1000, so their SYNs are 999. Window 65535.
     #[must_use]
     pub fn tcp(self, src: u16, dst: u16, flags: u8) -> Self {
         let tcp = TcpHeader {
             src_port: U16::new(src),
             dst_port: U16::new(dst),
-            seq: U32::new(1000),
+            seq: U32::new(if flags & TcpHeader::SYN != 0 { 999 } else { 1000 }),
             ack: U32::new(if flags & TcpHeader::ACK != 0 { 1000 } else { 0 }),
             data_offset: 5 << 4,
             flags,

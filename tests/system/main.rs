@@ -41,6 +41,7 @@ mod port_mapping;
 mod ports;
 mod process;
 mod reload;
+mod resets;
 mod route;
 mod shared_address;
 mod state;

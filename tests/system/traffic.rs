@@ -6,6 +6,7 @@ use std::num::NonZero;
 use std::thread;
 use std::time::{Duration, Instant};
 
+use rustix::net::sockopt::set_socket_linger;
 use rustix::net::{AddressFamily, Protocol, SocketType};
 
 use crate::host::Host;
@@ -99,6 +100,27 @@ impl Connection {
         pass(&self.server, &self.client, 10, Duration::ZERO).expect("the connection lives");
     }
 
+    /// The client gives up with a reset, while its last data is under way.
+    pub fn client_aborts(self) -> io::Result<()> {
+        abort(self.client)
+    }
+
+    /// As [`client_aborts`](Self::client_aborts).
+    pub fn server_aborts(self) -> io::Result<()> {
+        abort(self.server)
+    }
+
+    /// The client closes without having read what the server sent, which its kernel answers with a reset.
+    pub fn client_closes_on_unread_data(self) -> io::Result<()> {
+        (&self.server).write_all(&[7; 1000])?;
+        self.client.peek(&mut [0]).map(drop)
+    }
+
+    /// The client's address as the server sees it.
+    pub fn peer(&self) -> SocketAddr {
+        self.peer
+    }
+
     /// For `time` at least, both sides send without haste and check what they get.
     pub fn chat(&self, time: Duration) -> io::Result<()> {
         const PAUSE: Duration = Duration::from_millis(5);
@@ -109,6 +131,11 @@ impl Connection {
             outward.join().expect("tasks don't panic")
         })
     }
+}
+
+fn abort(mut stream: TcpStream) -> io::Result<()> {
+    stream.write_all(&[7; 20_000])?;
+    Ok(set_socket_linger(&stream, Some(Duration::ZERO))?)
 }
 
 /// `from` sends chunks, with pauses between them, and `to` checks them.

@@ -3,6 +3,8 @@
 use packet::wire::TcpHeader;
 use packet::{L4, Protocol};
 
+use crate::flows::count::Count;
+use crate::flows::sequence::Sequence;
 use crate::flows::tcp::TcpState;
 use crate::flows::timeouts::TimeoutClass;
 use crate::flows::tuple::Direction;
@@ -24,9 +26,11 @@ pub(crate) struct Flow {
     pub(crate) class: TimeoutClass,
     /// The second in which it last moved to the end of its list.
     pub(crate) refreshed: u32,
-    /// What passed, by [`Direction`]. Of `packets`, the upper 16 bits are what TCP acknowledged last, in 64 KiB.
-    pub(crate) packets: [u64; 2],
-    pub(crate) bytes: [u64; 2],
+    /// Of TCP.
+    pub(crate) sequence: Sequence,
+    /// What passed, by [`Direction`]; of a flow through which more passed than has room here, the
+    /// table keeps the rest.
+    pub(crate) counts: [Count; 2],
 }
 
 const _: () = assert!(Slab::<Flow>::BYTES == 64);
@@ -44,14 +48,14 @@ impl Flow {
                 _ => TimeoutClass::Udp,
             },
             refreshed: 0,
-            packets: [0; 2],
-            bytes: [0; 2],
+            sequence: Sequence::default(),
+            counts: [Count::default(); 2],
         }
     }
 
-    /// Puts back what was read from [`tcp`](Self::tcp), [`packets`](Self::packets) and [`bytes`](Self::bytes).
-    pub(crate) fn restore(&mut self, tcp: TcpState, packets: [u64; 2], bytes: [u64; 2]) {
-        (self.tcp, self.packets, self.bytes) = (tcp, packets, bytes);
+    /// Puts back what was read from [`tcp`](Self::tcp) and [`sequence`](Self::sequence).
+    pub(crate) fn restore(&mut self, tcp: TcpState, sequence: Sequence) {
+        (self.tcp, self.sequence) = (tcp, sequence);
         if matches!(self.protocol, Protocol::TCP | Protocol::DCCP) {
             self.class = tcp.class();
         }
@@ -78,68 +82,54 @@ impl Flow {
     pub(crate) fn note(&mut self, direction: Direction, packet: &NatPacket<'_>) -> Option<TimeoutClass> {
         self.count(direction, packet.ip.total_len);
         match packet.ip.l4 {
-            L4::Tcp => {
-                let flags = packet.ip.tcp_flags;
-                if flags & TcpHeader::ACK != 0 {
-                    let count = self.packets[direction as usize] & COUNT;
-                    self.packets[direction as usize] = count | u64::from(packet.acknowledged()) << COUNT_BITS;
-                }
-                if flags & (TcpHeader::RST | TcpHeader::FIN) != 0 {
-                    return self.note_end(direction, packet);
-                }
-                self.tcp = self.tcp.after(direction, flags);
-                Some(self.tcp.class())
+            L4::Tcp if self.tcp.is_known_to_stay(packet.ip.tcp_flags) => {
+                self.sequence.follow(direction, packet.segment());
             }
-            L4::Dccp => self.note_dccp(direction, packet),
-            _ => Some(self.class),
+            L4::Tcp => return self.note_event(direction, packet),
+            L4::Dccp => return self.note_dccp(direction, packet.ip.tcp_flags),
+            _ => {}
         }
+        Some(self.class)
+    }
+
+    /// Whether it has to move to the end of the list of this class.
+    #[inline]
+    pub(crate) fn moves(&self, class: TimeoutClass, second: u32) -> bool {
+        self.class != class || self.refreshed != second
+    }
+
+    /// A segment that may change where the connection is in its life.
+    #[cold]
+    fn note_event(&mut self, direction: Direction, packet: &NatPacket<'_>) -> Option<TimeoutClass> {
+        let (flags, mut segment) = (packet.ip.tcp_flags, packet.segment());
+        let numbered = flags & (TcpHeader::SYN | TcpHeader::FIN);
+        segment.end = segment.end.wrapping_add(numbered.count_ones());
+        let counts = self.tcp.hear(&mut self.sequence, direction, flags, segment);
+        (counts && self.is_prolonged(flags)).then(|| self.tcp.class())
     }
 
     /// Its flags are read as TCP's, its sequence numbers aren't looked at: a forged reset is undone by what follows.
     #[cold]
-    fn note_dccp(&mut self, direction: Direction, packet: &NatPacket<'_>) -> Option<TimeoutClass> {
-        if packet.ip.tcp_flags & TcpHeader::RST != 0 {
-            return self.note_end(direction, packet);
-        }
-        self.tcp = self.tcp.after(direction, packet.ip.tcp_flags);
-        Some(self.tcp.class())
+    fn note_dccp(&mut self, direction: Direction, flags: u8) -> Option<TimeoutClass> {
+        self.tcp = self.tcp.after(direction, flags);
+        self.is_prolonged(flags).then(|| self.tcp.class())
     }
 
     /// An RST ends an established connection, which then has minutes left. Elsewhere it changes no time: who is refused again
     /// and again doesn't keep a mapping open by that (RFC 7857, 7.1).
-    #[cold]
-    fn note_end(&mut self, direction: Direction, packet: &NatPacket<'_>) -> Option<TimeoutClass> {
-        if packet.ip.l4 == L4::Tcp && !self.is_in_window(direction, packet) {
-            return None;
-        }
-        let is_reset = packet.ip.tcp_flags & TcpHeader::RST != 0;
-        self.tcp = self.tcp.after(direction, packet.ip.tcp_flags);
-        (!is_reset || self.class == TimeoutClass::TcpEstablished).then(|| self.tcp.class())
+    fn is_prolonged(&self, flags: u8) -> bool {
+        flags & TcpHeader::RST == 0 || self.class == TimeoutClass::TcpEstablished
     }
 
     /// Counts a packet of this length.
     #[inline]
     pub(crate) fn count(&mut self, direction: Direction, len: u16) {
-        self.packets[direction as usize] += 1;
-        self.bytes[direction as usize] += u64::from(len);
-    }
-
-    /// Whether the end of an established connection comes from someone who knows where it is. Lenient: who guesses the
-    /// four numbers of the tuple is right one time in 64, and what then follows from the true end undoes a reset.
-    fn is_in_window(&self, direction: Direction, packet: &NatPacket<'_>) -> bool {
-        let expected = (self.packets[direction.other() as usize] >> COUNT_BITS) as u16;
-        let ahead = packet.sequence().wrapping_sub(expected).wrapping_add(1);
-        self.tcp.class() != TimeoutClass::TcpEstablished || ahead <= WINDOW
-    }
-
-    /// Packets in original and reply direction.
-    pub(crate) fn packet_counts(&self) -> [u64; 2] {
-        self.packets.map(|packets| packets & COUNT)
+        self.counts[direction as usize].add(len);
     }
 
     /// Whether nobody has answered so far.
     pub(crate) fn is_unanswered(&self) -> bool {
-        self.packet_counts()[Direction::Reply as usize] == 0
+        self.counts[Direction::Reply as usize].get().packets == 0
     }
 
     pub(crate) fn state_name(&self) -> &'static str {
@@ -150,9 +140,3 @@ impl Flow {
         }
     }
 }
-
-/// 2⁴⁸ packets are enough for a week at line rate.
-const COUNT_BITS: u32 = 48;
-const COUNT: u64 = (1 << COUNT_BITS) - 1;
-/// 64 MiB in 64 KiB: twice the largest receive buffer that Linux gives by default.
-const WINDOW: u16 = 1024;

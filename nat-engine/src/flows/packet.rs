@@ -7,6 +7,7 @@ use packet::offload::update_checksum;
 use packet::wire::{FromBytes, IcmpHeader, Ipv4Header, TcpHeader, U16, UdpHeader};
 use packet::{DropReason, Fragment, Ipv4Packet, L4};
 
+use crate::flows::sequence::Segment;
 use crate::flows::tuple::Tuple;
 
 /// A packet as its caller parsed it.
@@ -109,21 +110,15 @@ impl NatPacket<'_> {
         }
     }
 
-    /// The upper half of a TCP segment's sequence number.
-    pub(crate) fn sequence(&self) -> u16 {
-        self.word(TCP_SEQUENCE)
-    }
-
-    /// The upper half of a TCP segment's acknowledgement number.
+    /// The numbers of a TCP segment, those of SYN and FIN left out.
     #[inline]
-    pub(crate) fn acknowledged(&self) -> u16 {
-        self.word(TCP_ACKNOWLEDGEMENT)
-    }
-
-    #[inline]
-    fn word(&self, at: usize) -> u16 {
-        let bytes = self.bytes.get(usize::from(self.ip.header_len) + at..);
-        bytes.and_then(|bytes| bytes.first_chunk()).map_or(0, |&word| u16::from_be_bytes(word))
+    pub(crate) fn segment(&self) -> Segment {
+        let header_len = usize::from(self.ip.header_len);
+        let header = self.bytes.get(header_len..).map(TcpHeader::ref_from_prefix);
+        let Some(Ok((tcp, _))) = header else { return Segment::default() };
+        let payload = u32::from(self.ip.total_len).wrapping_sub((header_len + tcp.header_len()) as u32);
+        let (seq, ack) = (tcp.seq.get(), tcp.ack.get());
+        Segment { seq, end: seq.wrapping_add(payload), ack }
     }
 
     /// The packet without padding.
@@ -135,11 +130,6 @@ impl NatPacket<'_> {
         self.ip.fragment != Fragment::Whole
     }
 }
-
-/// Offset of the sequence number in a TCP header.
-const TCP_SEQUENCE: usize = 4;
-/// Offset of the acknowledgement number in a TCP header.
-const TCP_ACKNOWLEDGEMENT: usize = 8;
 
 #[inline]
 fn update(field: &mut U16, change: impl FnOnce(&mut [u8; 2])) {

@@ -11,12 +11,14 @@
 //! All flows of a list have the same idle time, so moving a flow to the tail when it is used keeps the list in the
 //! order of expiry: no timers, no scans.
 
+use std::collections::BTreeMap;
 use std::hint::black_box;
 use std::ops::Range;
 
 use packet::{BURST_FRAMES, Millis};
 
 use crate::Tuple;
+use crate::flows::count::{Count, Passed};
 use crate::flows::flow::Flow;
 use crate::flows::timeouts::{TimeoutClass, Timeouts};
 use crate::flows::tuple::Direction;
@@ -36,6 +38,8 @@ pub(crate) struct FlowTable {
     index: Index,
     hash: PairHash,
     lists: [List; TimeoutClass::ALL.len()],
+    /// What passed through flows and has no room in them. Those are few: see [`Count`].
+    carried: BTreeMap<u32, [Passed; 2]>,
 }
 
 /// Where in the index of flows a packet's tuple is to be found.
@@ -83,6 +87,7 @@ impl FlowTable {
             index: Index::new(),
             hash: PairHash::new(seed, Purpose::Flows),
             lists: [List::default(); TimeoutClass::ALL.len()],
+            carried: BTreeMap::new(),
         }
     }
 
@@ -130,7 +135,7 @@ impl FlowTable {
     #[inline]
     fn moves(&self, entry: u32, now: Millis) -> Option<Id> {
         let (id, _) = Entry(entry).get();
-        self.flows.get(id).filter(|flow| flow.refreshed != seconds(now)).map(|_| id)
+        self.flows.get(id).filter(|flow| flow.moves(flow.class, seconds(now))).map(|_| id)
     }
 
     /// The flows that move, and their neighbours in their lists.
@@ -194,6 +199,7 @@ impl FlowTable {
     /// Forgets a flow.
     pub(crate) fn remove(&mut self, id: Id) -> Option<Flow> {
         self.unlink(id);
+        self.carried.remove(&id.get());
         let flow = self.flows.remove(id)?;
         for direction in Direction::BOTH {
             let key = self.hash.of(flow.tuple(direction).words());
@@ -206,13 +212,31 @@ impl FlowTable {
         self.places[id.index()].mappings
     }
 
-    /// Says that the flow was used and is in `class` now.
-    #[inline]
+    /// Says that the flow was used and is in `class` now: of use where it [moves](Flow::moves).
     pub(crate) fn refresh(&mut self, id: Id, class: TimeoutClass, now: Millis) {
-        let flow = &self.flows[id];
-        if flow.class != class || flow.refreshed != seconds(now) {
-            self.unlink(id);
-            self.append(id, class, now);
+        self.unlink(id);
+        self.append(id, class, now);
+        let counts = &mut self.flows[id].counts;
+        if counts.iter().any(|count| count.is_half_full()) {
+            let carried = self.carried.entry(id.get()).or_default();
+            carried.iter_mut().zip(counts).for_each(|(carried, count)| *carried += count.take());
+        }
+    }
+
+    /// What passed through a flow, by [`Direction`].
+    pub(crate) fn passed(&self, id: Id) -> [Passed; 2] {
+        let carried = self.carried.get(&id.get()).copied().unwrap_or_default();
+        let counts = &self.flows[id].counts;
+        Direction::BOTH.map(|direction| counts[direction as usize].get() + carried[direction as usize])
+    }
+
+    /// Puts back what was read from [`passed`](Self::passed).
+    pub(crate) fn restore_passed(&mut self, id: Id, passed: [Passed; 2]) {
+        let split = passed.map(Count::split);
+        self.flows[id].counts = split.map(|(count, _)| count);
+        let rest = split.map(|(_, rest)| rest);
+        if rest != [Passed::default(); 2] {
+            self.carried.insert(id.get(), rest);
         }
     }
 
@@ -281,7 +305,7 @@ pub(crate) fn deadline(flow: &Flow, timeouts: &Timeouts) -> Millis {
 }
 
 #[inline]
-fn seconds(now: Millis) -> u32 {
+pub(crate) fn seconds(now: Millis) -> u32 {
     now.as_secs() as u32
 }
 
@@ -345,8 +369,8 @@ mod tests {
     fn use_moves_a_flow_to_the_end_of_the_line_once_a_second() {
         let mut table = FlowTable::new([1, 2]);
         let [a, b, c] = [1, 2, 3].map(|port| insert(&mut table, flow(port)));
-        table.refresh(b, TimeoutClass::Udp, Millis::new(999));
-        assert_eq!(ports(&table), [1, 2, 3]);
+        assert!(!table.get(b).moves(TimeoutClass::Udp, seconds(Millis::new(999))));
+        assert!(table.get(b).moves(TimeoutClass::Udp, seconds(Millis::new(1000))));
         table.refresh(b, TimeoutClass::Udp, Millis::new(1000));
         assert_eq!(ports(&table), [1, 3, 2]);
         table.refresh(a, TimeoutClass::TcpClosing, Millis::new(1000));
@@ -355,5 +379,27 @@ mod tests {
         assert_eq!(table.next_to_expire(&timeouts), Some((a, Millis::from_secs(1 + 240 + 1))));
         table.remove(a);
         assert_eq!(table.next_to_expire(&timeouts), Some((c, Millis::from_secs(300 + 1))));
+    }
+
+    #[test]
+    fn a_flow_counts_on_when_its_own_counters_are_full() {
+        let mut table = FlowTable::new([1, 2]);
+        let [a, b] = [1, 2].map(|port| insert(&mut table, flow(port)));
+        let much = Passed { packets: 1 << 40, bytes: (1 << 50) + 7 };
+        table.restore_passed(a, [much, Passed::default()]);
+        table.restore_passed(b, [Passed { packets: 3, bytes: (1 << 35) - 1 }, much]);
+        assert!(table.get(a).is_unanswered() && !table.get(b).is_unanswered());
+        for id in [a, b] {
+            table.get_mut(id).count(Direction::Original, 1000);
+            table.refresh(id, TimeoutClass::Udp, Millis::new(1000));
+        }
+        let one_more = Passed { packets: (1 << 40) + 1, bytes: (1 << 50) + 1007 };
+        assert_eq!(table.passed(a), [one_more, Passed::default()]);
+        assert_eq!(table.passed(b), [Passed { packets: 4, bytes: (1 << 35) + 999 }, much]);
+        assert_eq!(table.get(b).counts[0].get(), Passed { packets: 1, bytes: 0 }, "there is room again");
+        // Nothing of it is left for who comes next.
+        table.remove(a);
+        let next = insert(&mut table, flow(3));
+        assert_eq!((next, table.passed(next)), (a, [Passed::default(); 2]));
     }
 }

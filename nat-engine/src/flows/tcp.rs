@@ -17,11 +17,13 @@
 //!
 //! A SYN may start from either side, so that simultaneous open (RFC 5382 REQ-2a) is not a special case. Figure 1 of the
 //! RFC takes the second SYN for established already; here only the ACK that the two sides' handshake ends with counts, so
-//! that a flood of answered SYNs goes after minutes, not hours. RST and FIN far from where the connection is don't arrive
-//! here at all: see [`Flow::note`](crate::flows::flow::Flow::note).
+//! that a flood of answered SYNs goes after minutes, not hours. An RST or FIN counts only from someone who knows where the
+//! connection is: see [`sequence`](crate::flows::sequence). Of one whose numbers nobody knows, as its handshake contradicted
+//! itself, a FIN counts and an RST doesn't.
 
 use packet::wire::TcpHeader;
 
+use crate::flows::sequence::{Segment, Sequence};
 use crate::flows::timeouts::TimeoutClass;
 use crate::flows::tuple::Direction;
 
@@ -35,6 +37,10 @@ impl TcpState {
     const FIN: u8 = 0b0000_0100;
     const ACKED: u8 = 0b0001_0000;
     const RST: u8 = 0b0010_0000;
+    /// The numbers of both sides are known.
+    const KNOWN: u8 = 0b0100_0000;
+    /// The upper halves of their numbers are.
+    const ROUGH: u8 = 0b1000_0000;
     const BOTH: u8 = 0b11;
 
     pub(crate) const fn to_bits(self) -> u8 {
@@ -43,7 +49,17 @@ impl TcpState {
 
     /// `None` for bits that mean nothing.
     pub(crate) const fn from_bits(bits: u8) -> Option<Self> {
-        if bits < 1 << 6 { Some(Self(bits)) } else { None }
+        let known = bits & (Self::KNOWN | Self::ROUGH);
+        if known == Self::KNOWN | Self::ROUGH { None } else { Some(Self(bits)) }
+    }
+
+    /// From bits that know nothing of numbers; `is_rough` if there are those halves.
+    pub(crate) const fn from_old_bits(bits: u8, is_rough: bool) -> Option<Self> {
+        match bits {
+            bits if bits >= Self::KNOWN => None,
+            bits if is_rough && bits & Self::ACKED != 0 => Some(Self(bits | Self::ROUGH)),
+            bits => Some(Self(bits)),
+        }
     }
 
     /// Whether a packet with these flags may start a connection.
@@ -51,26 +67,85 @@ impl TcpState {
         flags & (TcpHeader::SYN | TcpHeader::ACK | TcpHeader::RST | TcpHeader::FIN) == TcpHeader::SYN
     }
 
-    /// The state after a segment with these flags.
+    /// Whether a segment with these flags leaves it as it is: data on an established connection.
     #[inline]
-    #[must_use]
-    pub(crate) fn after(self, direction: Direction, flags: u8) -> Self {
-        // Nothing left to learn: data on an established connection.
+    pub(crate) const fn is_known_to_stay(self, flags: u8) -> bool {
         let news = TcpHeader::SYN | TcpHeader::FIN | TcpHeader::RST;
-        if flags & news == 0 && self.0 & (Self::ACKED | Self::RST) == Self::ACKED {
-            return self;
-        }
-        self.after_event(direction, flags)
+        flags & (news | TcpHeader::ACK) == TcpHeader::ACK
+            && self.0 & (Self::ACKED | Self::RST | Self::KNOWN) == Self::ACKED | Self::KNOWN
     }
 
-    fn after_event(self, direction: Direction, flags: u8) -> Self {
+    /// Goes along with a segment; `false` if it is an end that doesn't count.
+    pub(crate) fn hear(
+        &mut self,
+        sequence: &mut Sequence,
+        direction: Direction,
+        flags: u8,
+        segment: Segment,
+    ) -> bool {
+        let counts = if flags & TcpHeader::RST != 0 {
+            self.is_reset_by(sequence, direction, flags, segment)
+        } else if flags & TcpHeader::SYN != 0 {
+            return self.hear_syn(sequence, direction, flags, segment);
+        } else {
+            let is_believed = flags & TcpHeader::ACK != 0 && self.follow(sequence, direction, segment);
+            flags & TcpHeader::FIN == 0 || is_believed || self.0 & (Self::KNOWN | Self::ROUGH) == 0
+        };
+        if counts {
+            *self = self.after(direction, flags);
+        }
+        counts
+    }
+
+    fn is_reset_by(self, sequence: &Sequence, direction: Direction, flags: u8, segment: Segment) -> bool {
+        if self.0 & Self::KNOWN != 0 {
+            return sequence.is_exact(direction, segment.seq);
+        }
+        let answers_syn = self.has_syn(direction.other()) && !self.has_syn(direction);
+        answers_syn && flags & TcpHeader::ACK != 0 && sequence.acknowledges(direction, segment.ack)
+    }
+
+    fn hear_syn(
+        &mut self,
+        sequence: &mut Sequence,
+        direction: Direction,
+        flags: u8,
+        segment: Segment,
+    ) -> bool {
+        let before = self.opening();
+        *self = self.after(direction, flags);
+        if before.0 & Self::ACKED != 0 && before.0 & (Self::KNOWN | Self::ROUGH) != 0 {
+            // Whoever sent it is told where the connection is, and resets that if it isn't his: RFC 5961, 4.
+            return true;
+        }
+        if flags & TcpHeader::ACK != 0 {
+            // Two that contradict each other can't both be from who was asked.
+            let is_known = before.has_syn(direction.other()) && sequence.answer(direction, segment);
+            self.0 = self.0 & !Self::KNOWN | if is_known { Self::KNOWN } else { 0 };
+        } else if !before.has_syn(direction) {
+            sequence.open(direction, segment);
+        } else if !before.is_answered() {
+            sequence.open_again(direction, segment);
+        }
+        true
+    }
+
+    fn follow(&mut self, sequence: &mut Sequence, direction: Direction, segment: Segment) -> bool {
+        if self.0 & Self::ROUGH != 0 && sequence.learn(direction, segment) {
+            self.0 ^= Self::ROUGH | Self::KNOWN;
+        }
+        self.0 & Self::KNOWN != 0 && sequence.follow(direction, segment)
+    }
+
+    /// The state after a segment with these flags that counts.
+    #[must_use]
+    pub(crate) fn after(self, direction: Direction, flags: u8) -> Self {
         let side = direction as u8;
         if flags & TcpHeader::RST != 0 {
             return Self(self.0 | Self::RST);
         }
         if flags & TcpHeader::SYN != 0 {
-            let before = if self.class() == TimeoutClass::TcpClosing { 0 } else { self.0 };
-            return Self(before | Self::SYN << side);
+            return Self(self.opening().0 | Self::SYN << side);
         }
         let mut seen = self.0;
         if self.is_answered() {
@@ -83,6 +158,11 @@ impl TcpState {
             seen |= Self::FIN << side;
         }
         Self(seen)
+    }
+
+    /// What a SYN adds to: nothing, if it starts anew.
+    fn opening(self) -> Self {
+        if self.class() == TimeoutClass::TcpClosing { Self::default() } else { self }
     }
 
     #[inline]
@@ -109,6 +189,10 @@ impl TcpState {
 
     const fn is_answered(self) -> bool {
         (self.0 / Self::SYN) & Self::BOTH == Self::BOTH
+    }
+
+    const fn has_syn(self, direction: Direction) -> bool {
+        self.0 & Self::SYN << direction as u8 != 0
     }
 
     const fn fins(self) -> u8 {

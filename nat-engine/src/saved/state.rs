@@ -1,19 +1,9 @@
 //! Flows and mappings as bytes, so that they survive their process.
 //!
-//! ```text
-//! "tapswNAT" version:16 addresses:16 mappings:32 flows:32
-//! address   own:32
-//! mapping   protocol:8 inside:32,16 outside:32,16 depends-on:32,16
-//! flow      protocol:8 original:32,32,16,16 reply:32,32,16,16 tcp:8 idle:32 (seconds)
-//!           packets:64,64 bytes:64,64 mappings:32,32 (place + 1; 0: none)
-//! checksum:64 over all that
-//! ```
-//!
-//! All numbers are big-endian. What is read is believed only if all of it makes sense together: damaged state is refused as
+//! What is read is believed only if all of it makes sense together: damaged state is refused as
 //! a whole, and the NAT stays as empty as it was. Ports that rest are not kept: they may be leased at once.
 
 use std::collections::{HashMap, HashSet};
-use std::fmt;
 use std::net::{Ipv4Addr, SocketAddrV4};
 use std::ops::Range;
 
@@ -21,46 +11,15 @@ use packet::{Millis, Protocol};
 use siphasher::sip::SipHasher13;
 
 use crate::Tuple;
-use crate::flows::flow::Flow;
 use crate::flows::table::FlowMappings;
-use crate::flows::tcp::TcpState;
 use crate::flows::tuple::Direction;
 use crate::memory::slab::Id;
 use crate::nat::Nat;
 use crate::outside::mapping::MappingKey;
-use crate::prepare::has_ports_or_identifiers;
-
-/// How many bytes [`Nat::state_len`] needs.
-pub const STATE_START: usize = 8 + 2 + 2 + 4 + 4;
-
-/// Why saved state was refused.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-#[non_exhaustive]
-pub enum StateError {
-    /// It is something else.
-    Foreign,
-    /// It was saved by a version that this one can't read.
-    Version(u16),
-    /// It is cut short, or bits have changed, or it contradicts itself.
-    Damaged,
-    /// There are flows already.
-    NotEmpty,
-}
-
-impl fmt::Display for StateError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Foreign => f.write_str("this is no saved NAT state"),
-            Self::Version(version) => {
-                write!(f, "saved in format {version}, but this version reads format {VERSION}")
-            }
-            Self::Damaged => f.write_str("the saved state is damaged"),
-            Self::NotEmpty => f.write_str("state can only be loaded before there are flows"),
-        }
-    }
-}
-
-impl core::error::Error for StateError {}
+use crate::saved::record::{
+    CHECKSUM, FLOW, FLOW_ALONE, Header, MAGIC, MAPPING, Reader, SOCKET, STATE_START, SavedFlow, SavedMapping,
+    StateError, VERSION, Writer,
+};
 
 /// What became of saved flows.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -80,23 +39,8 @@ struct Saved {
     flows: Vec<SavedFlow>,
 }
 
-/// A mapping as it is saved.
-struct SavedMapping {
-    key: MappingKey,
-    port: u16,
-}
-
-/// A flow as it is saved, its mappings by their places.
-struct SavedFlow {
-    flow: Flow,
-    /// Seconds.
-    idle: u32,
-    source: Option<usize>,
-    destination: Option<usize>,
-}
-
 impl Nat {
-    /// All flows and mappings, for [`import`](Self::import) into another process. Walks the whole table; about 90 bytes per
+    /// All flows and mappings, for [`import`](Self::import) into another process. Walks the whole table; about 110 bytes per
     /// flow.
     pub fn export(&self, now: Millis) -> Vec<u8> {
         let mut snapshot = self.snapshot();
@@ -116,7 +60,7 @@ impl Nat {
     pub fn copy_flows(&self, places: Range<usize>, now: Millis, snapshot: &mut Snapshot) {
         let mut part = Part { flows: Writer(Vec::new()), mappings: Vec::new() };
         for id in self.flows.ids_in(places) {
-            part.flows.flow(self.flows.get(id), now);
+            part.flows.flow(self.flows.get(id), self.flows.passed(id), now);
             let FlowMappings { source, destination } = self.flows.mappings(id);
             let mapping = |id: Id| (self.mappings.key(id), self.mappings.port(id));
             part.mappings.push([source.map(mapping), destination.map(mapping)]);
@@ -153,14 +97,15 @@ impl Nat {
         flows.drain(..saved.saturating_sub(self.flow_limit()));
         self.admitted += flows.len() as u64;
         let mut ids = vec![None; mappings.len()];
-        for SavedFlow { flow, idle, source, destination } in flows {
+        for SavedFlow { flow, passed, idle, source, destination } in flows {
             let mut id = |place: Option<usize>| {
                 place.map(|place| *ids[place].get_or_insert_with(|| self.restore_mapping(&mappings[place])))
             };
             let mappings = FlowMappings { source: id(source), destination: id(destination) };
             let keys = Direction::BOTH.map(|direction| self.flows.key(flow.tuple(direction)));
             let idle = Millis::from_secs(idle.into()) + age;
-            self.add_flow(flow, keys, mappings, Millis::new(now.get().saturating_sub(idle.get())));
+            let id = self.add_flow(flow, keys, mappings, Millis::new(now.get().saturating_sub(idle.get())));
+            self.flows.restore_passed(id, passed);
         }
         self.forget_addresses(addresses);
         while self.next_flow_timeout().is_some_and(|at| at <= now) {
@@ -279,32 +224,6 @@ impl Mappings {
     }
 }
 
-/// What stands behind the format's name and version.
-struct Header {
-    addresses: u16,
-    mappings: u32,
-    flows: u32,
-}
-
-impl Header {
-    /// The header and what follows it.
-    fn read(state: &[u8]) -> Result<(Self, Reader<'_>), StateError> {
-        let mut reader = Reader(state.strip_prefix(MAGIC).ok_or(StateError::Foreign)?);
-        let version = reader.u16()?;
-        if version != VERSION {
-            return Err(StateError::Version(version));
-        }
-        let header = Self { addresses: reader.u16()?, mappings: reader.u32()?, flows: reader.u32()? };
-        Ok((header, reader))
-    }
-
-    fn state_len(&self) -> u64 {
-        let parts = [(self.addresses.into(), ADDRESS), (self.mappings, MAPPING), (self.flows, FLOW)];
-        let body = parts.iter().map(|&(count, size)| u64::from(count) * size as u64).sum::<u64>();
-        (STATE_START + CHECKSUM) as u64 + body
-    }
-}
-
 fn read(state: &[u8]) -> Result<Saved, StateError> {
     let (header, mut reader) = Header::read(state)?;
     let (body, sum) = state.split_last_chunk().ok_or(StateError::Damaged)?;
@@ -315,7 +234,7 @@ fn read(state: &[u8]) -> Result<Saved, StateError> {
     Ok(Saved {
         addresses: (0..header.addresses).map(|_| address(&mut reader)).collect::<Result<_, _>>()?,
         mappings: (0..header.mappings).map(|_| reader.mapping()).collect::<Result<_, _>>()?,
-        flows: (0..header.flows).map(|_| reader.flow()).collect::<Result<_, _>>()?,
+        flows: (0..header.flows).map(|_| reader.flow(header.format)).collect::<Result<_, _>>()?,
     })
 }
 
@@ -368,113 +287,7 @@ fn are_different<T: Ord>(mut things: Vec<T>) -> bool {
     things.windows(2).all(|pair| pair[0] != pair[1])
 }
 
-#[derive(Debug)]
-struct Writer(Vec<u8>);
-
-impl Writer {
-    fn put<const N: usize>(&mut self, bytes: [u8; N]) {
-        self.0.extend_from_slice(&bytes);
-    }
-
-    fn socket(&mut self, socket: SocketAddrV4) {
-        self.put(socket.ip().octets());
-        self.put(socket.port().to_be_bytes());
-    }
-
-    fn mapping(&mut self, key: MappingKey, port: u16) {
-        self.put([key.protocol().0]);
-        self.socket(key.inside());
-        self.socket(SocketAddrV4::new(key.outside(), port));
-        self.socket(key.remote());
-    }
-
-    /// All of it but its mappings.
-    fn flow(&mut self, flow: &Flow, now: Millis) {
-        self.put([flow.tuple(Direction::Original).protocol().0]);
-        for direction in Direction::BOTH {
-            self.socket(flow.tuple(direction).source());
-            self.socket(flow.tuple(direction).destination());
-        }
-        self.put([flow.tcp.to_bits()]);
-        let idle = now.as_secs().saturating_sub(flow.refreshed.into());
-        self.put(u32::try_from(idle).unwrap_or(u32::MAX).to_be_bytes());
-        flow.packets.iter().chain(&flow.bytes).for_each(|count| self.put(count.to_be_bytes()));
-    }
-}
-
-struct Reader<'a>(&'a [u8]);
-
-impl Reader<'_> {
-    fn take<const N: usize>(&mut self) -> Result<[u8; N], StateError> {
-        let (taken, rest) = self.0.split_first_chunk().ok_or(StateError::Damaged)?;
-        self.0 = rest;
-        Ok(*taken)
-    }
-
-    fn u16(&mut self) -> Result<u16, StateError> {
-        self.take().map(u16::from_be_bytes)
-    }
-
-    fn u32(&mut self) -> Result<u32, StateError> {
-        self.take().map(u32::from_be_bytes)
-    }
-
-    fn u64(&mut self) -> Result<u64, StateError> {
-        self.take().map(u64::from_be_bytes)
-    }
-
-    fn protocol(&mut self) -> Result<Protocol, StateError> {
-        self.take().map(|[protocol]| Protocol(protocol))
-    }
-
-    fn socket(&mut self) -> Result<SocketAddrV4, StateError> {
-        Ok(SocketAddrV4::new(Ipv4Addr::from(self.take::<4>()?), self.u16()?))
-    }
-
-    fn mapping(&mut self) -> Result<SavedMapping, StateError> {
-        let protocol = self.protocol()?;
-        let (inside, outside, remote) = (self.socket()?, self.socket()?, self.socket()?);
-        if !has_ports_or_identifiers(protocol) {
-            return Err(StateError::Damaged);
-        }
-        Ok(SavedMapping {
-            key: MappingKey::restored(protocol, inside, *outside.ip(), remote),
-            port: outside.port(),
-        })
-    }
-
-    fn flow(&mut self) -> Result<SavedFlow, StateError> {
-        let protocol = self.protocol()?;
-        let original = Tuple::new(protocol, self.socket()?, self.socket()?);
-        let reply = Tuple::new(protocol, self.socket()?, self.socket()?);
-        let tcp = TcpState::from_bits(self.take::<1>()?[0]).ok_or(StateError::Damaged)?;
-        let idle = self.u32()?;
-        let mut flow = Flow::new(original, reply);
-        flow.restore(tcp, [self.u64()?, self.u64()?], [self.u64()?, self.u64()?]);
-        // What comes yet must have room in the counters.
-        let are_below = |counts: [u64; 2], limit: u64| counts.iter().all(|&count| count < limit);
-        if !(are_below(flow.packet_counts(), PACKETS_LIMIT) && are_below(flow.bytes, BYTES_LIMIT)) {
-            return Err(StateError::Damaged);
-        }
-        let mut place = || Ok(self.u32()?.checked_sub(1).map(|place| place as usize));
-        Ok(SavedFlow { flow, idle, source: place()?, destination: place()? })
-    }
-}
-
 /// Against accidents, not against forgery: who can write the file can do worse.
 fn checksum(bytes: &[u8]) -> u64 {
     SipHasher13::new().hash(bytes)
 }
-
-/// Half of what a flow's counters hold.
-const PACKETS_LIMIT: u64 = 1 << 47;
-const BYTES_LIMIT: u64 = 1 << 63;
-const MAGIC: &[u8; 8] = b"tapswNAT";
-const VERSION: u16 = 1;
-const ADDRESS: usize = 4;
-const MAPPING: usize = 1 + 3 * SOCKET;
-const SOCKET: usize = 6;
-/// Without its mappings.
-const FLOW_ALONE: usize = 1 + 4 * SOCKET + 1 + 4 + 4 * 8;
-const FLOW: usize = FLOW_ALONE + 2 * 4;
-const CHECKSUM: usize = 8;
