@@ -76,7 +76,7 @@ impl Wired {
     fn changes(&mut self) -> Vec<(u16, Option<u16>)> {
         let next = |bench: &mut Bench| bench.worker.next_loop_change();
         let changes = std::iter::from_fn(|| next(&mut self.bench));
-        changes.map(|LoopChange { port, other }| (port.get(), other.map(|other| other.get()))).collect()
+        changes.map(|LoopChange { port, other }| (port.get(), other.map(packet::PortId::get))).collect()
     }
 }
 

@@ -43,7 +43,7 @@ pub fn run(data: &[u8]) {
         burst.push(&with_right_checksum(frame), offload);
         let turn = worker.process(&mut burst, now);
         let turn = worker.transmit(turn, &mut burst, |_, burst, list, _| {
-            list.iter().for_each(|&index| leave(burst, index))
+            list.iter().for_each(|&index| leave(burst, index));
         });
         let own = worker.service(turn, &mut burst, now);
         worker.transmit_own(own, |_, burst, list, _| list.iter().for_each(|&index| leave(burst, index)));

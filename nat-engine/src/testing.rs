@@ -17,7 +17,7 @@ pub(crate) fn assert_checksums_right(packet: &[u8]) {
     match ip.protocol {
         Protocol::UDP if l4[6..8] == [0, 0] => {}
         protocol if protocol.has_ports() => {
-            assert_eq!(pseudo.add(Sum::of(&l4[..covered(ip.protocol, l4)])).fold(), 0xffff, "{ip:?}")
+            assert_eq!(pseudo.add(Sum::of(&l4[..covered(ip.protocol, l4)])).fold(), 0xffff, "{ip:?}");
         }
         Protocol::ICMP => assert_eq!(of(l4), 0, "{ip:?}"),
         _ => {}

@@ -1,5 +1,5 @@
 //! Flows spread over several servers, of which some die and come back.
-#![allow(clippy::unwrap_used)]
+#![allow(clippy::unwrap_used, reason = "that is how a test fails")]
 
 mod world;
 

@@ -1,5 +1,5 @@
 //! Fragments: the first one has the ports, the later ones follow it.
-#![allow(clippy::unwrap_used)]
+#![allow(clippy::unwrap_used, reason = "that is how a test fails")]
 
 mod world;
 

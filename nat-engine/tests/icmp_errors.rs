@@ -1,6 +1,6 @@
 //! ICMP errors about translated packets. The judge: the packet quoted in the error that arrives is, byte for byte, the
 //! one its receiver once sent.
-#![allow(clippy::unwrap_used)]
+#![allow(clippy::unwrap_used, reason = "that is how a test fails")]
 
 mod world;
 

@@ -1,5 +1,5 @@
 //! What one inside host may have, and how ports are given out again. RFC 6888; RFC 4787, 4.2; RFC 7857, 8 and 9.
-#![allow(clippy::unwrap_used)]
+#![allow(clippy::unwrap_used, reason = "that is how a test fails")]
 
 mod world;
 

@@ -1,5 +1,5 @@
 //! Random traffic into the NAT and into a naive model of it: same verdicts, same packets, same flows.
-#![allow(clippy::unwrap_used)]
+#![allow(clippy::unwrap_used, reason = "that is how a test fails")]
 
 mod world;
 

@@ -1,6 +1,6 @@
 //! Requirements of RFC 4787, 5382, 5508 and 7857, by their numbers. What ports are chosen is tested beside the port pool,
 //! TCP's states beside the state machine, ICMP errors in `icmp_errors.rs`, fragments in `fragments.rs`.
-#![allow(clippy::unwrap_used)]
+#![allow(clippy::unwrap_used, reason = "that is how a test fails")]
 
 mod world;
 

@@ -1,5 +1,5 @@
 //! The table of flows and the outside ports are shared by port of the switch, and unanswered flows make room for new ones.
-#![allow(clippy::unwrap_used)]
+#![allow(clippy::unwrap_used, reason = "that is how a test fails")]
 
 mod world;
 

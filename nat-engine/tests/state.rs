@@ -1,5 +1,5 @@
 //! State that is carried over: what was saved goes on, and what is damaged is refused as a whole.
-#![allow(clippy::unwrap_used)]
+#![allow(clippy::unwrap_used, reason = "that is how a test fails")]
 
 mod world;
 

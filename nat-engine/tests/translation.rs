@@ -1,9 +1,9 @@
 //! What is translated to what: masquerade, SNAT, DNAT, both, neither; and what is refused.
-#![allow(clippy::unwrap_used)]
+#![allow(clippy::unwrap_used, reason = "that is how a test fails")]
 
 mod world;
 
-use nat_engine::{Condition, Match, NatConfig, NatRule, RuleCounter, Target, Timeouts};
+use nat_engine::{Condition, Match, NatConfig, NatRule, RuleCounter, RuleSet, Target, Timeouts};
 use packet::builder::eth;
 use packet::{DropReason, Ipv4Packet, Millis, Protocol};
 use world::*;
@@ -253,7 +253,7 @@ fn a_flow_outlives_the_rules_that_made_it_and_counters_stay_with_their_rule() {
     world.nat.reconfigure(changed.clone());
     let counters = world.nat.rule_counters().prerouting;
     assert_eq!(counters, [RuleCounter::default(), RuleCounter { packets: 1, bytes: 40 }]);
-    changed.rules = Default::default();
+    changed.rules = RuleSet::default();
     changed.timeouts = Timeouts { tcp_opening: Millis::from_secs(500), ..Timeouts::default() };
     world.nat.reconfigure(changed);
     assert_eq!(ends(&world.remote_sends(&syn).unwrap()), (REMOTE, 7000, GUEST, 80));

@@ -42,6 +42,7 @@ impl MacAddr {
     }
 
     /// The group address with the same other bits.
+    #[must_use]
     pub const fn to_group(self) -> Self {
         Self(self.0 | 1 << 40)
     }

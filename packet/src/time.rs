@@ -33,6 +33,7 @@ impl Millis {
     }
 
     /// The span from `earlier` to this moment; zero if `earlier` is later.
+    #[must_use]
     pub const fn since(self, earlier: Self) -> Self {
         Self(self.0.saturating_sub(earlier.0))
     }

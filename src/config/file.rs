@@ -264,7 +264,7 @@ fn guard(value: &DeValue<'_>) -> Read<Guard> {
         return Ok(if all { Guard::ALL } else { Guard::NONE });
     }
     let mut guard = Guard::NONE;
-    for check in value.as_array().ok_or_else(wrong)?.iter() {
+    for check in value.as_array().ok_or_else(wrong)? {
         match choice(CHECKS)(check.get_ref())? {
             Check::Mac => guard.mac = true,
             Check::Ip => guard.ip = true,

@@ -180,7 +180,7 @@ impl<'a> Builder<'a> {
         plan.runtime.flow_limit = config.flow_limit;
         plan.runtime.nat = config.nat;
         plan.poll = config.poll;
-        plan.state = config.state.clone();
+        plan.state.clone_from(&config.state);
         plan.settings = config.settings.clone();
         plan.leases = config.leases.clone();
         Self {

@@ -213,6 +213,6 @@ const STACK: usize = 128 * 1024;
 /// A client that says nothing for so long, or takes nothing, has lost its place to another.
 pub(super) const CLIENT_TIME: Duration = Duration::from_secs(if cfg!(test) { 1 } else { 10 });
 /// Thousands of devices are opened in less.
-const ANSWER_TIME: Duration = Duration::from_secs(60);
+const ANSWER_TIME: Duration = Duration::from_mins(1);
 /// Between two tries to accept.
 const PAUSE: Duration = Duration::from_millis(100);

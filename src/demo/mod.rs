@@ -234,7 +234,7 @@ const TABLES: [(&str, &str); 3] = [
 
 const GOODBYE: &str = "Everything worked. Next, a configuration of your own: docs/configuration.md";
 
-const PICTURE: &str = r#"
+const PICTURE: &str = r"
      alice            bob                        carol
   192.168.77.10   192.168.77.11               203.0.113.2
        │               │                           │
@@ -242,7 +242,7 @@ const PICTURE: &str = r#"
  │  network lab              │     NAT     │  uplink wan   │
  │  192.168.77.1/24          ├─────────────┤  203.0.113.1  │
  ╰───────────────────────────╯             ╰───────────────╯
-"#;
+";
 
 const CONFIG: &str = r#"
 [network.lab]

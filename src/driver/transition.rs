@@ -213,7 +213,7 @@ impl Trial {
         match watched {
             Ok(port) => self.opened.push((id, port)),
             Err(error) if self.sockets_may_wait && error.is_about_socket() => {
-                self.rest.waiting.push((id, error))
+                self.rest.waiting.push((id, error));
             }
             Err(error) => return Err((id, error)),
         }

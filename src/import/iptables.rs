@@ -45,7 +45,7 @@ impl Import {
     /// A line that begins at the byte `start`.
     fn line(&mut self, line: &str, start: usize) {
         if let Some(table) = line.strip_prefix('*') {
-            self.table = table.to_owned();
+            table.clone_into(&mut self.table);
             self.has_nat |= table == "nat";
         } else if line == "COMMIT" {
             self.table.clear();

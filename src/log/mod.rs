@@ -188,7 +188,7 @@ impl<S: Subscriber> Layer<S> for Limited {
 }
 
 impl<'a> MakeWriter<'a> for Log {
-    type Writer = &'a Log;
+    type Writer = &'a Self;
 
     fn make_writer(&'a self) -> Self::Writer {
         self

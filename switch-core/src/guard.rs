@@ -235,7 +235,7 @@ impl<'a> Ip<'a> {
     /// No server's message; and a client's is about itself, and comes by no relay agent. RFC 2131, figure 1.
     fn is_honest_dhcp(&self, mac: MacAddr) -> bool {
         match self.ports {
-            Some((SERVER, _)) | Some((_, CLIENT)) => false,
+            Some((SERVER, _) | (_, CLIENT)) => false,
             Some((_, SERVER)) => {
                 let client = self.payload.get(CHADDR..CHADDR + 6);
                 let relay = self.payload.get(GIADDR..GIADDR + 4);

@@ -148,7 +148,7 @@ fn a_registered_port_gets_an_event_for_frames_before_and_after() {
     let (mut poll, mut events) = (Poll::new().unwrap(), Events::with_capacity(4));
     let mut ready = |poll: &mut Poll, patience| {
         poll.poll(&mut events, Some(Duration::from_millis(patience))).unwrap();
-        events.iter().map(|event| event.token()).collect::<Vec<_>>()
+        events.iter().map(mio::event::Event::token).collect::<Vec<_>>()
     };
     send(&mut a, &mut burst_of([numbered(0)]));
     b.register(poll.registry(), Token(5)).unwrap();

@@ -150,7 +150,7 @@ fn s4_guests_host_and_card_are_in_one_segment() {
         from.ping(to);
     }
     // The LAN knows the guest by its own MAC.
-    assert!(router.run("ip neighbour show dev lan").contains(&guest.mac().to_string()));
+    assert!(router.run("ip neighbour show dev lan").contains(&guest.mac()));
     switch.terminate();
 }
 

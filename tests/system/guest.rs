@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 use crate::host::Host;
 
 /// How long a boot or a command in the guest may take. A boot needs four seconds of a processor.
-const LIMIT: Duration = Duration::from_secs(180);
+const LIMIT: Duration = Duration::from_mins(3);
 
 /// What stands before the status, after each command's output.
 const MARK: &str = "@@ ";

@@ -333,7 +333,7 @@ fn a_reload_lists_what_it_did_one_line_each_for_people_and_for_programs() {
     let mut printed = reload(&changed);
     printed[1..].sort();
     let mut expected = lines;
-    expected[1..].sort();
+    expected[1..].sort_unstable();
     assert_eq!(printed, expected);
     wait_until("the log has it too", || {
         lines[1..].iter().all(|line| switch.log().contains(&format!("reloaded: {line}")))

@@ -14,7 +14,7 @@ use crate::host::Host;
 /// How long a socket may stay silent.
 const SILENCE: Duration = Duration::from_secs(10);
 /// How long an exchange may take.
-const LIMIT: Duration = Duration::from_secs(60);
+const LIMIT: Duration = Duration::from_mins(1);
 
 /// A socket address from text.
 pub fn at(address: &str) -> SocketAddrV4 {

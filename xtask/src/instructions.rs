@@ -32,12 +32,12 @@ type Figures = Vec<(String, f64)>;
 pub fn run(args: &[&str]) -> io::Result<u8> {
     let root = root();
     match args {
-        [] => compare(&count(&root)?, recorded(&root)?),
+        [] => Ok(compare(&count(&root)?, recorded(&root)?)),
         ["--record"] => record(&root),
         ["--against", commit] => {
             let before = Checkout::of(&root, commit)?;
             let then = count(&before.path)?;
-            compare(&count(&root)?, Some(then))
+            Ok(compare(&count(&root)?, Some(then)))
         }
         _ => Err(io::Error::other("only --record or --against COMMIT may follow")),
     }
@@ -79,7 +79,7 @@ fn figure(counts: &Path, nth: usize, name: &str, frames: &str) -> io::Result<(St
 }
 
 /// Prints both, and returns the exit code.
-fn compare(now: &Figures, before: Option<Figures>) -> io::Result<u8> {
+fn compare(now: &Figures, before: Option<Figures>) -> u8 {
     let before = before.unwrap_or_default();
     println!("{:40} {:>8} {:>8} {:>7}", "instructions a frame", "before", "now", "ratio");
     let mut is_worse = false;
@@ -99,7 +99,7 @@ fn compare(now: &Figures, before: Option<Figures>) -> io::Result<u8> {
             "A case takes {MAY_GROW} % more than before. If that is what it is worth: --record, and say why."
         );
     }
-    Ok(u8::from(is_worse))
+    u8::from(is_worse)
 }
 
 /// The figures of the repository, if this compiler made them.

@@ -20,7 +20,7 @@ use cases::nat::{Tables, addresses, shuffled_sources, sources};
 use packet::Millis;
 use tapio::HugePages;
 
-use measure::{Memory, processor_time};
+use measure::{Memory, processor_time, time_since};
 use table::{Bar, Report};
 
 /// As the switch has it.
@@ -103,14 +103,14 @@ fn new_and_expired(rungs: &[u32], rounds: usize, report: &mut Report) {
 
 /// Millions a second.
 fn rate(flows: u32, start: Duration) -> f64 {
-    f64::from(flows) / (processor_time() - start).as_secs_f64() / 1e6
+    f64::from(flows) / time_since(start).as_secs_f64() / 1e6
 }
 
 fn at_the_cap(tables: &mut Tables, flows: u32, report: &mut Report) {
     let others: Vec<_> = sources(flows..2 * flows, addresses(flows)).collect();
     let (before, start) = (Memory::now(), processor_time());
     assert_eq!(tables.refused(&others), others.len(), "the table was full");
-    let ns = (processor_time() - start).as_nanos() as f64 / f64::from(flows);
+    let ns = time_since(start).as_nanos() as f64 / f64::from(flows);
     report_growth("growth while as many are refused, kB", flows, before, report);
     report.add("refused at the cap, ns", flows, ns, None);
 }

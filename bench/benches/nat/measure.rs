@@ -37,6 +37,11 @@ pub fn processor_time() -> Duration {
     Duration::new(time.tv_sec as u64, time.tv_nsec as u32)
 }
 
+/// What it has had since then.
+pub fn time_since(start: Duration) -> Duration {
+    processor_time().saturating_sub(start)
+}
+
 /// Sends packets of known flows, and returns what each took, in ns.
 pub fn forward(tables: &mut Tables, all: &[Source], packets: usize) -> f64 {
     let (clock, start) = (Instant::now(), processor_time());
@@ -45,7 +50,7 @@ pub fn forward(tables: &mut Tables, all: &[Source], packets: usize) -> f64 {
         tables.forward(all, Millis::new(clock.elapsed().as_millis() as u64));
     }
     assert_eq!(tables.admitted(), all.len() as u64);
-    (processor_time() - start).as_nanos() as f64 / packets as f64
+    time_since(start).as_nanos() as f64 / packets as f64
 }
 
 /// Lets all flows expire. The longest call, and all together.
@@ -54,9 +59,9 @@ pub fn expire(tables: &mut Tables, now: Millis) -> (Duration, Duration) {
     loop {
         let call = processor_time();
         let is_more = tables.expire(now);
-        longest = longest.max(processor_time() - call);
+        longest = longest.max(time_since(call));
         if !is_more {
-            return (longest, processor_time() - start);
+            return (longest, time_since(start));
         }
     }
 }

@@ -43,7 +43,7 @@ impl fmt::Display for Report {
         for row in rows {
             let mut values = row.values.clone();
             values.sort_by(f64::total_cmp);
-            let median = (values[(values.len() - 1) / 2] + values[values.len() / 2]) / 2.0;
+            let median = f64::midpoint(values[(values.len() - 1) / 2], values[values.len() / 2]);
             let clocks =
                 clock.filter(|_| row.what.contains("ns")).map(|clock| format!("{:.0}", median * clock));
             let number = |value: f64| format!("{value:.1}");

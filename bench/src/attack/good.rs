@@ -26,7 +26,7 @@ pub(super) fn measure(field: &Field, time: Duration) -> io::Result<Measured> {
         let Arrivals { arrived, gap, gaps, delay } = join(receiver)?;
         let (sent, pause) = join(sender)?;
         let (control, resident) = join(watcher)?;
-        let waited = field.waited()? - waited;
+        let waited = field.waited()?.saturating_sub(waited);
         let report: serde_json::Value = serde_json::from_str(&printed?)?;
         let rate = report["end"]["sum_received"]["bits_per_second"].as_f64();
         let throughput = rate.ok_or_else(|| io::Error::other("iperf3 reports no rate"))? / 1e9;
@@ -60,7 +60,7 @@ fn receive(socket: &UdpSocket, start: Instant, done: &AtomicBool) -> io::Result<
             other => other?,
         };
         let now = start.elapsed();
-        let gap = last.map_or(Duration::ZERO, |last| now - last);
+        let gap = last.map_or(Duration::ZERO, |last| now.saturating_sub(last));
         let delay = now.saturating_sub(Duration::from_nanos(u64::from_be_bytes(departed)));
         seen.arrived += 1;
         (seen.gap, seen.delay) = (seen.gap.max(gap), seen.delay.max(delay));
@@ -77,7 +77,7 @@ fn send_paced(socket: &UdpSocket, start: Instant, done: &AtomicBool) -> io::Resu
         thread::sleep(Duration::from_millis(sent).saturating_sub(start.elapsed()));
         let now = start.elapsed();
         socket.send_to(&(now.as_nanos() as u64).to_be_bytes(), (B, PORT))?;
-        (sent, pause, last) = (sent + 1, pause.max(now - last), now);
+        (sent, pause, last) = (sent + 1, pause.max(now.saturating_sub(last)), now);
     }
     Ok((sent, pause))
 }

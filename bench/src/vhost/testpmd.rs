@@ -34,7 +34,7 @@ impl Testpmd {
         command.args(["--lcores=0@0,1@0", "--no-pci", "--in-memory", "--single-file-segments", "-m", "256"]);
         command.arg(format!("--file-prefix=vhostbench-{}", std::process::id()));
         command.args([device(0), device(1)]);
-        command.args(["--", "-i", &format!("--txpkts={}", frame)]);
+        command.args(["--", "-i", &format!("--txpkts={frame}")]);
         command.args([format!("--eth-peer=0,{}", MACS[1]), format!("--eth-peer=1,{}", MACS[0])]);
         command.arg("--forward-mode=io");
         let pipes = command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::null());

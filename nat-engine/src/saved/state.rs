@@ -53,7 +53,7 @@ impl Nat {
     /// turn. Packets may go on meanwhile.
     pub fn snapshot(&self) -> Snapshot {
         let addresses = self.config.addresses.iter().flatten();
-        Snapshot { addresses: addresses.map(|address| address.octets()).collect(), parts: Vec::new() }
+        Snapshot { addresses: addresses.map(std::net::Ipv4Addr::octets).collect(), parts: Vec::new() }
     }
 
     /// Adds the flows in `places` of the table, as they are now.

@@ -56,6 +56,7 @@ pub fn config() -> NatConfig {
     }
 }
 
+#[allow(clippy::unnecessary_wraps, reason = "conditions of a match are optional")]
 pub fn net(text: &str) -> Option<Condition<Ipv4Cidr>> {
     Some(Condition::is(text.parse().unwrap()))
 }

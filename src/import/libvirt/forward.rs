@@ -140,8 +140,7 @@ impl Import<'_> {
         }
         let addresses = child(nat, "address").map(|node| self.range::<Ipv4Addr>(node, "an IPv4 address"));
         let ports = child(nat, "port").map(|node| self.range::<u16>(node, "a port"));
-        let (Some(subnet), false) =
-            (super::address::subnet(ip), self.is_wrong(&addresses) || self.is_wrong(&ports))
+        let (Some(subnet), false) = (super::address::subnet(ip), is_wrong(&addresses) || is_wrong(&ports))
         else {
             return;
         };
@@ -197,10 +196,10 @@ impl Import<'_> {
         let (first, last, is_one) = (first.to_string(), last.to_string(), first == last);
         Some(if is_one { first } else { format!("{first}-{last}") })
     }
+}
 
-    fn is_wrong(&self, range: &Option<Option<String>>) -> bool {
-        matches!(range, Some(None))
-    }
+fn is_wrong(range: &Option<Option<String>>) -> bool {
+    matches!(range, Some(None))
 }
 
 /// libvirt hands a guest one of them; an uplink has one.

@@ -168,7 +168,7 @@ impl<'a> Import<'a> {
                     self.wrong(node, "ports here can't be put into a VLAN", help);
                 }
                 _ if node.tag_name().namespace() == Some(DNSMASQ) => {
-                    self.left_out(node, "dnsmasq isn't used")
+                    self.left_out(node, "dnsmasq isn't used");
                 }
                 _ => self.left_out(node, "it has no equal here"),
             }

@@ -72,7 +72,7 @@ impl LinkMonitor {
         loop {
             match recv(&self.socket, &mut self.buffer[..], RecvFlags::empty()) {
                 Ok((len, _)) => {
-                    events.extend(messages(&self.buffer[..len]).filter_map(|message| changed(&message)))
+                    events.extend(messages(&self.buffer[..len]).filter_map(|message| changed(&message)));
                 }
                 Err(Errno::NOBUFS) => events.push(LinkEvent::Overflow),
                 Err(Errno::INTR) => {}

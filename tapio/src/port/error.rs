@@ -150,7 +150,7 @@ impl fmt::Display for PortError {
             Operation::TakeLayer3 => write!(f, "cannot take {device}: it carries no Ethernet frames")?,
             Operation::Claim(None) => write!(f, "cannot take {device}: another switch has it")?,
             Operation::Claim(Some(pid)) => {
-                write!(f, "cannot take {device}: another switch, process {pid}, has it")?
+                write!(f, "cannot take {device}: another switch, process {pid}, has it")?;
             }
             Operation::SilenceHost => write!(f, "cannot keep the host's own stack off {device}")?,
             Operation::TakeOver(what) => write!(f, "cannot take {device}: the host has {what} there")?,

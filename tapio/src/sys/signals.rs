@@ -70,7 +70,7 @@ fn set_of(signals: &[i32]) -> libc::sigset_t {
     let mut set = unsafe { set.assume_init() };
     for &signal in signals {
         // SAFETY: the set is initialised; a signal number that doesn't exist would be refused.
-        unsafe { libc::sigaddset(&mut set, signal) };
+        unsafe { libc::sigaddset(&raw mut set, signal) };
     }
     set
 }

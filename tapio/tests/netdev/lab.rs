@@ -127,7 +127,7 @@ fn copy(mut ports: [Port; 2], stop: &AtomicBool) -> [PortCounters; 2] {
     let mut burst = Burst::new();
     while !stop.load(Ordering::Relaxed) {
         poll.poll(&mut events, Some(Duration::from_millis(20))).unwrap();
-        for Token(from) in events.iter().map(|event| event.token()) {
+        for Token(from) in events.iter().map(mio::event::Event::token) {
             let to = 1 - from;
             let mut rx = Rx::More;
             while rx == Rx::More {

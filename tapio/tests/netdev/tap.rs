@@ -109,7 +109,7 @@ fn a_live_device_takes_a_new_configuration() {
     let peer_address = "198.51.100.1/24".parse().ok();
     let changed = TapConfig { mac: Some(MAC), mtu: Some(4000), peer_address, offload: false, ..host.tap() };
     port.reconfigure(&PortSpec::Tap(changed.clone())).unwrap();
-    port.reconfigure(&PortSpec::Tap(changed.clone())).unwrap();
+    port.reconfigure(&PortSpec::Tap(changed)).unwrap();
     let link = host.links().find("t0").unwrap();
     assert_eq!((link.mac, link.mtu, link.running), (MAC, 4000, true));
     assert_eq!(port.offloads(), OffloadSet::NONE);

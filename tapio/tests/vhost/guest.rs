@@ -163,7 +163,7 @@ impl Guest {
         let (index, size) = (u32::from(ring), u32::from(self.size));
         self.ask(SET_VRING_NUM, &pair(index, size), &[]);
         self.ask(SET_VRING_BASE, &pair(index, self.rings[usize::from(ring)].available.into()), &[]);
-        self.ask(SET_VRING_ADDR, &self.address(ring), &[]);
+        self.ask(SET_VRING_ADDR, &Self::address(ring), &[]);
         self.ask(
             SET_VRING_CALL,
             &u64::from(ring).to_le_bytes(),
@@ -177,7 +177,7 @@ impl Guest {
     }
 
     /// Payload of SET_VRING_ADDR.
-    pub fn address(&self, ring: u16) -> Vec<u8> {
+    pub fn address(ring: u16) -> Vec<u8> {
         let at = USER + u64::from(ring) * RING;
         ring_address(u32::from(ring), at, at + USED, at + AVAILABLE)
     }

@@ -42,6 +42,7 @@ impl Lingering {
     }
 
     /// Sends it by `send`, which must leave its last copy to the receiver.
+    #[allow(clippy::used_underscore_binding, reason = "nobody else reads it")]
     pub fn give(self, send: impl FnOnce(BorrowedFd<'_>)) -> TcpStream {
         send(self.socket.as_fd());
         self._other

@@ -362,7 +362,7 @@ impl Device {
         while let Some(mut slot) = burst.slot() {
             let buffer = &mut slot.buffer()[HEADROOM - HEADER_LEN..];
             let (len, offload) = match self.ring.receive(&self.socket, buffer) {
-                Ok(received) => match self.restore(&received, buffer) {
+                Ok(received) => match Self::restore(&received, buffer) {
                     Ok((len, offload)) => (len, Ok(offload)),
                     Err(reason) => (received.len.saturating_sub(HEADER_LEN), Err(reason)),
                 },
@@ -386,7 +386,7 @@ impl Device {
     }
 
     /// Makes the frame in `buffer` what it was on the wire: its length, and its offload.
-    fn restore(&self, received: &Received, buffer: &mut [u8]) -> Result<(usize, Offload), DropReason> {
+    fn restore(received: &Received, buffer: &mut [u8]) -> Result<(usize, Offload), DropReason> {
         let len = received.len.checked_sub(HEADER_LEN).ok_or(DropReason::FrameTooShort)?;
         let tagged_len = len + received.tag.map_or(0, |tag| tag.len());
         if received.is_cut || tagged_len > MAX_FRAME {

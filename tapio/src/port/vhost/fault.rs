@@ -57,7 +57,7 @@ fn install() {
     action.sa_sigaction = on_fault as extern "C" fn(_, _, _) as usize;
     action.sa_flags = libc::SA_SIGINFO | libc::SA_ONSTACK;
     // SAFETY: the handler calls nothing but mmap and sigaction, which are safe in a handler.
-    unsafe { libc::sigaction(libc::SIGBUS, &action, ptr::null_mut()) };
+    unsafe { libc::sigaction(libc::SIGBUS, &raw const action, ptr::null_mut()) };
 }
 
 extern "C" fn on_fault(_: i32, info: *mut libc::siginfo_t, _: *mut libc::c_void) {

@@ -159,7 +159,7 @@ pub(super) struct GuestSlice<'m> {
     mapping: PhantomData<&'m Mapping>,
 }
 
-impl<'m> GuestSlice<'m> {
+impl GuestSlice<'_> {
     /// How many bytes it is.
     pub fn len(self) -> usize {
         self.len

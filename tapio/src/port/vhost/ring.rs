@@ -317,7 +317,7 @@ enum Table<'r, 'm> {
     Indirect(GuestSlice<'m>),
 }
 
-impl<'r, 'm> Table<'r, 'm> {
+impl<'m> Table<'_, 'm> {
     /// Goes to the table that `descriptor` points to.
     fn enter(self, descriptor: &Descriptor, memory: &mut Finder<'m>) -> Result<Self, Violation> {
         if matches!(self, Self::Indirect(_)) {

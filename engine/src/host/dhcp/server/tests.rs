@@ -304,7 +304,7 @@ impl TestServer {
     }
 
     fn on_timeout(&mut self) -> Option<Result<DhcpStep, DropReason>> {
-        self.with_view(|dhcp, view| dhcp.on_timeout(view))
+        self.with_view(super::DhcpServer::on_timeout)
     }
 
     /// Nobody answers any probe; what the clients then hear.

@@ -241,7 +241,7 @@ fn kept_leases_are_taken_back_and_those_that_ended_are_remembered() {
     let (first, second) = (record(ip(4)), record(ip(5)));
     assert_eq!(before.dhcp.record(NetworkId::new(0), ip(6), before.now), None);
     let mut after = server(2, 9);
-    let ended = LeaseRecord { expires_in: Millis::ZERO, ..second.clone() };
+    let ended = LeaseRecord { expires_in: Millis::ZERO, ..second };
     let for_ever = LeaseRecord { expires_in: Millis::new(u64::MAX), ..first.clone() };
     assert!(after.dhcp.restore(for_ever, after.now) && after.dhcp.restore(ended, after.now));
     assert!(!after.dhcp.restore(first.clone(), after.now), "it is there already");
