@@ -4,7 +4,7 @@ use crate::{EtherType, MacAddr, NetworkId, Offload, PuntReason, Verdict, Vid};
 
 /// Where the headers of a frame are, what its hardware offload still owes, and what becomes of it.
 ///
-/// Filled by [`parse`](crate::parse); `bytes` in the comments are the frame's, from the destination address on.
+/// Filled by [`parse`](crate::parse()); `bytes` in the comments are the frame's, from the destination address on.
 #[derive(Clone, Copy, Debug)]
 pub struct FrameMeta {
     /// What becomes of the frame.

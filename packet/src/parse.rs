@@ -1,4 +1,4 @@
-//! Stage 1: bytes to [`FrameMeta`]. Layer 2 only, on every frame: a bridge doesn't judge layer 3.
+//! Stage 1: bytes to `FrameMeta`. Layer 2 only, on every frame: a bridge doesn't judge layer 3.
 
 use crate::{Burst, DropReason, EtherType, Frame, MacAddr, Vid};
 

@@ -85,7 +85,7 @@ enum Command {
         #[arg(long, value_name = "SIZE", default_value = "1G")]
         memory: String,
     },
-    /// Print what goes into a libvirt domain's <devices> for a guest at a port
+    /// Print the interface of a libvirt domain for a guest at a port
     #[command(after_help = "A <qemu:commandline> goes into <domain>, behind its <devices>.")]
     LibvirtXml(Place),
     /// Have a running switch read its configuration again

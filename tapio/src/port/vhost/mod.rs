@@ -6,7 +6,7 @@
 //! guest's driver ── transmit ring ──▶ receive ──▶ Burst ──▶ worker ──▶ Burst ──▶ transmit ── receive ring ──▶ guest
 //! ```
 //!
-//! Nothing that a front-end or guest does can harm more than its own port: a [`Violation`](violation::Violation) ends
+//! Nothing that a front-end or guest does can harm more than its own port: a [`Violation`] ends
 //! the connection, and a new one is taken a second later at the earliest.
 //!
 //! The socket is not handled with a crate, because the one there is (`vhost`) waits for the rest of a message that was
