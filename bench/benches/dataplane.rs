@@ -7,7 +7,7 @@ use std::hint::black_box;
 
 use cases::dataplane::{CASES, Case, pair, receive};
 use criterion::{Criterion, Throughput, criterion_group, criterion_main};
-use packet::{BURST_FRAMES, Burst, NetworkId, Offload, PortCounters};
+use packet::{BURST_FRAMES, Burst, NetworkId, Offload, PortCounters, TxEntry};
 
 fn run(criterion: &mut Criterion, case: &Case) {
     let mut bench = case.bench();
@@ -28,7 +28,7 @@ fn ports(criterion: &mut Criterion) {
     let (mut a, mut b) = pair();
     let (mut frames, mut received, mut unused) = (Burst::new(), Burst::new(), PortCounters::default());
     (0..BURST_FRAMES).for_each(|_| assert!(frames.push(&[0; 60], Offload::NONE)));
-    let all: Vec<u8> = (0..BURST_FRAMES as u8).collect();
+    let all: Vec<TxEntry> = (0..BURST_FRAMES).map(TxEntry::as_is).collect();
     let mut group = criterion.benchmark_group("dataplane");
     group.throughput(Throughput::Elements(BURST_FRAMES as u64));
     group.bench_function("ports: two hops in memory, no worker", |bencher| {

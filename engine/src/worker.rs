@@ -7,7 +7,9 @@ mod turn;
 use std::ops::Range;
 
 use nat_engine::{Imported, PortChange, Snapshot, StateError};
-use packet::{Burst, DropReason, Frame, Millis, NetworkId, PortCounters, PortId, TxLists, Verdict, parse};
+use packet::{
+    Burst, DropReason, Frame, Millis, NetworkId, PortCounters, PortId, TxEntry, TxLists, Verdict, parse,
+};
 use switch_core::Bridge;
 
 pub use self::turn::{OwnFrames, Processed, Transmitted};
@@ -95,7 +97,7 @@ impl Worker {
         &mut self,
         Processed(()): Processed,
         burst: &mut Burst,
-        mut send: impl FnMut(PortId, &mut Burst, &[u8], &mut PortCounters),
+        mut send: impl FnMut(PortId, &mut Burst, &[TxEntry], &mut PortCounters),
     ) -> Transmitted {
         for &port in self.lists.touched() {
             send(port, burst, self.lists.list(port), &mut self.counters[port.index()]);
@@ -148,7 +150,7 @@ impl Worker {
     pub fn transmit_own(
         &mut self,
         OwnFrames(()): OwnFrames,
-        mut send: impl FnMut(PortId, &mut Burst, &[u8], &mut PortCounters),
+        mut send: impl FnMut(PortId, &mut Burst, &[TxEntry], &mut PortCounters),
     ) {
         let (burst, lists) = self.out.frames();
         for &port in lists.touched() {
@@ -323,7 +325,7 @@ fn egress(burst: &mut Burst, bridges: &[Bridge], lists: &mut TxLists) {
         let (l3, ether_type) = (usize::from(frame.meta.l3), frame.meta.ether_type);
         let packet_len = frame.meta.offload.packet_len(frame.bytes, l3, ether_type);
         if let Some(bridge) = bridges.get(frame.meta.network.index()) {
-            bridge.egress(index, frame.meta, packet_len, origin, lists);
+            bridge.egress(TxEntry::as_is(index), frame.meta, packet_len, origin, lists);
         }
     });
 }

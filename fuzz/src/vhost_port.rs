@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU32, Ordering};
 
-use packet::{Burst, Gso, NetworkId, Offload, PortCounters, parse};
+use packet::{Burst, Gso, NetworkId, Offload, PortCounters, TxEntry, parse};
 use tapio::{Port, PortSpec, Role, Rx, VhostUserConfig};
 
 /// The port.
@@ -59,7 +59,7 @@ impl Lab {
         self.burst.push(&tcp, offload);
         parse(&mut self.burst);
         let mut counters = PortCounters::default();
-        self.port.tx_burst(&mut self.burst, &[0, 1, 2], &mut counters);
+        self.port.tx_burst(&mut self.burst, &[0, 1, 2].map(TxEntry::as_is), &mut counters);
         assert_eq!(counters.tx_frames + counters.drops.total(), 3);
     }
 }

@@ -43,10 +43,12 @@ pub fn run(data: &[u8]) {
         burst.push(&with_right_checksum(frame), offload);
         let turn = worker.process(&mut burst, now);
         let turn = worker.transmit(turn, &mut burst, |_, burst, list, _| {
-            list.iter().for_each(|&index| leave(burst, index));
+            list.iter().for_each(|entry| leave(burst, entry.frame()));
         });
         let own = worker.service(turn, &mut burst, now);
-        worker.transmit_own(own, |_, burst, list, _| list.iter().for_each(|&index| leave(burst, index)));
+        worker.transmit_own(own, |_, burst, list, _| {
+            list.iter().for_each(|entry| leave(burst, entry.frame()));
+        });
         assert!(burst.metas().iter().all(|meta| meta.verdict != Verdict::Undecided));
     }
 }
@@ -62,8 +64,7 @@ fn offload_of(port: u8, bytes: &[u8]) -> Option<(Offload, &[u8])> {
 
 /// A frame leaves by a port that takes no offload: what the card owes is done, and in a routed packet changes nothing but
 /// the checksum of its own layer 4.
-fn leave(burst: &Burst, index: u8) {
-    let index = usize::from(index);
+fn leave(burst: &Burst, index: usize) {
     let (bytes, meta) = (burst.bytes(index), &burst.metas()[index]);
     assert!(!bytes.is_empty());
     if let Ok(mut segments) = Segments::new(bytes, meta) {

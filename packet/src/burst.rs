@@ -8,7 +8,7 @@
 //! Buffers are reused from the first one on, so that a short burst stays in the cache.
 
 use crate::meta::FrameMeta;
-use crate::{NetworkId, Offload, PortId};
+use crate::{NetworkId, Offload, PortId, TxEntry};
 
 /// Frames in a burst at most.
 pub const BURST_FRAMES: usize = 64;
@@ -151,11 +151,13 @@ impl Burst {
         &self.buffers[start..start + len]
     }
 
-    /// The frame's bytes and the `headroom` bytes before them (at most [`HEADROOM`]), in one slice: the way to put a
-    /// `virtio_net_hdr` in front without moving the frame.
-    pub fn with_headroom(&mut self, index: usize, headroom: usize) -> &mut [u8] {
+    /// A frame as it goes to the port whose list the entry is on: what is known of it, and its bytes behind `headroom`
+    /// free ones (at most [`HEADROOM`]), in one slice: the way to put a `virtio_net_hdr` in front without moving it.
+    #[inline]
+    pub fn outgoing(&mut self, entry: TxEntry, headroom: usize) -> (&FrameMeta, &mut [u8]) {
+        let index = entry.frame();
         let (start, len) = (index * STRIDE + HEADROOM, self.lens[index] as usize);
-        &mut self.buffers[start - headroom.min(HEADROOM)..start + len]
+        (&self.metas[index], &mut self.buffers[start - headroom.min(HEADROOM)..start + len])
     }
 
     /// Calls `stage` on each frame, in order.
@@ -215,8 +217,9 @@ mod tests {
     fn the_headroom_lies_right_before_the_frame() {
         let mut burst = Burst::new();
         burst.push(b"frame", Offload::NONE);
-        burst.with_headroom(0, 2)[..2].copy_from_slice(b"ab");
-        assert_eq!(burst.with_headroom(0, 2), b"abframe");
+        let entry = TxEntry::as_is(0);
+        burst.outgoing(entry, 2).1[..2].copy_from_slice(b"ab");
+        assert_eq!(burst.outgoing(entry, 2).1, b"abframe");
         assert_eq!(burst.bytes(0), b"frame");
     }
 }

@@ -35,5 +35,5 @@ pub use meta::FrameMeta;
 pub use offload::{Gso, Offload, OffloadSet, VNET_HDR_LEN};
 pub use parse::parse;
 pub use time::Millis;
-pub use tx_list::{TxList, TxLists};
+pub use tx_list::{TxEntry, TxLists};
 pub use verdict::{DivertReason, PuntReason, Verdict};

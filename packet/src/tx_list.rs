@@ -3,19 +3,39 @@
 use crate::PortId;
 use crate::burst::BURST_FRAMES;
 
+/// A frame on a port's list: which one of the burst, and how this port's copy of it differs from the frame in the burst.
+/// So far none does; [`Burst::outgoing`](crate::Burst::outgoing) gives its bytes to all ports.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct TxEntry {
+    frame: u8,
+}
+
+impl TxEntry {
+    /// The frame with this index in the burst, which must be below [`BURST_FRAMES`], as it is.
+    #[inline]
+    pub const fn as_is(frame: usize) -> Self {
+        Self { frame: frame as u8 }
+    }
+
+    /// The frame's index in the burst.
+    #[inline]
+    pub const fn frame(self) -> usize {
+        self.frame as usize
+    }
+}
+
 /// The frames of a burst that go to one port, in order.
 #[derive(Clone, Debug)]
-pub struct TxList {
-    frames: [u8; BURST_FRAMES],
+struct TxList {
+    entries: [TxEntry; BURST_FRAMES],
     len: u8,
 }
 
 impl TxList {
-    const EMPTY: Self = Self { frames: [0; BURST_FRAMES], len: 0 };
+    const EMPTY: Self = Self { entries: [TxEntry::as_is(0); BURST_FRAMES], len: 0 };
 
-    /// The frames' indices in the burst, ascending.
-    pub fn frames(&self) -> &[u8] {
-        &self.frames[..usize::from(self.len)]
+    fn entries(&self) -> &[TxEntry] {
+        &self.entries[..usize::from(self.len)]
     }
 }
 
@@ -35,12 +55,12 @@ impl TxLists {
         }
     }
 
-    /// Adds frame `index` of the burst for `port`. A frame is added once per port, so a list can't overflow.
-    pub fn push(&mut self, port: PortId, index: usize) {
+    /// Adds a frame of the burst for `port`. A frame is added once per port, so a list can't overflow.
+    pub fn push(&mut self, port: PortId, entry: TxEntry) {
         let Some(list) = self.lists.get_mut(port.index()) else { return };
         let at = usize::from(list.len);
-        if let (Some(entry), Ok(index)) = (list.frames.get_mut(at), u8::try_from(index)) {
-            *entry = index;
+        if let Some(place) = list.entries.get_mut(at) {
+            *place = entry;
             if list.len == 0 {
                 self.touched.push(port);
             }
@@ -53,9 +73,9 @@ impl TxLists {
         &self.touched
     }
 
-    /// The list of `port`.
-    pub fn list(&self, port: PortId) -> &[u8] {
-        self.lists.get(port.index()).map_or(&[], TxList::frames)
+    /// The list of `port`, the frames in the order of the burst.
+    pub fn list(&self, port: PortId) -> &[TxEntry] {
+        self.lists.get(port.index()).map_or(&[], TxList::entries)
     }
 
     /// Empties all lists.
@@ -65,5 +85,41 @@ impl TxLists {
                 list.len = 0;
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn port(id: u16) -> PortId {
+        PortId::new(id).unwrap()
+    }
+
+    #[test]
+    fn each_port_has_its_own_entries_in_the_order_of_the_burst() {
+        let mut lists = TxLists::default();
+        lists.reserve_ports(8);
+        for (to, frame) in [(7, 0), (2, 0), (7, 3), (2, 63)] {
+            lists.push(port(to), TxEntry::as_is(frame));
+        }
+        let frames = |of| lists.list(port(of)).iter().map(|entry| entry.frame()).collect::<Vec<_>>();
+        assert_eq!((frames(7), frames(2), frames(3)), (vec![0, 3], vec![0, 63], vec![]));
+        assert_eq!(lists.touched(), [port(7), port(2)]);
+        lists.clear();
+        assert!(lists.touched().is_empty() && lists.list(port(7)).is_empty());
+    }
+
+    #[test]
+    fn a_whole_burst_fits_and_a_port_that_nobody_reserved_gets_nothing() {
+        let mut lists = TxLists::default();
+        lists.reserve_ports(1);
+        for frame in 0..BURST_FRAMES {
+            lists.push(port(0), TxEntry::as_is(frame));
+            lists.push(port(1), TxEntry::as_is(frame));
+        }
+        assert_eq!(lists.list(port(0)).len(), BURST_FRAMES);
+        assert_eq!(lists.list(port(0))[63].frame(), 63);
+        assert_eq!((lists.list(port(1)), lists.touched()), (&[][..], &[port(0)][..]));
     }
 }

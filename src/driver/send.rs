@@ -1,6 +1,6 @@
 //! From the worker's lists to the ports, each of which gets no more of the thread's time than its share.
 
-use packet::{Burst, DropReason, PortCounters, PortId};
+use packet::{Burst, DropReason, PortCounters, PortId, TxEntry};
 
 use super::ports::Ports;
 use super::shares::{Meter, Shares, Way, Work};
@@ -15,13 +15,19 @@ pub(super) struct Sender<'a> {
 }
 
 impl Sender<'_> {
-    /// Sends the frames of `burst` whose indices are in `frames`, and counts each as sent or as dropped.
-    pub(super) fn send(&mut self, id: PortId, burst: &mut Burst, frames: &[u8], counters: &mut PortCounters) {
+    /// Sends the frames of `burst` that are on the port's list, and counts each as sent or as dropped.
+    pub(super) fn send(
+        &mut self,
+        id: PortId,
+        burst: &mut Burst,
+        list: &[TxEntry],
+        counters: &mut PortCounters,
+    ) {
         const DOWN: DropReason = DropReason::TxLinkDown;
         let before = counters.drops.of(DOWN);
         match self.ports.get_mut(id).map(|port| port.sends_by_call()) {
-            None => counters.drops.count_many(DOWN, frames.len() as u64),
-            Some(by_call) => self.send_in_pieces(id, by_call, burst, frames, counters),
+            None => counters.drops.count_many(DOWN, list.len() as u64),
+            Some(by_call) => self.send_in_pieces(id, by_call, burst, list, counters),
         }
         if counters.drops.of(DOWN) != before {
             self.down.push(id);
@@ -34,17 +40,17 @@ impl Sender<'_> {
         id: PortId,
         by_call: bool,
         burst: &mut Burst,
-        frames: &[u8],
+        list: &[TxEntry],
         counters: &mut PortCounters,
     ) {
         let Some(port) = self.ports.get_mut(id) else { return };
         let is_watching = self.shares.is_watching(self.meter.mark());
-        if !is_watching && (frames.len() == 1 || !by_call) {
-            return port.tx_burst(burst, frames, counters);
+        if !is_watching && (list.len() == 1 || !by_call) {
+            return port.tx_burst(burst, list, counters);
         }
         // What was before isn't this port's.
         self.meter.lap();
-        let (mut rest, mut piece) = (frames, if by_call { 1 } else { frames.len() });
+        let (mut rest, mut piece) = (list, if by_call { 1 } else { list.len() });
         while !rest.is_empty() {
             let allowed = self.shares.allowance(id, Way::Out);
             if allowed == 0 {
@@ -54,7 +60,7 @@ impl Sender<'_> {
             let (now, later) = rest.split_at(piece.min(allowed).min(rest.len()));
             port.tx_burst(burst, now, counters);
             let took = (self.meter.lap(), self.meter.is_exact());
-            let bytes = now.iter().map(|&index| burst.bytes(index.into()).len()).sum();
+            let bytes = now.iter().map(|entry| burst.bytes(entry.frame()).len()).sum();
             let work = Work { frames: now.len(), bytes };
             if self.shares.charge_destination(id, work, took, self.meter.mark()) {
                 self.meter.be_exact();

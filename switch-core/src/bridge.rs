@@ -4,7 +4,8 @@ use std::cell::Cell;
 use std::net::Ipv4Addr;
 
 use packet::{
-    Burst, DropReason, FrameMeta, MacAddr, Millis, PortCounters, PortId, PuntReason, TxLists, Verdict, Vid,
+    Burst, DropReason, FrameMeta, MacAddr, Millis, PortCounters, PortId, PuntReason, TxEntry, TxLists,
+    Verdict, Vid,
 };
 
 use crate::fdb::{Fdb, Learned};
@@ -293,12 +294,12 @@ impl Bridge {
         if is_hidden { Err(DropReason::PortIsolated) } else { Ok(()) }
     }
 
-    /// Puts frame `index` of a burst from `origin` on the lists of the ports it goes to; `packet_len` is the length of
+    /// Puts a frame of a burst from `origin` on the lists of the ports it goes to; `packet_len` is the length of
     /// the largest layer-3 packet that it becomes on the wire.
     #[inline]
     pub fn egress(
         &self,
-        index: usize,
+        entry: TxEntry,
         meta: &mut FrameMeta,
         packet_len: usize,
         origin: Option<PortId>,
@@ -306,10 +307,10 @@ impl Bridge {
     ) {
         match meta.verdict {
             Verdict::Forward(port) => match self.admits(port, packet_len) {
-                Ok(()) => lists.push(port, index),
+                Ok(()) => lists.push(port, entry),
                 Err(reason) => meta.drop(reason),
             },
-            Verdict::Flood => self.flood(index, meta, packet_len, origin, lists),
+            Verdict::Flood => self.flood(entry, meta, packet_len, origin, lists),
             Verdict::Undecided
             | Verdict::Local
             | Verdict::Punt(_)
@@ -320,7 +321,7 @@ impl Bridge {
 
     fn flood(
         &self,
-        index: usize,
+        entry: TxEntry,
         meta: &mut FrameMeta,
         packet_len: usize,
         origin: Option<PortId>,
@@ -338,7 +339,7 @@ impl Bridge {
                 // Ports that are down take nothing, and miss nothing; what a loop leads to comes by another port.
                 Err(DropReason::PortNotForwarding | DropReason::LoopDamped) => {}
                 Ok(()) => {
-                    lists.push(port, index);
+                    lists.push(port, entry);
                     sent = true;
                 }
                 Err(reason) => refused = Some(reason),

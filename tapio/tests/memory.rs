@@ -7,7 +7,9 @@ use std::time::Duration;
 use mio::{Events, Poll, Token};
 use packet::builder::eth;
 use packet::wire::TcpHeader;
-use packet::{BURST_FRAMES, Burst, DropReason, Gso, NetworkId, Offload, OffloadSet, PortCounters, parse};
+use packet::{
+    BURST_FRAMES, Burst, DropReason, Gso, NetworkId, Offload, OffloadSet, PortCounters, TxEntry, parse,
+};
 use tapio::{Port, Rx, memory_pair};
 
 fn pair(capacity: usize) -> (Port, Port) {
@@ -31,7 +33,7 @@ fn empty() -> Burst {
 
 /// Sends the whole burst and returns what moved.
 fn send(port: &mut Port, burst: &mut Burst) -> PortCounters {
-    let frames: Vec<u8> = (0..burst.len() as u8).collect();
+    let frames: Vec<_> = (0..burst.len()).map(TxEntry::as_is).collect();
     let mut counters = PortCounters::default();
     port.tx_burst(burst, &frames, &mut counters);
     counters
@@ -86,7 +88,7 @@ fn a_full_queue_drops_counts_and_recovers() {
 fn only_the_listed_frames_are_sent() {
     let (mut a, mut b) = pair(10);
     let mut counters = PortCounters::default();
-    a.tx_burst(&mut burst_of((0..5).map(numbered)), &[1, 4], &mut counters);
+    a.tx_burst(&mut burst_of((0..5).map(numbered)), &[1, 4].map(TxEntry::as_is), &mut counters);
     let mut burst = empty();
     b.rx_burst(&mut burst).unwrap();
     assert_eq!((burst.len(), burst.bytes(0), burst.bytes(1)), (2, &numbered(1)[..], &numbered(4)[..]));

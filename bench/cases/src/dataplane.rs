@@ -5,7 +5,7 @@ use std::net::Ipv4Addr;
 use engine::{InterfaceConfig, NetworkConfig, PortConfig, Reach, RuntimeConfig, Worker};
 use nat_engine::{Match, NatRule, Target};
 use packet::builder::eth;
-use packet::{BURST_FRAMES, Burst, MacAddr, Millis, NetworkId, Offload, PortCounters, PortId};
+use packet::{BURST_FRAMES, Burst, MacAddr, Millis, NetworkId, Offload, PortCounters, PortId, TxEntry};
 use tapio::{Port, memory_pair};
 
 const LAN: NetworkId = NetworkId::new(0);
@@ -138,7 +138,7 @@ impl Bench {
 
     /// Sends what has been loaded into a port from outside.
     pub fn send(&mut self, port: usize) {
-        let all: Vec<u8> = (0..self.frames.len() as u8).collect();
+        let all: Vec<TxEntry> = (0..self.frames.len()).map(TxEntry::as_is).collect();
         self.outside[port].tx_burst(&mut self.frames, &all, &mut self.unused);
     }
 

@@ -3,7 +3,7 @@
 use packet::wire::{EthernetHeader, FromBytes};
 use packet::{
     BURST_BYTES, BURST_FRAMES, Burst, DropCounters, DropReason, EtherType, Frame, MacAddr, Millis, NetworkId,
-    Offload, PortId, TxLists, Verdict,
+    Offload, PortId, TxEntry, TxLists, Verdict,
 };
 use switch_core::Bridge;
 
@@ -86,7 +86,7 @@ impl Outgoing {
             let station = match to {
                 To::Port(port) => {
                     meta.verdict = Verdict::Forward(port);
-                    self.lists.push(port, index);
+                    self.lists.push(port, TxEntry::as_is(index));
                     continue;
                 }
                 To::Network(_) => meta.dst,
@@ -96,7 +96,7 @@ impl Outgoing {
                 Some(bridge) => {
                     meta.verdict = bridge.towards(station, now);
                     let packet_len = meta.offload.packet_len(bytes, usize::from(meta.l3), meta.ether_type);
-                    bridge.egress(index, meta, packet_len, None, &mut self.lists);
+                    bridge.egress(TxEntry::as_is(index), meta, packet_len, None, &mut self.lists);
                 }
                 None => meta.drop(DropReason::NoRoute),
             }

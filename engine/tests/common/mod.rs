@@ -7,7 +7,7 @@ use std::net::Ipv4Addr;
 
 use engine::{DhcpConfig, InterfaceConfig, NetworkConfig, PortConfig, Reach, RuntimeConfig, Worker};
 use nat_engine::{Condition, Match, NatRule, PortList, Target};
-use packet::{Burst, MacAddr, Millis, NetworkId, Offload, PortId, Protocol};
+use packet::{Burst, MacAddr, Millis, NetworkId, Offload, PortId, Protocol, TxEntry};
 
 pub const LAN: NetworkId = NetworkId::new(0);
 pub const WAN: NetworkId = NetworkId::new(1);
@@ -147,8 +147,8 @@ impl Bench {
             assert!(self.burst.push(frame, *offload));
         }
         let mut sent = Sent::new();
-        let mut catch = |port: PortId, burst: &mut Burst, frames: &[u8]| {
-            let caught = frames.iter().map(|&index| burst.bytes(usize::from(index)).to_vec());
+        let mut catch = |port: PortId, burst: &mut Burst, frames: &[TxEntry]| {
+            let caught = frames.iter().map(|entry| burst.bytes(entry.frame()).to_vec());
             sent.entry(port.get()).or_default().extend(caught);
         };
         let turn = self.worker.process(&mut self.burst, self.now);
@@ -167,7 +167,7 @@ impl Bench {
             self.now = self.now.max(at);
             let own = self.worker.on_timeout(self.now);
             self.worker.transmit_own(own, |port, burst, frames, _| {
-                let caught = frames.iter().map(|&index| burst.bytes(usize::from(index)).to_vec());
+                let caught = frames.iter().map(|entry| burst.bytes(entry.frame()).to_vec());
                 sent.entry(port.get()).or_default().extend(caught);
             });
         }

@@ -73,7 +73,7 @@ impl Segment {
         let mut lists = TxLists::default();
         lists.reserve_ports(PortId::LIMIT);
         let origin = burst.origin();
-        self.0.egress(0, &mut burst.metas_mut()[0], 100, origin, &mut lists);
+        self.0.egress(TxEntry::as_is(0), &mut burst.metas_mut()[0], 100, origin, &mut lists);
         (lists.touched().iter().map(|port| port.get()).collect(), burst.metas()[0].verdict)
     }
 }

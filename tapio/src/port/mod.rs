@@ -13,7 +13,7 @@ pub(crate) mod vhost;
 
 use std::io;
 
-use packet::{Burst, DropReason, OffloadSet, PortCounters};
+use packet::{Burst, DropReason, OffloadSet, PortCounters, TxEntry};
 
 use rustix::io::Errno;
 
@@ -94,16 +94,16 @@ impl Port {
         }
     }
 
-    /// Sends the frames of `burst` whose indices are in `frames`, in that order, and counts each as sent or as
-    /// dropped. The frames stay as they are; the headroom before them is overwritten.
-    pub fn tx_burst(&mut self, burst: &mut Burst, frames: &[u8], counters: &mut PortCounters) {
+    /// Sends the frames of `burst` that are on the port's list, in that order, and counts each as sent or as dropped. The
+    /// frames stay as they are; the headroom before them is overwritten.
+    pub fn tx_burst(&mut self, burst: &mut Burst, list: &[TxEntry], counters: &mut PortCounters) {
         match self {
-            Self::Tap(port) => port.tx_burst(burst, frames, counters),
-            Self::Packet(port) => port.tx_burst(burst, frames, counters),
-            Self::Stream(port) => port.tx_burst(burst, frames, counters),
-            Self::Dgram(port) => port.tx_burst(burst, frames, counters),
-            Self::VhostUser(port) => port.tx_burst(burst, frames, counters),
-            Self::Memory(port) => port.tx_burst(burst, frames, counters),
+            Self::Tap(port) => port.tx_burst(burst, list, counters),
+            Self::Packet(port) => port.tx_burst(burst, list, counters),
+            Self::Stream(port) => port.tx_burst(burst, list, counters),
+            Self::Dgram(port) => port.tx_burst(burst, list, counters),
+            Self::VhostUser(port) => port.tx_burst(burst, list, counters),
+            Self::Memory(port) => port.tx_burst(burst, list, counters),
         }
     }
 

@@ -3,7 +3,7 @@
 use std::fmt;
 use std::io;
 
-use packet::{DropReason, PortCounters};
+use packet::{Burst, DropReason, FrameMeta, PortCounters, TxEntry, VNET_HDR_LEN};
 
 use crate::port::vhost::violation::Violation;
 
@@ -74,14 +74,23 @@ impl From<Violation> for LinkLoss {
     }
 }
 
-/// Counts the frame of `len` bytes as sent, or as dropped.
+/// Sends the frames on a port's list, in order, and counts each as sent or as dropped. `send` gets what is known of a frame,
+/// and its bytes behind [`VNET_HDR_LEN`] free ones.
 #[inline]
-pub(crate) fn count_tx(counters: &mut PortCounters, len: usize, outcome: Result<(), DropReason>) {
-    match outcome {
-        Ok(()) => {
-            counters.tx_frames += 1;
-            counters.tx_bytes += len as u64;
+pub(crate) fn send_each(
+    burst: &mut Burst,
+    list: &[TxEntry],
+    counters: &mut PortCounters,
+    mut send: impl FnMut(&FrameMeta, &mut [u8]) -> Result<(), DropReason>,
+) {
+    for &entry in list {
+        let (meta, bytes) = burst.outgoing(entry, VNET_HDR_LEN);
+        match send(meta, bytes) {
+            Ok(()) => {
+                counters.tx_frames += 1;
+                counters.tx_bytes += (bytes.len() - VNET_HDR_LEN) as u64;
+            }
+            Err(reason) => counters.drops.count(reason),
         }
-        Err(reason) => counters.drops.count(reason),
     }
 }

@@ -16,14 +16,14 @@ use std::io;
 use std::path::PathBuf;
 
 use mio::{Registry, Token};
-use packet::{Burst, DropReason, HEADROOM, Offload, OffloadSet, PortCounters, VNET_HDR_LEN};
+use packet::{Burst, DropReason, HEADROOM, Offload, OffloadSet, PortCounters, TxEntry, VNET_HDR_LEN};
 use rustix::io::Errno;
 use rustix::net::{RecvFlags, SendFlags, SocketType, listen};
 
 use crate::port::error::Operation;
 use crate::port::error::PortError;
 use crate::port::framing::{Inbox, Outbox};
-use crate::port::outcome::{LinkLoss, Rx, count_tx};
+use crate::port::outcome::{LinkLoss, Rx, send_each};
 use crate::port::software_offload::Scratch;
 use crate::sys::closer::Given;
 use crate::sys::unix_socket::{BoundSocket, Passed, accept, connect_to};
@@ -118,18 +118,13 @@ impl StreamPort {
         }
     }
 
-    pub(crate) fn tx_burst(&mut self, burst: &Burst, frames: &[u8], counters: &mut PortCounters) {
-        for index in frames.iter().map(|&index| usize::from(index)) {
-            let (bytes, meta) = (burst.bytes(index), &burst.metas()[index]);
-            let outcome = if self.peer.is_none() {
-                Err(DropReason::TxLinkDown)
-            } else if meta.offload.fits(OffloadSet::NONE) {
-                self.outbox.push(bytes)
-            } else {
-                self.scratch.send(bytes, meta, |segment| self.outbox.push(&segment[VNET_HDR_LEN..]))
-            };
-            count_tx(counters, bytes.len(), outcome);
-        }
+    pub(crate) fn tx_burst(&mut self, burst: &mut Burst, list: &[TxEntry], counters: &mut PortCounters) {
+        send_each(burst, list, counters, |meta, bytes| match self.peer {
+            None => Err(DropReason::TxLinkDown),
+            Some(_) => self
+                .scratch
+                .send(meta, bytes, OffloadSet::NONE, |_, bytes| self.outbox.push(&bytes[VNET_HDR_LEN..])),
+        });
         // A peer that has gone is noted when its event comes, or at the next look for frames: hanging up here, nobody would
         // be told, and the event would go with the descriptor.
         let _ = self.flush();

@@ -18,7 +18,7 @@ use mio::event::Source;
 use mio::unix::SourceFd;
 use mio::{Interest, Registry, Token};
 use packet::{
-    Burst, DropReason, HEADROOM, Ipv4Cidr, MAX_FRAME, MacAddr, Offload, OffloadSet, PortCounters,
+    Burst, DropReason, HEADROOM, Ipv4Cidr, MAX_FRAME, MacAddr, Offload, OffloadSet, PortCounters, TxEntry,
     VNET_HDR_LEN,
 };
 use rustix::io::Errno;
@@ -27,7 +27,7 @@ use crate::device::link::{Link, LinkChange, Links};
 use crate::device::netns::{Netns, NetnsHandle, NetnsId};
 use crate::port::error::Operation;
 use crate::port::error::PortError;
-use crate::port::outcome::{Rx, count_tx};
+use crate::port::outcome::{Rx, send_each};
 use crate::port::software_offload::Scratch;
 use crate::sys::tap_ioctl;
 
@@ -267,20 +267,10 @@ impl TapPort {
         Ok(Rx::More)
     }
 
-    pub(crate) fn tx_burst(&mut self, burst: &mut Burst, frames: &[u8], counters: &mut PortCounters) {
-        for index in frames.iter().map(|&index| usize::from(index)) {
-            let meta = &burst.metas()[index];
-            let offload = meta.offload;
-            let len = burst.bytes(index).len();
-            let outcome = if offload.fits(self.offloads) {
-                let bytes = burst.with_headroom(index, VNET_HDR_LEN);
-                bytes[..VNET_HDR_LEN].copy_from_slice(&offload.encode());
-                write(&self.tun, bytes)
-            } else {
-                self.scratch.send(burst.bytes(index), meta, |bytes| write(&self.tun, bytes))
-            };
-            count_tx(counters, len, outcome);
-        }
+    pub(crate) fn tx_burst(&mut self, burst: &mut Burst, list: &[TxEntry], counters: &mut PortCounters) {
+        send_each(burst, list, counters, |meta, bytes| {
+            self.scratch.send(meta, bytes, self.offloads, |offload, bytes| write(&self.tun, offload, bytes))
+        });
     }
 
     pub(crate) fn register(&self, registry: &Registry, token: Token) -> io::Result<()> {
@@ -329,8 +319,10 @@ fn decode(buffer: &[u8], len: usize) -> Result<Offload, DropReason> {
     }
 }
 
+/// Writes the frame behind its `virtio_net_hdr`, for which there is room before it.
 #[inline]
-fn write(tun: &OwnedFd, bytes: &[u8]) -> Result<(), DropReason> {
+fn write(tun: &OwnedFd, offload: Offload, bytes: &mut [u8]) -> Result<(), DropReason> {
+    bytes[..VNET_HDR_LEN].copy_from_slice(&offload.encode());
     match rustix::io::write(tun, bytes) {
         Ok(_) => Ok(()),
         Err(Errno::AGAIN | Errno::NOBUFS) => Err(DropReason::TxQueueFull),

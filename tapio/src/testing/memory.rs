@@ -14,10 +14,10 @@ use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use mio::event::Source;
 use mio::unix::SourceFd;
 use mio::{Interest, Registry, Token};
-use packet::{Burst, DropReason, Offload, OffloadSet, PortCounters, VNET_HDR_LEN};
+use packet::{Burst, DropReason, Offload, OffloadSet, PortCounters, TxEntry, VNET_HDR_LEN};
 use rustix::event::{EventfdFlags, eventfd};
 
-use crate::port::outcome::{Rx, count_tx};
+use crate::port::outcome::{Rx, send_each};
 use crate::port::software_offload::Scratch;
 
 /// Two joined ports, each with a queue of `capacity` frames, that take every kind of offload.
@@ -61,18 +61,13 @@ impl MemoryPort {
         Rx::Drained
     }
 
-    pub(crate) fn tx_burst(&mut self, burst: &mut Burst, frames: &[u8], counters: &mut PortCounters) {
+    pub(crate) fn tx_burst(&mut self, burst: &mut Burst, list: &[TxEntry], counters: &mut PortCounters) {
         let mut ring = self.tx.lock();
         let was_empty = ring.len == 0;
-        for &index in frames {
-            let (bytes, meta) = (burst.bytes(usize::from(index)), &burst.metas()[usize::from(index)]);
-            let outcome = if meta.offload.fits(self.offloads) {
-                ring.push(bytes, meta.offload)
-            } else {
-                self.scratch.send(bytes, meta, |frame| ring.push(&frame[VNET_HDR_LEN..], Offload::NONE))
-            };
-            count_tx(counters, bytes.len(), outcome);
-        }
+        send_each(burst, list, counters, |meta, bytes| {
+            self.scratch
+                .send(meta, bytes, self.offloads, |offload, bytes| ring.push(&bytes[VNET_HDR_LEN..], offload))
+        });
         if was_empty && ring.len > 0 {
             self.tx.wake_receiver();
         }

@@ -9,7 +9,7 @@ use std::thread::JoinHandle;
 use std::time::Duration;
 
 use mio::{Events, Poll, Token};
-use packet::{Burst, NetworkId, PortCounters, parse};
+use packet::{Burst, NetworkId, PortCounters, TxEntry, parse};
 use tapio::{Links, NetnsHandle, Port, PortError, PortSpec, Rx, TapConfig};
 
 /// A namespace without a name, for one test.
@@ -65,7 +65,7 @@ pub fn send(port: &mut Port, frame: &[u8], offload: packet::Offload) -> PortCoun
     let (mut burst, mut counters) = (empty_burst(), PortCounters::default());
     assert!(burst.push(frame, offload));
     parse(&mut burst);
-    port.tx_burst(&mut burst, &[0], &mut counters);
+    port.tx_burst(&mut burst, &[TxEntry::as_is(0)], &mut counters);
     counters
 }
 
@@ -134,8 +134,10 @@ fn copy(mut ports: [Port; 2], stop: &AtomicBool) -> [PortCounters; 2] {
                 burst.restart(None, NetworkId::new(0));
                 rx = ports[from].rx_burst(&mut burst).unwrap();
                 parse(&mut burst);
-                let frames: Vec<u8> =
-                    (0..burst.len() as u8).filter(|&n| !burst.metas()[usize::from(n)].is_dropped()).collect();
+                let frames: Vec<_> = (0..burst.len())
+                    .map(TxEntry::as_is)
+                    .filter(|entry| !burst.metas()[entry.frame()].is_dropped())
+                    .collect();
                 ports[to].tx_burst(&mut burst, &frames, &mut counters[to]);
             }
         }

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use std::{env, fs, process, thread};
 
 use mio::{Events, Poll, Token};
-use packet::{Burst, NetworkId, PortCounters, parse};
+use packet::{Burst, NetworkId, PortCounters, TxEntry, parse};
 use tapio::{Port, PortSpec, Rx};
 
 /// A folder that is removed when dropped.
@@ -93,7 +93,7 @@ impl Driven {
     pub fn send_burst(&mut self, mut burst: Burst) -> PortCounters {
         let mut counters = PortCounters::default();
         parse(&mut burst);
-        let all: Vec<u8> = (0..burst.len() as u8).collect();
+        let all: Vec<_> = (0..burst.len()).map(TxEntry::as_is).collect();
         self.port.tx_burst(&mut burst, &all, &mut counters);
         counters
     }

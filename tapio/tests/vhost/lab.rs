@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use mio::{Events, Poll, Token};
 use packet::builder::eth;
-use packet::{Burst, NetworkId, Offload, PortCounters, parse};
+use packet::{Burst, NetworkId, Offload, PortCounters, TxEntry, parse};
 use tapio::{LinkLoss, Port, PortSpec, Role, Rx, VhostUserConfig};
 
 use crate::guest::{BASE, Guest};
@@ -99,7 +99,7 @@ impl Lab {
             assert!(self.burst.push(frame, *offload));
         }
         parse(&mut self.burst);
-        let list: Vec<u8> = (0..frames.len() as u8).collect();
+        let list: Vec<_> = (0..frames.len()).map(TxEntry::as_is).collect();
         let mut counters = PortCounters::default();
         self.port.tx_burst(&mut self.burst, &list, &mut counters);
         counters

@@ -21,7 +21,9 @@ use std::io;
 use std::os::fd::OwnedFd;
 
 use mio::{Registry, Token};
-use packet::{Burst, DropReason, HEADROOM, MAX_FRAME, Offload, PortCounters, Protocol, VNET_HDR_LEN};
+use packet::{
+    Burst, DropReason, HEADROOM, MAX_FRAME, Offload, PortCounters, Protocol, TxEntry, VNET_HDR_LEN,
+};
 use rustix::io::Errno;
 use rustix::net::{AddressFamily, SocketFlags, SocketType, socket_with};
 
@@ -35,7 +37,7 @@ use crate::device::shared_address::{Fence, Share, SharedAddress};
 use crate::device::silence::{Remains, Silence};
 use crate::port::error::Operation;
 use crate::port::error::PortError;
-use crate::port::outcome::{LinkLoss, Rx, count_tx};
+use crate::port::outcome::{LinkLoss, Rx, send_each};
 use crate::sys::packet_options::{self as options, HEADER_LEN, Received};
 use crate::sys::watch::Watch;
 
@@ -207,15 +209,11 @@ impl PacketPort {
         }
     }
 
-    pub(crate) fn tx_burst(&mut self, burst: &mut Burst, frames: &[u8], counters: &mut PortCounters) {
-        for index in frames.iter().map(|&index| usize::from(index)) {
-            let len = burst.bytes(index).len();
-            let outcome = match &self.device {
-                Some(device) => send(&device.socket, burst, index),
-                None => Err(DropReason::TxLinkDown),
-            };
-            count_tx(counters, len, outcome);
-        }
+    pub(crate) fn tx_burst(&mut self, burst: &mut Burst, list: &[TxEntry], counters: &mut PortCounters) {
+        send_each(burst, list, counters, |meta, bytes| match &self.device {
+            Some(device) => send(&device.socket, meta.offload, bytes),
+            None => Err(DropReason::TxLinkDown),
+        });
     }
 
     /// Frames that the kernel has dropped since the last call because the ring was full.

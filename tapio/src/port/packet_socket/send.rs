@@ -2,18 +2,17 @@
 
 use std::os::fd::OwnedFd;
 
-use packet::{Burst, DropReason};
+use packet::{DropReason, Offload, VNET_HDR_LEN};
 use rustix::io::Errno;
 use rustix::net::SendFlags;
 
 use crate::sys::packet_options::HEADER_LEN;
 
-/// Sends a frame of `burst`, behind its `virtio_net_hdr`, for which the headroom is overwritten.
+/// Sends the frame behind its `virtio_net_hdr`, for which there is room before it.
 #[inline]
-pub(crate) fn send(socket: &OwnedFd, burst: &mut Burst, index: usize) -> Result<(), DropReason> {
-    let header = burst.metas()[index].offload.encode();
-    let bytes = burst.with_headroom(index, HEADER_LEN);
-    bytes[..HEADER_LEN].copy_from_slice(&header[..HEADER_LEN]);
+pub(crate) fn send(socket: &OwnedFd, offload: Offload, bytes: &mut [u8]) -> Result<(), DropReason> {
+    let bytes = &mut bytes[VNET_HDR_LEN - HEADER_LEN..];
+    bytes[..HEADER_LEN].copy_from_slice(&offload.encode()[..HEADER_LEN]);
     match rustix::net::send(socket, &*bytes, SendFlags::NOSIGNAL) {
         Ok(_) => Ok(()),
         Err(Errno::AGAIN | Errno::NOBUFS) => Err(DropReason::TxQueueFull),

@@ -36,7 +36,7 @@ use std::sync::Arc;
 
 use mio::{Registry, Token};
 use packet::BURST_FRAMES;
-use packet::{Burst, DropReason, Millis, OffloadSet, PortCounters};
+use packet::{Burst, DropReason, Millis, OffloadSet, PortCounters, TxEntry};
 use rustix::net::{SocketType, listen};
 
 use self::backend::{Backend, MAX_QUEUE_PAIRS, Running};
@@ -49,7 +49,7 @@ use self::violation::Violation;
 use self::watched::Watched;
 use crate::port::error::Operation;
 use crate::port::error::PortError;
-use crate::port::outcome::{LinkLoss, Rx, count_tx};
+use crate::port::outcome::{LinkLoss, Rx};
 use crate::port::stream::Role;
 use crate::sys::closer::Given;
 use crate::sys::process::Clock;
@@ -202,11 +202,11 @@ impl VhostUserPort {
         Ok(if more || (!self.polled && session.arm()) { Rx::More } else { Rx::Drained })
     }
 
-    pub(crate) fn tx_burst(&mut self, burst: &Burst, frames: &[u8], counters: &mut PortCounters) {
+    pub(crate) fn tx_burst(&mut self, burst: &mut Burst, list: &[TxEntry], counters: &mut PortCounters) {
         let Some(session) = &mut self.session else {
-            return drop_all(burst, frames, counters);
+            return drop_all(list, counters);
         };
-        if let Err(violation) = session.transmit(&mut self.transmitter, burst, frames, counters) {
+        if let Err(violation) = session.transmit(&mut self.transmitter, burst, list, counters) {
             self.loss = Some(self.lose(violation.into()));
         }
     }
@@ -349,8 +349,8 @@ impl Session {
     fn transmit(
         &mut self,
         transmitter: &mut Transmitter,
-        burst: &Burst,
-        frames: &[u8],
+        burst: &mut Burst,
+        list: &[TxEntry],
         counters: &mut PortCounters,
     ) -> Result<(), Violation> {
         self.check_memory()?;
@@ -361,21 +361,20 @@ impl Session {
             count += 1;
         }
         match &usable[..count] {
-            [] => drop_all(burst, frames, counters),
-            &[ring] => self.transmit_to(ring, transmitter, burst, frames, counters)?,
+            [] => drop_all(list, counters),
+            &[ring] => self.transmit_to(ring, transmitter, burst, list, counters)?,
             rings => {
                 for (nth, &ring) in rings.iter().enumerate() {
-                    let (mut list, mut len) = ([0; BURST_FRAMES], 0);
-                    for &frame in frames {
-                        if spread::flow_number(burst.bytes(frame.into()), &burst.metas()[usize::from(frame)])
-                            % rings.len()
-                            == nth
-                        {
-                            list[len] = frame;
+                    let (mut part, mut len) = ([TxEntry::as_is(0); BURST_FRAMES], 0);
+                    for &entry in list {
+                        let frame = entry.frame();
+                        let flow = spread::flow_number(burst.bytes(frame), &burst.metas()[frame]);
+                        if flow % rings.len() == nth {
+                            part[len] = entry;
                             len += 1;
                         }
                     }
-                    self.transmit_to(ring, transmitter, burst, &list[..len], counters)?;
+                    self.transmit_to(ring, transmitter, burst, &part[..len], counters)?;
                 }
             }
         }
@@ -386,12 +385,12 @@ impl Session {
         &mut self,
         ring: usize,
         transmitter: &mut Transmitter,
-        burst: &Burst,
-        frames: &[u8],
+        burst: &mut Burst,
+        list: &[TxEntry],
         counters: &mut PortCounters,
     ) -> Result<(), Violation> {
         if let Some(running) = self.backend.ring(ring)
-            && transmitter.transmit(running.ring, running.memory, burst, frames, counters)?
+            && transmitter.transmit(running.ring, running.memory, burst, list, counters)?
         {
             running.tell();
         }
@@ -418,10 +417,8 @@ fn listen_at(config: &VhostUserConfig, keeper: &Keeper) -> io::Result<Watched<Bo
     Watched::new(listener, None)
 }
 
-fn drop_all(burst: &Burst, frames: &[u8], counters: &mut PortCounters) {
-    for &index in frames {
-        count_tx(counters, burst.bytes(usize::from(index)).len(), Err(DropReason::TxLinkDown));
-    }
+fn drop_all(list: &[TxEntry], counters: &mut PortCounters) {
+    counters.drops.count_many(DropReason::TxLinkDown, list.len() as u64);
 }
 
 /// The ring that the guest receives from.

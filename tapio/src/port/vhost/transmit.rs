@@ -1,7 +1,7 @@
 //! From a burst to the guest's receive ring.
 
 use packet::BURST_FRAMES;
-use packet::{Burst, DropReason, OffloadSet, PortCounters, VNET_HDR_LEN};
+use packet::{Burst, DropReason, OffloadSet, PortCounters, TxEntry, VNET_HDR_LEN};
 
 use super::drop_all;
 use super::features::Features;
@@ -9,7 +9,7 @@ use super::guest_memory::GuestSlice;
 use super::memory_table::{Finder, MemoryTable};
 use super::ring::{Direction, MAX_PIECES, Pieces, Ring};
 use super::violation::Violation;
-use crate::port::outcome::count_tx;
+use crate::port::outcome::send_each;
 use crate::port::software_offload::Scratch;
 
 /// What sending needs beside the ring.
@@ -44,28 +44,24 @@ impl Transmitter {
         self.offloads
     }
 
-    /// Sends the frames of `burst` whose indices are in `frames`, counts each, and returns whether the guest wants to
+    /// Sends the frames of `burst` on the list, counts each, and returns whether the guest wants to
     /// be told.
     pub fn transmit(
         &mut self,
         ring: &mut Ring,
         memory: &MemoryTable,
-        burst: &Burst,
-        frames: &[u8],
+        burst: &mut Burst,
+        list: &[TxEntry],
         counters: &mut PortCounters,
     ) -> Result<bool, Violation> {
         let Self { features, offloads, scratch, pieces, heads } = self;
-        let target = Target::new(ring, memory.finder(), *features, pieces, heads, frames.len());
-        let mut target = target.inspect_err(|_| drop_all(burst, frames, counters))?;
-        for index in frames.iter().copied().map(usize::from) {
-            let (bytes, meta) = (burst.bytes(index), &burst.metas()[index]);
-            let outcome = if meta.offload.fits(*offloads) {
-                target.put(meta.offload.encode(), bytes)
-            } else {
-                scratch.send(bytes, meta, |frame| target.put([0; _], &frame[VNET_HDR_LEN..]))
-            };
-            count_tx(counters, bytes.len(), outcome);
-        }
+        let target = Target::new(ring, memory.finder(), *features, pieces, heads, list.len());
+        let mut target = target.inspect_err(|_| drop_all(list, counters))?;
+        send_each(burst, list, counters, |meta, bytes| {
+            scratch.send(meta, bytes, *offloads, |offload, bytes| {
+                target.put(offload.encode(), &bytes[VNET_HDR_LEN..])
+            })
+        });
         target.finish()
     }
 }
