@@ -18,8 +18,8 @@ mod sockets;
 mod worker;
 
 pub use runtime_config::{
-    BalanceConfig, CheckConfig, CheckKind, DhcpConfig, InterfaceConfig, NetworkConfig, PortConfig, Reach,
-    RuntimeConfig,
+    BalanceConfig, CheckConfig, CheckKind, DhcpConfig, InterfaceConfig, InterfaceSettings, NetworkConfig,
+    NetworkSettings, PortConfig, Reach, RuntimeConfig,
 };
-pub use switch_core::Guard;
+pub use switch_core::{Guard, PortSettings};
 pub use worker::{OwnFrames, Processed, Transmitted, Worker};

@@ -4,7 +4,7 @@ use std::net::Ipv4Addr;
 
 use nat_engine::{Balance, NatSettings, PortRange, RuleSet, Timeouts};
 use packet::{Ipv4Cidr, MacAddr, Millis, NetworkId, PortId, Protocol};
-use switch_core::Guard;
+use switch_core::PortSettings;
 
 /// A snapshot. Numbers, not names, connect its parts.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
@@ -34,9 +34,9 @@ impl RuntimeConfig {
         if let Some(network) = self.networks.get_mut(port.network.index())
             && let (Reach::Uplink(_), Some(interface)) = (network.reach, &mut network.interface)
         {
-            interface.mtu = mtu;
+            interface.settings.mtu = mtu;
         }
-        std::mem::replace(&mut port.mtu, mtu) != mtu
+        std::mem::replace(&mut port.settings.mtu, mtu) != mtu
     }
 }
 
@@ -51,12 +51,31 @@ pub struct NetworkConfig {
     pub reach: Reach,
     /// The switch's own place in it; `None`: a segment without a gateway (modes internal and bridge).
     pub interface: Option<InterfaceConfig>,
-    /// Idle time after which a learned address is forgotten. IEEE 802.1Q, table 8-6: default 300 s.
+    /// What is set for it.
+    pub settings: NetworkSettings,
+}
+
+/// What is set for a segment. The default is what holds where nothing is said.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct NetworkSettings {
+    /// Idle time after which a learned address is forgotten.
     pub ageing: Millis,
     /// Addresses learned at most; rounded up to a power of two.
     pub fdb_capacity: u32,
     /// Guests' ports can't reach each other, only the gateway (mode nat-isolated).
     pub isolated: bool,
+}
+
+impl Default for NetworkSettings {
+    fn default() -> Self {
+        Self {
+            // IEEE 802.1Q, table 8-6.
+            ageing: Millis::from_secs(300),
+            // A guest has one address or a few; a thousand guests fit.
+            fdb_capacity: 8192,
+            isolated: false,
+        }
+    }
 }
 
 /// What traffic may enter and leave a network at layer 3.
@@ -90,6 +109,13 @@ pub struct InterfaceConfig {
     pub mac: MacAddr,
     /// Its address, with the network's prefix length.
     pub address: Ipv4Cidr,
+    /// What is set for it.
+    pub settings: InterfaceSettings,
+}
+
+/// What is set for the switch's own address on a network. The default is what holds where nothing is said.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct InterfaceSettings {
     /// The largest IP packet on this network, in bytes.
     pub mtu: u16,
     /// The DHCP server, if the network has one.
@@ -99,6 +125,13 @@ pub struct InterfaceConfig {
     /// These ports and identifiers of the address are the switch's; with those that are published, they are all that it has
     /// of an address that is a host's, too. `None`: the address is the switch's alone.
     pub shared: Option<PortRange>,
+}
+
+impl Default for InterfaceSettings {
+    fn default() -> Self {
+        // Ethernet's.
+        Self { mtu: 1500, dhcp: None, pcp: false, shared: None }
+    }
 }
 
 /// A DHCPv4 server's settings.
@@ -167,14 +200,6 @@ pub struct PortConfig {
     pub name: String,
     /// The network it is in.
     pub network: NetworkId,
-    /// The largest layer-3 packet it takes, in bytes.
-    pub mtu: u16,
-    /// Addresses learned on it at most.
-    pub learn_limit: u32,
-    /// Addresses that are always behind it.
-    pub static_macs: Vec<MacAddr>,
-    /// What it may not say of itself.
-    pub guard: Guard,
-    /// Addresses that are given to it, for `guard`.
-    pub addresses: Vec<Ipv4Addr>,
+    /// What is set for it.
+    pub settings: PortSettings,
 }

@@ -6,7 +6,7 @@ mod common;
 use std::collections::HashMap;
 
 use common::{Bench, LAN, LAN_MAC, Sent, guest_mac, nat_config, port, port_config};
-use engine::{NetworkConfig, Reach, RuntimeConfig};
+use engine::{NetworkConfig, NetworkSettings, Reach, RuntimeConfig};
 use packet::builder::eth;
 use packet::{EtherType, MacAddr, Millis};
 use proptest::prelude::*;
@@ -19,9 +19,7 @@ fn internal() -> RuntimeConfig {
             name: "lan".into(),
             reach: Reach::Closed,
             interface: None,
-            ageing: Millis::from_secs(300),
-            fdb_capacity: 1024,
-            isolated: false,
+            settings: NetworkSettings::default(),
         }],
         ports: (0..4).map(|id| port_config(id, LAN)).collect(),
         ..RuntimeConfig::default()
@@ -99,7 +97,7 @@ fn a_port_that_goes_down_is_flushed_and_gets_nothing() {
 #[test]
 fn a_static_station_stays_where_it_is() {
     let mut config = internal();
-    config.ports[3].static_macs.push(guest_mac(9));
+    config.ports[3].settings.static_macs.push(guest_mac(9));
     let mut bench = Bench::new(config);
     bench.send(0, &[frame(9, MacAddr::BROADCAST)]);
     assert_eq!(ports_of(&bench.send(1, &[frame(1, guest_mac(9))])), [3]);
@@ -112,13 +110,13 @@ fn a_reload_moves_only_the_static_stations_that_changed() {
         fdb.iter().map(|entry| (entry.port.get(), entry.idle.is_none())).collect::<Vec<_>>()
     };
     let mut config = internal();
-    config.ports[3].static_macs = vec![guest_mac(9), guest_mac(10)];
+    config.ports[3].settings.static_macs = vec![guest_mac(9), guest_mac(10)];
     let mut bench = Bench::new(config.clone());
-    config.ports[3].static_macs = vec![guest_mac(9)];
-    config.ports[2].static_macs = vec![guest_mac(11)];
+    config.ports[3].settings.static_macs = vec![guest_mac(9)];
+    config.ports[2].settings.static_macs = vec![guest_mac(11)];
     bench.worker.install(config.clone());
     assert_eq!([9, 10, 11].map(|n| place_of(&bench, n)), [vec![(3, true)], vec![], vec![(2, true)]]);
-    config.ports[1].static_macs = vec![guest_mac(9)];
+    config.ports[1].settings.static_macs = vec![guest_mac(9)];
     config.ports.remove(3);
     bench.worker.install(config);
     assert_eq!([9, 10, 11].map(|n| place_of(&bench, n)), [vec![(1, true)], vec![], vec![(2, true)]]);
@@ -134,7 +132,7 @@ fn a_reload_moves_only_the_static_stations_that_changed() {
 #[allow(clippy::disallowed_methods, reason = "it measures")]
 fn a_link_that_flaps_costs_nobody_a_walk_through_the_tables() {
     let mut config = internal();
-    config.networks[0].fdb_capacity = 1 << 20;
+    config.networks[0].settings.fdb_capacity = 1 << 20;
     let mut bench = Bench::new(config);
     bench.send(1, &[frame(1, MacAddr::BROADCAST)]);
     let start = std::time::Instant::now();
@@ -149,7 +147,7 @@ fn a_link_that_flaps_costs_nobody_a_walk_through_the_tables() {
 #[test]
 fn isolated_ports_reach_the_switch_but_not_each_other() {
     let mut config = nat_config();
-    config.networks[0].isolated = true;
+    config.networks[0].settings.isolated = true;
     let mut bench = Bench::new(config);
     let ask = common::arp_request(guest_mac(0), common::guest_ip(0), common::LAN_IP);
     assert_eq!(ports_of(&bench.send(0, &[ask])), [0]);
@@ -173,7 +171,7 @@ fn a_flood_that_found_nobody_to_take_it_is_no_drop() {
 #[test]
 fn a_flood_that_somebody_was_there_to_take_is_a_drop() {
     let mut config = internal();
-    config.ports[2].mtu = 100;
+    config.ports[2].settings.mtu = 100;
     let mut bench = Bench::new(config);
     [1, 3].into_iter().for_each(|other| bench.worker.set_link(port(other), false));
     let long = eth().src(guest_mac(0)).dst(MacAddr::BROADCAST).payload(&[0; 101]);
@@ -181,7 +179,7 @@ fn a_flood_that_somebody_was_there_to_take_is_a_drop() {
     assert_eq!(bench.drops(0), [("mtu_exceeded", 1)]);
 
     let mut config = nat_config();
-    config.networks[0].isolated = true;
+    config.networks[0].settings.isolated = true;
     let mut bench = Bench::new(config);
     assert!(bench.send(0, &[frame(0, MacAddr::BROADCAST)]).is_empty());
     assert_eq!(bench.drops(0), [("port_isolated", 1)]);
@@ -258,7 +256,7 @@ fn a_reload_with_another_fdb_capacity_keeps_what_was_learned() {
     }
     for (capacity, known) in [(4096, 200..=200), (64, 48..=64), (4096, 48..=64)] {
         let mut config = internal();
-        config.networks[0].fdb_capacity = capacity;
+        config.networks[0].settings.fdb_capacity = capacity;
         bench.worker.install(config);
         let learned = bench.worker.ports(bench.now)[0].learned;
         assert!(known.contains(&learned), "{learned} of capacity {capacity}");

@@ -210,7 +210,7 @@ fn a_network_that_goes_takes_its_leases_out_of_what_is_kept() {
     bench.worker.install(common::nat_config());
     assert_eq!(bench.worker.leases_changed(), None, "nothing is lost");
     let mut config = common::nat_config();
-    config.networks[0].interface.as_mut().unwrap().dhcp = None;
+    config.networks[0].interface.as_mut().unwrap().settings.dhcp = None;
     bench.worker.install(config);
     let changes = bench.worker.take_lease_changes(bench.now);
     assert!(changes.is_all && changes.leases.is_empty());

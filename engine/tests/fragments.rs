@@ -164,7 +164,7 @@ fn early_fragments_of_a_datagram_that_is_refused_go_nowhere() {
 #[test]
 fn early_fragments_larger_than_the_way_out_are_cut_further() {
     let mut config = nat_config();
-    config.networks[1].interface.as_mut().unwrap().mtu = 576;
+    config.networks[1].interface.as_mut().unwrap().settings.mtu = 576;
     let mut bench = Bench::new(config);
     bench.send(0, &[arp_request(guest_mac(0), guest_ip(0), LAN_IP)]);
     bench.send(UPLINK, &[arp_request(OUTSIDE_MAC, OUTSIDE, WAN_IP)]);

@@ -393,7 +393,7 @@ fn an_icmp_error_about_a_flow_comes_back_to_the_guest() {
 #[test]
 fn too_big_with_dont_fragment_is_told_in_the_senders_own_terms() {
     let mut config = nat_config();
-    config.networks[1].interface.as_mut().unwrap().mtu = 1000;
+    config.networks[1].interface.as_mut().unwrap().settings.mtu = 1000;
     let mut bench = Bench::new(config);
     for (from, frame) in [
         (0, arp_request(guest_mac(0), guest_ip(0), LAN_IP)),
@@ -446,7 +446,7 @@ fn two_routed_networks_reach_each_other_without_flows() {
     config.networks[0].reach = Reach::Routed(None);
     let second = NetworkId::new(2);
     let mut interface = config.networks[0].interface.clone().unwrap();
-    (interface.mac, interface.address, interface.dhcp) =
+    (interface.mac, interface.address, interface.settings.dhcp) =
         (MacAddr::local(99), "10.10.20.1/24".parse().unwrap(), None);
     config.networks.push(NetworkConfig {
         id: second,
@@ -573,7 +573,7 @@ fn rfc6887_s8_5_clients_of_port_mapping_notice_when_mappings_are_lost() {
     bench.worker.install(nat_config());
     assert_eq!(epoch(&mut bench), 200, "nothing was lost");
     let mut closed = nat_config();
-    closed.networks[0].interface.as_mut().unwrap().pcp = false;
+    closed.networks[0].interface.as_mut().unwrap().settings.pcp = false;
     bench.worker.install(closed);
     bench.worker.install(nat_config());
     assert_eq!(epoch(&mut bench), 0);

@@ -11,11 +11,11 @@ use packet::{MacAddr, Millis};
 /// The NAT network of `common`, isolated and guarded; guests 0 to 3 have their addresses from the configuration.
 fn isolated() -> Bench {
     let mut config = nat_config();
-    config.networks[0].isolated = true;
-    config.networks[0].ageing = Millis::from_secs(10);
+    config.networks[0].settings.isolated = true;
+    config.networks[0].settings.ageing = Millis::from_secs(10);
     for n in 0..4 {
         let port = &mut config.ports[usize::from(n)];
-        (port.guard, port.addresses) = (Guard::ALL, vec![guest_ip(n)]);
+        (port.settings.guard, port.settings.addresses) = (Guard::ALL, vec![guest_ip(n)]);
     }
     let mut bench = Bench::new(config);
     for n in 0..4 {
@@ -40,8 +40,8 @@ fn a_guest_that_was_silent_for_longer_than_ageing_is_found_without_flooding() {
 #[test]
 fn a_guest_that_nobody_guards_is_asked_for_and_its_packets_are_not_flooded() {
     let mut config = nat_config();
-    config.networks[0].isolated = true;
-    config.networks[0].ageing = Millis::from_secs(10);
+    config.networks[0].settings.isolated = true;
+    config.networks[0].settings.ageing = Millis::from_secs(10);
     let mut bench = Bench::new(config);
     bench.send(1, &[arp_request(guest_mac(1), guest_ip(1), LAN_IP)]);
     bench.send(UPLINK, &[arp_request(OUTSIDE_MAC, OUTSIDE, WAN_IP)]);
@@ -76,7 +76,7 @@ fn a_guest_that_speaks_for_another_is_not_heard() {
 #[test]
 fn a_broadcast_answer_of_dhcp_goes_to_the_port_that_asked() {
     let mut config = nat_config();
-    (config.ports[0].guard, config.ports[1].guard) = (Guard::ALL, Guard::ALL);
+    (config.ports[0].settings.guard, config.ports[1].settings.guard) = (Guard::ALL, Guard::ALL);
     let mut bench = Bench::new(config);
     let mut message = [0; 244];
     message[..4].copy_from_slice(&[1, 1, 6, 0]);

@@ -5,7 +5,7 @@ mod common;
 
 use common::*;
 use engine::report::LoopChange;
-use engine::{NetworkConfig, Reach, RuntimeConfig};
+use engine::{NetworkConfig, NetworkSettings, Reach, RuntimeConfig};
 use packet::builder::eth;
 use packet::{MacAddr, Millis};
 
@@ -17,9 +17,7 @@ fn internal() -> RuntimeConfig {
             name: "lan".into(),
             reach: Reach::Closed,
             interface: None,
-            ageing: Millis::from_secs(300),
-            fdb_capacity: 1024,
-            isolated: false,
+            settings: NetworkSettings::default(),
         }],
         ports: (0..4).map(|id| port_config(id, LAN)).collect(),
         ..RuntimeConfig::default()

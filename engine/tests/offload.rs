@@ -63,7 +63,7 @@ fn protocols_and_fragments_that_no_sender_leaves_to_its_card_are_dropped() {
 #[test]
 fn a_routed_super_frame_that_must_be_cut_costs_little_and_is_cut_as_far_as_there_is_room() {
     let mut config = nat_config();
-    config.networks[1].interface.as_mut().unwrap().mtu = 68;
+    config.networks[1].interface.as_mut().unwrap().settings.mtu = 68;
     let mut bench = Bench::new(config);
     bench.send(0, &[arp_request(guest_mac(0), guest_ip(0), LAN_IP)]);
     bench.send(UPLINK, &[arp_request(OUTSIDE_MAC, OUTSIDE, WAN_IP)]);

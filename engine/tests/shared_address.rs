@@ -15,7 +15,7 @@ const RANGE: std::ops::RangeInclusive<u16> = 40_000..=40_999;
 fn shared() -> Bench {
     let mut config = nat_config();
     if let Some(interface) = &mut config.networks[WAN.index()].interface {
-        interface.shared = Some((*RANGE.start(), *RANGE.end()));
+        interface.settings.shared = Some((*RANGE.start(), *RANGE.end()));
     }
     let mut bench = Bench::new(config);
     for n in 0..4 {

@@ -7,8 +7,8 @@
 use std::net::{Ipv4Addr, SocketAddrV4};
 
 use engine::{
-    BalanceConfig, CheckConfig, CheckKind, DhcpConfig, InterfaceConfig, NetworkConfig, PortConfig, Reach,
-    RuntimeConfig, Worker,
+    BalanceConfig, CheckConfig, CheckKind, DhcpConfig, InterfaceConfig, InterfaceSettings, NetworkConfig,
+    NetworkSettings, PortConfig, PortSettings, Reach, RuntimeConfig, Worker,
 };
 use nat_engine::{Balance, Condition, Match, NatRule, PortList, Target};
 use packet::offload::{Segments, complete_checksum};
@@ -105,15 +105,19 @@ fn with_right_checksum(frame: &[u8]) -> Vec<u8> {
 
 fn config() -> RuntimeConfig {
     let lan = InterfaceConfig {
-        dhcp: Some(DhcpConfig {
-            first: Ipv4Addr::new(10, 0, 0, 10),
-            last: Ipv4Addr::new(10, 0, 0, 12),
-            lease_time: Millis::from_secs(60),
-            router: Some(Ipv4Addr::new(10, 0, 0, 1)),
-            dns: vec![],
-            domain: None,
-            reserved: vec![],
-        }),
+        settings: InterfaceSettings {
+            dhcp: Some(DhcpConfig {
+                first: Ipv4Addr::new(10, 0, 0, 10),
+                last: Ipv4Addr::new(10, 0, 0, 12),
+                lease_time: Millis::from_secs(60),
+                router: Some(Ipv4Addr::new(10, 0, 0, 1)),
+                dns: vec![],
+                domain: None,
+                reserved: vec![],
+            }),
+            pcp: true,
+            ..InterfaceSettings::default()
+        },
         ..interface(0, Ipv4Addr::new(10, 0, 0, 1))
     };
     let wan = interface(1, Ipv4Addr::new(203, 0, 113, 7));
@@ -156,10 +160,7 @@ fn interface(number: u8, address: Ipv4Addr) -> InterfaceConfig {
     InterfaceConfig {
         mac: MacAddr::new([2, 0, 0, 0, 0xff, number]),
         address: Ipv4Cidr::new(address, 24).expect("24 is a prefix length"),
-        mtu: 1500,
-        dhcp: None,
-        pcp: true,
-        shared: None,
+        settings: InterfaceSettings { pcp: true, ..InterfaceSettings::default() },
     }
 }
 
@@ -169,9 +170,7 @@ fn network(id: NetworkId, name: &str, reach: Reach, interface: InterfaceConfig) 
         name: name.to_owned(),
         reach,
         interface: Some(interface),
-        ageing: Millis::from_secs(300),
-        fdb_capacity: 16,
-        isolated: false,
+        settings: NetworkSettings { fdb_capacity: 16, ..NetworkSettings::default() },
     }
 }
 
@@ -181,10 +180,6 @@ fn port(id: PortId) -> PortConfig {
         id,
         name: format!("port{id}"),
         network: if id.get() + 1 == PORTS { WAN } else { LAN },
-        mtu: 1500,
-        learn_limit: 8,
-        static_macs: vec![],
-        guard: engine::Guard::NONE,
-        addresses: Vec::new(),
+        settings: PortSettings { learn_limit: 8, ..PortSettings::default() },
     }
 }

@@ -6,12 +6,11 @@ use std::fmt;
 use engine::{NetworkConfig, PortConfig, Reach};
 use packet::PortId;
 use tapio::PortSpec;
-use toml::de::DeTable;
 
-use super::checked::{Config, Port};
+use super::checked::Port;
+use super::load;
 use super::plan::Plan;
-use super::value;
-use crate::mistake::{Mistake, Mistakes};
+use crate::mistake::Mistakes;
 
 /// Why a port can't be added or deleted.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -85,14 +84,15 @@ impl Plan {
         if ports.any(|port| port.name == name) {
             return Err(ChangeError::Exists);
         }
-        let port = self.read(network, name, keys)?;
+        let mtu = self.settings.network_mtu(&network.name).and_then(|mtu| mtu.parse().ok());
+        let port = load::port(name, keys, network, mtu).map_err(ChangeError::Wrong)?;
         self.check_free(network, &port)?;
         let ids = (0..PortId::LIMIT as u16).filter_map(PortId::new);
         let mut free = ids.filter(|&id| self.port(id).is_none());
         let id = free.next().ok_or(ChangeError::TooMany)?;
         let mut plan = self.clone();
         plan.settings.add_port(&network.name, name, keys);
-        plan.runtime.ports.push(port.runtime(id, network.id, network.isolated));
+        plan.runtime.ports.push(port.runtime(id, network.id));
         plan.devices.push((id, port.device));
         plan.devices.sort_by_key(|(id, _)| *id);
         plan.runtime.ports.sort_by_key(|port| port.id);
@@ -134,29 +134,6 @@ impl Plan {
         self.runtime.ports.iter().filter(move |port| port.network == id)
     }
 
-    /// Reads the port as if it stood in a file with its network alone.
-    fn read(&self, network: &NetworkConfig, name: &str, keys: &str) -> Result<Port, ChangeError> {
-        let wrong = |text: &str, mistakes| ChangeError::Wrong(Mistakes::new("port", text, mistakes));
-        value::name(name).map_err(|error| wrong(name, vec![error.at(0..name.len())]))?;
-        let mode = match &network.interface {
-            Some(interface) => {
-                format!("mode = 'host-only'\naddress = '{}'\nmac = '{}'", interface.address, interface.mac)
-            }
-            None => "mode = 'internal'".to_owned(),
-        };
-        let mtu =
-            self.settings.network_mtu(&network.name).map(|mtu| format!("mtu = {mtu}")).unwrap_or_default();
-        let own = &network.name;
-        let text = format!("[network.'{own}'.port.'{name}']\n{keys}\n[network.'{own}']\n{mode}\n{mtu}\n");
-        let strays = strays(&text, own, name);
-        if !strays.is_empty() {
-            return Err(wrong(&text, strays));
-        }
-        let config = Config::parse_here("port", &text, &[]).map_err(ChangeError::Wrong)?;
-        let ports = config.networks.into_iter().flat_map(|network| network.ports);
-        ports.into_iter().find(|port| port.name == name).ok_or(ChangeError::Exists)
-    }
-
     /// Nothing that `port` needs for itself is another port's.
     fn check_free(&self, network: &NetworkConfig, port: &Port) -> Result<(), ChangeError> {
         let taken =
@@ -167,7 +144,9 @@ impl Plan {
             }
         }
         for other in self.ports_of(network) {
-            if let Some(mac) = port.static_macs.iter().find(|mac| other.static_macs.contains(mac)) {
+            if let Some(mac) =
+                port.settings.static_macs.iter().find(|mac| other.settings.static_macs.contains(mac))
+            {
                 return taken(mac.to_string(), other.id);
             }
             if let (Some(PortSpec::Tap(theirs)), PortSpec::Tap(ours)) = (self.spec(other.id), &port.device)
@@ -179,25 +158,4 @@ impl Plan {
         }
         Ok(())
     }
-}
-
-/// Sections in the text of a port beside its own and its network's: the port's keys are followed by those of others.
-fn strays(text: &str, network: &str, port: &str) -> Vec<Mistake> {
-    let (document, _) = DeTable::parse_recoverable(text);
-    let mut strays = Vec::new();
-    let mut table = Some(document.get_ref());
-    let levels: [(&str, &[&str]); 4] =
-        [("network", &[]), (network, &[]), ("port", &["mode", "address", "mac", "mtu"]), (port, &[])];
-    for (way, others) in levels {
-        let Some(entries) = table else { break };
-        for name in entries.keys() {
-            let key: &str = name.get_ref();
-            if key != way && !others.contains(&key) {
-                let message = "a port is one section: nothing else can be added with it";
-                strays.push(Mistake::new(name.span(), message, "write only the keys of the port"));
-            }
-        }
-        table = entries.get(way).and_then(|value| value.get_ref().as_table());
-    }
-    strays
 }

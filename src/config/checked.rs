@@ -4,9 +4,9 @@ use std::net::{Ipv4Addr, SocketAddrV4};
 use std::path::PathBuf;
 
 use engine::report::Chain;
-use engine::{CheckConfig, Guard, InterfaceConfig, PortConfig};
+use engine::{CheckConfig, InterfaceConfig, NetworkSettings, PortConfig, PortSettings};
 use nat_engine::{NatSettings, PortRange, Timeouts};
-use packet::{MacAddr, Millis, NetworkId, PortId, Protocol};
+use packet::{MacAddr, NetworkId, PortId, Protocol};
 use tapio::PortSpec;
 
 use super::lease_file::LeaseFile;
@@ -34,8 +34,8 @@ impl Config {
     pub fn port(&self, network: &str, name: &str) -> Option<PortView<'_>> {
         let network = self.networks.iter().find(|candidate| candidate.name == network)?;
         let port = network.ports.iter().find(|port| port.name == name)?;
-        let mac = port.static_macs.first().copied();
-        Some(PortView { name: &port.name, spec: &port.device, mtu: port.mtu, mac })
+        let mac = port.settings.static_macs.first().copied();
+        Some(PortView { name: &port.name, spec: &port.device, mtu: port.settings.mtu, mac })
     }
 
     /// Network and name of every port, uplinks not counted.
@@ -78,8 +78,7 @@ pub(super) struct Network {
     pub(super) publish: Vec<Publish>,
     /// `None`: mode nat masquerades.
     pub(super) rules: Option<Vec<(Chain, Rule)>>,
-    pub(super) ageing: Millis,
-    pub(super) fdb_capacity: u32,
+    pub(super) settings: NetworkSettings,
     pub(super) ports: Vec<Port>,
     pub(super) balances: Vec<Balanced>,
 }
@@ -109,29 +108,14 @@ pub(super) struct Balanced {
 pub(super) struct Port {
     pub(super) name: String,
     pub(super) device: PortSpec,
-    /// Until its device's is known, where the file says none.
-    pub(super) mtu: u16,
-    pub(super) learn_limit: u32,
-    pub(super) static_macs: Vec<MacAddr>,
-    /// `None`: as the network's mode has it.
-    pub(super) guard: Option<Guard>,
-    /// Those that are given to it, its device's own included.
-    pub(super) addresses: Vec<Ipv4Addr>,
+    /// Its `mtu` holds until the device's is known, where the file says none.
+    pub(super) settings: PortSettings,
 }
 
 impl Port {
     /// The port as the worker has it, with this number in a network.
-    pub(super) fn runtime(&self, id: PortId, network: NetworkId, is_isolated: bool) -> PortConfig {
-        PortConfig {
-            id,
-            name: self.name.clone(),
-            network,
-            mtu: self.mtu,
-            learn_limit: self.learn_limit,
-            static_macs: self.static_macs.clone(),
-            guard: self.guard.unwrap_or(if is_isolated { Guard::ALL } else { Guard::NONE }),
-            addresses: self.addresses.clone(),
-        }
+    pub(super) fn runtime(&self, id: PortId, network: NetworkId) -> PortConfig {
+        PortConfig { id, name: self.name.clone(), network, settings: self.settings.clone() }
     }
 }
 

@@ -4,7 +4,7 @@ use std::net::Ipv4Addr;
 use std::ops::Range;
 use std::path::PathBuf;
 
-use engine::Guard;
+use engine::{Guard, NetworkConfig, NetworkSettings, PortSettings};
 use nat_engine::{NatSettings, PortRange, Timeouts};
 use packet::{Ipv4Cidr, MacAddr, Millis};
 use toml::Spanned;
@@ -18,7 +18,7 @@ use super::poll::PollMode;
 use super::publish::{Publish, publish};
 use super::read::{Read, Wrong, boolean, choice, kind, number, text};
 use super::slip;
-use super::table::{Maybe, Table};
+use super::table::{Given, Maybe, Table};
 use super::value::{self, AddressRange};
 use crate::mistake::Mistake;
 
@@ -44,9 +44,9 @@ pub(super) struct NetworkTable {
     pub(super) publish: Maybe<Vec<Spanned<Publish>>>,
     pub(super) rules: Maybe<Vec<Spanned<String>>>,
     pub(super) pcp: Maybe<bool>,
-    pub(super) mtu: Maybe<u32>,
-    pub(super) ageing: Maybe<u32>,
-    pub(super) fdb_capacity: Maybe<u32>,
+    pub(super) mtu: Maybe<u16>,
+    /// What needs no further check.
+    pub(super) settings: NetworkSettings,
     pub(super) ports: Vec<PortTable>,
     pub(super) balances: Vec<BalanceTable>,
 }
@@ -65,19 +65,21 @@ pub(super) enum ModeName {
 pub(super) struct PortTable {
     pub(super) name: Spanned<String>,
     pub(super) device: DeviceTable,
-    pub(super) mtu: Maybe<u32>,
-    pub(super) learn_limit: Maybe<u32>,
+    pub(super) mtu: Maybe<u16>,
     pub(super) static_macs: Maybe<Vec<Spanned<MacAddr>>>,
     pub(super) guard: Maybe<Guard>,
     pub(super) addresses: Maybe<Vec<Spanned<Ipv4Addr>>>,
+    /// What needs no further check.
+    pub(super) settings: PortSettings,
 }
 
 /// `[uplink.NAME]`
 pub(super) struct UplinkTable {
     pub(super) name: Spanned<String>,
     pub(super) device: DeviceTable,
-    pub(super) mtu: Maybe<u32>,
-    pub(super) learn_limit: Maybe<u32>,
+    pub(super) mtu: Maybe<u16>,
+    /// What needs no further check.
+    pub(super) settings: PortSettings,
     /// The switch's own.
     pub(super) address: Maybe<Ipv4Cidr>,
     /// The host's, instead.
@@ -105,6 +107,52 @@ pub(super) fn read(text: &str) -> Result<FileConfig, Vec<Mistake>> {
     let mut mistakes = Vec::new();
     let file = file(document.get_ref(), &mut mistakes);
     if mistakes.is_empty() { Ok(file) } else { Err(mistakes) }
+}
+
+/// Reads the keys of the port `name`, and puts around it what it must fit to of the `network` that it comes to.
+pub(super) fn read_port(
+    name: &str,
+    keys: &str,
+    network: &NetworkConfig,
+    mtu: Option<u16>,
+) -> Result<FileConfig, Vec<Mistake>> {
+    let (document, errors) = DeTable::parse_recoverable(keys);
+    if !errors.is_empty() {
+        return Err(slip::mistakes(keys, &errors));
+    }
+    let document = document.get_ref();
+    let sections = document.iter().filter(|(name, _)| SECTIONS.contains(&name.get_ref().as_ref()));
+    let stray = |(name, _): (&Spanned<_>, _)| {
+        let message = "a port is one section: nothing else can be added with it";
+        Mistake::new(name.span(), message, "write only the keys of the port")
+    };
+    let mut mistakes: Vec<Mistake> = sections.map(stray).collect();
+    if !mistakes.is_empty() {
+        return Err(mistakes);
+    }
+    let mut file = file(&DeTable::new(), &mut mistakes);
+    let mut around = self::network(nowhere(network.name.clone()), &DeTable::new(), &mut Vec::new());
+    let interface = network.interface.as_ref();
+    around.mode = Some(nowhere(interface.map_or(ModeName::Internal, |_| ModeName::HostOnly)));
+    around.address = interface.map(|interface| nowhere(interface.address));
+    around.mac = interface.map(|interface| nowhere(interface.mac));
+    around.mtu = mtu.map(nowhere);
+    around.ports = port(nowhere(name.to_owned()), document, &mut mistakes).into_iter().collect();
+    if network.settings.isolated {
+        for port in &mut around.ports {
+            port.guard.get_or_insert(nowhere(Guard::ALL));
+        }
+    }
+    file.networks.push(around);
+    if mistakes.is_empty() { Ok(file) } else { Err(mistakes) }
+}
+
+/// What a file is made of, and a port isn't.
+const SECTIONS: [&str; 4] = ["network", "uplink", "engine", "nat"];
+
+/// A value that nobody wrote.
+fn nowhere<T>(value: T) -> Spanned<T> {
+    Spanned::new(0..0, value)
 }
 
 fn file(document: &DeTable<'_>, mistakes: &mut Vec<Mistake>) -> FileConfig {
@@ -140,8 +188,7 @@ fn network(name: Spanned<String>, entries: &DeTable<'_>, mistakes: &mut Vec<Mist
         rules: table.list("rules", text(|line| Ok(line.to_owned()))),
         pcp: table.optional("pcp", boolean),
         mtu: table.optional("mtu", mtu),
-        ageing: table.optional("ageing", number(10..=1_000_000, "seconds")),
-        fdb_capacity: table.optional("fdb-capacity", number(16..=MACS, "addresses")),
+        settings: network_settings(&mut table),
         ports: Vec::new(),
         balances: Vec::new(),
         name,
@@ -153,12 +200,28 @@ fn network(name: Spanned<String>, entries: &DeTable<'_>, mistakes: &mut Vec<Mist
     network
 }
 
+fn network_settings(table: &mut Table<'_, '_>) -> NetworkSettings {
+    let defaults = NetworkSettings::default();
+    let ageing = table.optional("ageing", number(10..=1_000_000, "seconds"));
+    NetworkSettings {
+        ageing: ageing.map_or(defaults.ageing, |time| Millis::from_secs(time.into_inner().into())),
+        fdb_capacity: table
+            .optional("fdb-capacity", number(16..=MACS, "addresses"))
+            .value_or(defaults.fdb_capacity),
+        ..defaults
+    }
+}
+
 fn port(name: Spanned<String>, entries: &DeTable<'_>, mistakes: &mut Vec<Mistake>) -> Option<PortTable> {
     let mut table = Table::new(name.span(), entries, mistakes);
+    let defaults = PortSettings::default();
     let port = PortTable {
         device: DeviceTable::read(&mut table, "mac")?,
         mtu: table.optional("mtu", mtu),
-        learn_limit: table.optional("learn-limit", learn_limit),
+        settings: PortSettings {
+            learn_limit: table.optional("learn-limit", learn_limit).value_or(defaults.learn_limit),
+            ..defaults
+        },
         static_macs: table.list("static-macs", text(value::station)),
         guard: table.optional("guard", guard),
         addresses: table.list("addresses", text(value::address)),
@@ -178,10 +241,14 @@ fn uplink(name: Spanned<String>, entries: &DeTable<'_>, mistakes: &mut Vec<Mista
         Some(UplinkAddress::Host) => (None, Some(Spanned::new(place, ()))),
         None => (None, None),
     };
+    let defaults = PortSettings::default();
     let uplink = UplinkTable {
         device,
         mtu: table.optional("mtu", mtu),
-        learn_limit: table.optional("learn-limit", learn_limit),
+        settings: PortSettings {
+            learn_limit: table.optional("learn-limit", learn_limit).value_or(defaults.learn_limit),
+            ..defaults
+        },
         address,
         host_address,
         host_ports: table.optional("host-ports", text(value::port_range)),
@@ -250,8 +317,8 @@ fn idle_time(floor: u32, source: &str) -> impl Fn(&DeValue<'_>) -> Read<u32> {
     }
 }
 
-fn mtu(value: &DeValue<'_>) -> Read<u32> {
-    number(68..=65_520, "bytes")(value)
+fn mtu(value: &DeValue<'_>) -> Read<u16> {
+    number(68..=65_520, "bytes")(value).map(|bytes| bytes as u16)
 }
 
 /// `true`, `false`, or a list of what is checked.

@@ -1,6 +1,6 @@
 //! Puts the addresses that hosts have now into a plan, for the uplinks that share them.
 
-use engine::{InterfaceConfig, Reach};
+use engine::{InterfaceConfig, InterfaceSettings, Reach};
 use nat_engine::Condition;
 use packet::{Ipv4Cidr, NetworkId, Protocol};
 use tapio::{HostStack, PortSpec, SharedAddress};
@@ -39,14 +39,9 @@ impl Plan {
         self.shared[nth].host = host;
         if let Some(network) = self.runtime.networks.get_mut(network.index()) {
             network.reach = Reach::Uplink(host.and_then(|host| host.gateway));
-            network.interface = host.map(|HostAddress { address, mac, .. }| InterfaceConfig {
-                mac,
-                address,
-                mtu,
-                dhcp: None,
-                pcp: false,
-                shared: Some(ports),
-            });
+            let settings = InterfaceSettings { mtu, shared: Some(ports), ..InterfaceSettings::default() };
+            network.interface =
+                host.map(|HostAddress { address, mac, .. }| InterfaceConfig { mac, address, settings });
         }
         let (old, new) = (Ipv4Cidr::new(old, 32), Ipv4Cidr::new(new, 32).map(Condition::is));
         for rule in &mut self.runtime.rules.prerouting {

@@ -4,9 +4,9 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::net::Ipv4Addr;
 use std::path::PathBuf;
 
-use engine::{BalanceConfig, NetworkConfig, PortConfig, Reach, RuntimeConfig};
+use engine::{BalanceConfig, NetworkConfig, NetworkSettings, PortConfig, Reach, RuntimeConfig};
 use nat_engine::{Balance, Condition, Match, NatRule, PortList, Target};
-use packet::{Ipv4Cidr, Millis, NetworkId, PortId, Protocol};
+use packet::{Ipv4Cidr, NetworkId, PortId, Protocol};
 use tapio::PortSpec;
 
 use super::checked::{Balanced, Config, Mode, Network, Port, Uplink, UplinkPlace};
@@ -137,7 +137,7 @@ impl Plan {
 
     /// The MTU of a port; 0 if there is none.
     pub fn port_mtu(&self, id: PortId) -> u16 {
-        self.port(id).map_or(0, |port| port.mtu)
+        self.port(id).map_or(0, |port| port.settings.mtu)
     }
 
     /// The mode of a network, as it is written in the file; of an uplink `uplink`.
@@ -145,7 +145,7 @@ impl Plan {
         let is_bridged = self.bridged.iter().any(|(id, _)| *id == network.id);
         match network.reach {
             Reach::Uplink(_) => "uplink",
-            Reach::Translated(_) if network.isolated => "nat-isolated",
+            Reach::Translated(_) if network.settings.isolated => "nat-isolated",
             Reach::Translated(_) => "nat",
             Reach::Routed(_) => "route",
             Reach::Closed if network.interface.is_some() => "host-only",
@@ -208,9 +208,7 @@ impl<'a> Builder<'a> {
             name: network.name.clone(),
             reach,
             interface: network.interface.clone(),
-            ageing: network.ageing,
-            fdb_capacity: network.fdb_capacity,
-            isolated: matches!(network.mode, Mode::Nat { isolated: true, .. }),
+            settings: network.settings.clone(),
         });
         network.ports.iter().for_each(|port| self.port(&network.name, port));
         if let Mode::Bridge { uplink } = network.mode {
@@ -239,9 +237,10 @@ impl<'a> Builder<'a> {
             name: uplink.port.name.clone(),
             reach: Reach::Uplink(uplink.gateway),
             interface,
-            ageing: UPLINK_AGEING,
-            fdb_capacity: uplink.port.learn_limit.clamp(MIN_FDB_CAPACITY, UPLINK_FDB_CAPACITY),
-            isolated: false,
+            settings: NetworkSettings {
+                fdb_capacity: uplink.port.settings.learn_limit.clamp(MIN_FDB_CAPACITY, UPLINK_FDB_CAPACITY),
+                ..NetworkSettings::default()
+            },
         });
         self.port(&uplink.port.name, &uplink.port);
     }
@@ -249,9 +248,7 @@ impl<'a> Builder<'a> {
     fn port(&mut self, network: &str, port: &Port) {
         let id = self.port_id(network, &port.name);
         self.plan.devices.push((id, port.device.clone()));
-        let isolated = |config: &&Network| matches!(config.mode, Mode::Nat { isolated: true, .. });
-        let is_isolated = self.config.networks.iter().filter(isolated).any(|config| config.name == network);
-        self.plan.runtime.ports.push(port.runtime(id, self.network_id(network), is_isolated));
+        self.plan.runtime.ports.push(port.runtime(id, self.network_id(network)));
     }
 
     /// What the file's `publish` says goes before any rule.
@@ -372,9 +369,7 @@ fn gap(id: u16) -> NetworkConfig {
         name: String::new(),
         reach: Reach::Closed,
         interface: None,
-        ageing: UPLINK_AGEING,
-        fdb_capacity: MIN_FDB_CAPACITY,
-        isolated: false,
+        settings: NetworkSettings { fdb_capacity: MIN_FDB_CAPACITY, ..NetworkSettings::default() },
     }
 }
 
@@ -422,7 +417,6 @@ fn host(address: Ipv4Addr) -> Option<Ipv4Cidr> {
     Ipv4Cidr::new(address, 32)
 }
 
-const UPLINK_AGEING: Millis = Millis::from_secs(300);
 const MIN_FDB_CAPACITY: u32 = 16;
 /// All of its stations are behind the one port; what isn't in the table goes there too.
 const UPLINK_FDB_CAPACITY: u32 = 8192;

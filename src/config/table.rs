@@ -12,6 +12,58 @@ use crate::mistake::{Mistake, suggestion};
 /// A value and its place, if the key is there.
 pub(super) type Maybe<T> = Option<Spanned<T>>;
 
+/// What a key says.
+pub(super) trait Given<T> {
+    /// The value, if the key is there.
+    fn value(&self) -> Option<&T>;
+
+    /// Where it stands.
+    fn place(&self) -> Option<Range<usize>>;
+
+    /// The value, or what holds without the key.
+    fn value_or(&self, default: T) -> T
+    where
+        T: Clone,
+    {
+        self.value().cloned().unwrap_or(default)
+    }
+}
+
+impl<T> Given<T> for Maybe<T> {
+    fn value(&self) -> Option<&T> {
+        self.as_ref().map(Spanned::get_ref)
+    }
+
+    fn place(&self) -> Option<Range<usize>> {
+        self.as_ref().map(Spanned::span)
+    }
+}
+
+/// What a list says.
+pub(super) trait GivenList<T> {
+    /// Its elements; none if the key isn't there.
+    fn each<'a>(&'a self) -> impl Iterator<Item = &'a Spanned<T>>
+    where
+        T: 'a;
+
+    /// Their values.
+    fn values(&self) -> Vec<T>
+    where
+        T: Clone,
+    {
+        self.each().map(|element| element.get_ref().clone()).collect()
+    }
+}
+
+impl<T> GivenList<T> for Maybe<Vec<Spanned<T>>> {
+    fn each<'a>(&'a self) -> impl Iterator<Item = &'a Spanned<T>>
+    where
+        T: 'a,
+    {
+        self.iter().flat_map(Spanned::get_ref)
+    }
+}
+
 /// A table being read.
 pub(super) struct Table<'d, 'm> {
     /// Where to point when a key is missing.

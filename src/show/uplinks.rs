@@ -96,7 +96,7 @@ fn describe(
         link,
         address: network.interface.as_ref().map(|interface| interface.address.to_string()),
         mac: network.interface.as_ref().map(|interface| interface.mac.to_string()),
-        mtu: network.interface.as_ref().map_or(mtu, |interface| interface.mtu),
+        mtu: network.interface.as_ref().map_or(mtu, |interface| interface.settings.mtu),
         gateway: None,
         networks: users.map(|user| plan.network_name(user).to_owned()).collect(),
     }

@@ -10,6 +10,7 @@ use packet::{
 
 use crate::fdb::{Fdb, Learned};
 use crate::guard::{Guards, PortGuard};
+use crate::ports::PortSettings;
 
 /// What a port may do. IEEE 802.1Q, 8.4.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -47,6 +48,13 @@ pub struct BridgePort {
     pub group: Option<Group>,
     /// Frames may leave by it that came in by it. IEEE 802.1Qbg, reflective relay.
     pub hairpin: bool,
+}
+
+impl BridgePort {
+    /// A port in this state and group, with what is set for it.
+    pub const fn new(state: PortState, group: Option<Group>, settings: &PortSettings) -> Self {
+        Self { state, mtu: settings.mtu, learn_limit: settings.learn_limit, group, hairpin: false }
+    }
 }
 
 /// Where a burst came in.

@@ -15,7 +15,9 @@
 mod bridge;
 mod fdb;
 mod guard;
+mod ports;
 
 pub use bridge::{Bridge, BridgePort, Group, PortState};
 pub use fdb::{Fdb, FdbEntry, Learned, Sighting};
 pub use guard::{Guard, PortGuard};
+pub use ports::PortSettings;

@@ -2,7 +2,10 @@
 
 use std::net::Ipv4Addr;
 
-use engine::{InterfaceConfig, NetworkConfig, PortConfig, Reach, RuntimeConfig, Worker};
+use engine::{
+    InterfaceConfig, InterfaceSettings, NetworkConfig, NetworkSettings, PortConfig, PortSettings, Reach,
+    RuntimeConfig, Worker,
+};
 use nat_engine::{Match, NatRule, Target};
 use packet::builder::eth;
 use packet::{BURST_FRAMES, Burst, MacAddr, Millis, NetworkId, Offload, PortCounters, PortId, TxEntry};
@@ -186,24 +189,15 @@ fn config(lan_ports: u16, reach: Reach) -> RuntimeConfig {
         interface: Some(InterfaceConfig {
             mac,
             address: address.parse().expect("an address"),
-            mtu: 1500,
-            dhcp: None,
-            pcp: false,
-            shared: None,
+            settings: InterfaceSettings::default(),
         }),
-        ageing: Millis::from_secs(300),
-        fdb_capacity: 8192,
-        isolated: false,
+        settings: NetworkSettings::default(),
     };
     let port = |id: u16| PortConfig {
         id: PortId::new(id).expect("a few ports"),
         name: id.to_string(),
         network: if id == lan_ports { WAN } else { LAN },
-        mtu: 1500,
-        learn_limit: 8192,
-        static_macs: Vec::new(),
-        guard: engine::Guard::NONE,
-        addresses: Vec::new(),
+        settings: PortSettings::default(),
     };
     let mut config = RuntimeConfig {
         networks: vec![

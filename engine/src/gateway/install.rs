@@ -45,8 +45,8 @@ impl Gateway {
 
 impl Interface {
     const fn new(config: &InterfaceConfig, reach: Reach) -> Self {
-        let InterfaceConfig { mac, address, mtu, shared, .. } = *config;
-        Self { mac, address, mtu, reach, is_shared: shared.is_some() }
+        let &InterfaceConfig { mac, address, ref settings } = config;
+        Self { mac, address, mtu: settings.mtu, reach, is_shared: settings.shared.is_some() }
     }
 }
 
@@ -64,5 +64,5 @@ fn keeps_addresses(network: NetworkId, old: &RuntimeConfig, new: &RuntimeConfig)
 /// The address that a network's interface shares with a host, and the ports of it.
 fn shared_address(network: &NetworkConfig) -> Option<(Ipv4Addr, PortRange)> {
     let interface = network.interface.as_ref()?;
-    Some((interface.address.address(), interface.shared?))
+    Some((interface.address.address(), interface.settings.shared?))
 }

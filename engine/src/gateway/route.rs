@@ -176,8 +176,8 @@ impl Routes {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::runtime_config::{InterfaceConfig, NetworkConfig};
-    use packet::{MacAddr, Millis};
+    use crate::runtime_config::{InterfaceConfig, InterfaceSettings, NetworkConfig, NetworkSettings};
+    use packet::MacAddr;
 
     const WAN: NetworkId = NetworkId::new(0);
     const NAT: NetworkId = NetworkId::new(1);
@@ -194,14 +194,9 @@ mod tests {
             interface: Some(InterfaceConfig {
                 mac: MacAddr::local(id.get().into()),
                 address: address.parse().unwrap(),
-                mtu: 1500,
-                dhcp: None,
-                pcp: false,
-                shared: None,
+                settings: InterfaceSettings::default(),
             }),
-            ageing: Millis::from_secs(300),
-            fdb_capacity: 64,
-            isolated: false,
+            settings: NetworkSettings::default(),
         };
         Routes::new(&RuntimeConfig {
             networks: vec![

@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use packet::{MacAddr, Millis, NetworkId, PortCounters, PortId, Vid};
-use switch_core::{Bridge, BridgePort, Fdb, Group, Guard, PortGuard, PortState};
+use switch_core::{Bridge, BridgePort, Fdb, Group, Guard, PortGuard, PortSettings, PortState};
 
 use super::Worker;
 use crate::host;
@@ -21,8 +21,8 @@ impl Worker {
                 self.bridges_made += 1;
                 new_bridge(network, self.seed, self.bridges_made)
             });
-            bridge.fdb_mut().set_ageing(network.ageing);
-            bridge.fdb_mut().set_capacity(network.fdb_capacity);
+            bridge.fdb_mut().set_ageing(network.settings.ageing);
+            bridge.fdb_mut().set_capacity(network.settings.fdb_capacity);
             bridge.set_local(network.interface.as_ref().map(|interface| interface.mac));
             self.bridges.push(bridge);
         }
@@ -79,28 +79,23 @@ impl Worker {
             true if self.host.loops.is_closed(port.id) => PortState::Looping,
             true => PortState::Forwarding,
         };
-        let is_apart = self.config.networks[port.network.index()].isolated;
-        let settings = BridgePort {
-            state,
-            mtu: port.mtu,
-            learn_limit: port.learn_limit,
-            group: is_apart.then_some(Group::ISOLATED),
-            hairpin: false,
-        };
+        let is_apart = self.config.networks[port.network.index()].settings.isolated;
+        let group = is_apart.then_some(Group::ISOLATED);
         let guard = self.guard_of(port);
         let bridge = &mut self.bridges[port.network.index()];
-        bridge.set_port(port.id, settings);
+        bridge.set_port(port.id, BridgePort::new(state, group, &port.settings));
         bridge.set_guard(port.id, guard);
     }
 
     fn guard_of(&self, port: &PortConfig) -> Option<PortGuard> {
         let network = &self.config.networks[port.network.index()];
-        let has_dhcp = network.interface.as_ref().is_some_and(|interface| interface.dhcp.is_some());
-        (port.guard != Guard::NONE).then(|| PortGuard {
-            checks: port.guard,
-            macs: port.static_macs.clone(),
-            addresses: port.addresses.clone(),
-            first_come: !has_dhcp && port.addresses.is_empty(),
+        let has_dhcp = network.interface.as_ref().is_some_and(|interface| interface.settings.dhcp.is_some());
+        let PortSettings { guard, static_macs, addresses, .. } = &port.settings;
+        (*guard != Guard::NONE).then(|| PortGuard {
+            checks: *guard,
+            macs: static_macs.clone(),
+            addresses: addresses.clone(),
+            first_come: !has_dhcp && addresses.is_empty(),
         })
     }
 
@@ -125,14 +120,14 @@ impl Worker {
 fn static_stations(config: &RuntimeConfig) -> BTreeSet<(&str, MacAddr, PortId)> {
     let of_port = |port: &crate::PortConfig| {
         let (network, id) = (config.networks[port.network.index()].name.as_str(), port.id);
-        port.static_macs.clone().into_iter().map(move |mac| (network, mac, id))
+        port.settings.static_macs.clone().into_iter().map(move |mac| (network, mac, id))
     };
     config.ports.iter().flat_map(of_port).collect()
 }
 
 /// The `nth` bridge ever made.
 fn new_bridge(network: &NetworkConfig, seed: [u64; 2], nth: u64) -> Bridge {
-    let mut bridge = Bridge::new(Fdb::new(network.fdb_capacity, network.ageing, seed));
+    let mut bridge = Bridge::new(Fdb::new(network.settings.fdb_capacity, network.settings.ageing, seed));
     bridge.set_probe(host::probe_source(seed, nth));
     bridge
 }

@@ -5,7 +5,10 @@
 use std::collections::BTreeMap;
 use std::net::Ipv4Addr;
 
-use engine::{DhcpConfig, InterfaceConfig, NetworkConfig, PortConfig, Reach, RuntimeConfig, Worker};
+use engine::{
+    DhcpConfig, InterfaceConfig, InterfaceSettings, NetworkConfig, NetworkSettings, PortConfig, PortSettings,
+    Reach, RuntimeConfig, Worker,
+};
 use nat_engine::{Condition, Match, NatRule, PortList, Target};
 use packet::{Burst, MacAddr, Millis, NetworkId, Offload, PortId, Protocol, TxEntry};
 
@@ -38,23 +41,18 @@ pub fn nat_config() -> RuntimeConfig {
     let interface = |mac, address: &str| InterfaceConfig {
         mac,
         address: address.parse().unwrap(),
-        mtu: 1500,
-        dhcp: None,
-        pcp: false,
-        shared: None,
+        settings: InterfaceSettings::default(),
     };
     let network = |id: NetworkId, name: &str, reach, interface| NetworkConfig {
         id,
         name: name.to_owned(),
         reach,
         interface: Some(interface),
-        ageing: Millis::from_secs(300),
-        fdb_capacity: 1024,
-        isolated: false,
+        settings: NetworkSettings::default(),
     };
     let mut lan = interface(LAN_MAC, "192.168.122.1/24");
-    lan.pcp = true;
-    lan.dhcp = Some(DhcpConfig {
+    lan.settings.pcp = true;
+    lan.settings.dhcp = Some(DhcpConfig {
         first: guest_ip(0),
         last: guest_ip(100),
         lease_time: Millis::from_secs(3600),
@@ -99,11 +97,7 @@ pub fn port_config(id: u16, network: NetworkId) -> PortConfig {
         id: port(id),
         name: format!("port{id}"),
         network,
-        mtu: 1500,
-        learn_limit: 256,
-        static_macs: vec![],
-        guard: engine::Guard::NONE,
-        addresses: Vec::new(),
+        settings: PortSettings { learn_limit: 256, ..PortSettings::default() },
     }
 }
 

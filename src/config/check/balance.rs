@@ -11,7 +11,8 @@ use super::super::balance::BalanceTable;
 use super::super::checked::{Balanced, Mode};
 use super::super::file::{ModeName, NetworkTable};
 use super::super::shared::host_placeholder;
-use super::{Check, setting};
+use super::super::table::{Given, GivenList};
+use super::Check;
 
 impl Check<'_> {
     /// The sections of a network.
@@ -42,11 +43,9 @@ impl Check<'_> {
         }
         let listen = section.listen.as_ref()?.get_ref();
         let table = &self.file.uplinks[uplink];
-        let own = table.address.as_ref().map(|address| address.get_ref().address());
+        let own = table.address.value().map(|address| address.address());
         let own = own.or_else(|| table.host_address.as_ref().map(|_| host_placeholder(uplink)));
-        let sockets = |list: &Option<Spanned<Vec<Spanned<SocketAddrV4>>>>| {
-            list.iter().flat_map(Spanned::get_ref).map(|server| *server.get_ref()).collect()
-        };
+        let sockets = |list: &Option<Spanned<Vec<Spanned<SocketAddrV4>>>>| list.values();
         Some(Balanced {
             name: section.name.get_ref().clone(),
             protocol: listen.protocol,
@@ -67,7 +66,7 @@ impl Check<'_> {
             let is_routed = network.mode.as_ref().is_some_and(|mode| {
                 matches!(mode.get_ref(), ModeName::Nat | ModeName::NatIsolated | ModeName::Route)
             });
-            let uplink = |of: &NetworkTable| of.uplink.as_ref().map(|uplink| uplink.get_ref().clone());
+            let uplink = |of: &NetworkTable| of.uplink.value().cloned();
             if !is_routed || uplink(network) != uplink(table) {
                 let message = format!("{address} is of `{}`, which can't be reached", network.name.get_ref());
                 self.wrong(server.span(), message, "write a server of a network that has the same uplink");
@@ -86,7 +85,7 @@ impl Check<'_> {
         let file = self.file;
         let mut checks: HashMap<(Protocol, SocketAddrV4), (&str, Option<CheckConfig>)> = HashMap::new();
         for section in file.networks.iter().flat_map(|network| &network.balances) {
-            let Some(protocol) = section.listen.as_ref().map(|listen| listen.get_ref().protocol) else {
+            let Some(protocol) = section.listen.value().map(|listen| listen.protocol) else {
                 continue;
             };
             let check = check_of(section, protocol);
@@ -108,9 +107,9 @@ fn check_of(section: &BalanceTable, protocol: Protocol) -> Option<CheckConfig> {
     let kind = section.check.as_ref().map_or(Some(default), |check| *check.get_ref())?;
     Some(CheckConfig {
         kind,
-        interval: Millis::from_secs(setting(&section.interval, INTERVAL).into()),
-        failures: setting(&section.failures, FAILURES) as u8,
-        successes: setting(&section.successes, SUCCESSES) as u8,
+        interval: Millis::from_secs(section.interval.value_or(INTERVAL).into()),
+        failures: section.failures.value_or(FAILURES) as u8,
+        successes: section.successes.value_or(SUCCESSES) as u8,
     })
 }
 

@@ -9,7 +9,7 @@ use tapio::{
 use toml::Spanned;
 
 use super::super::device::{DeviceTable, DgramTable, PacketTable};
-use super::super::table::Maybe;
+use super::super::table::{Given, Maybe};
 use super::super::value;
 use super::Check;
 
@@ -23,27 +23,27 @@ impl Check<'_> {
         Some(match table {
             DeviceTable::Tap(tap) => PortSpec::Tap(TapConfig {
                 device: self.device_name(name, &tap.device)?,
-                netns: given(&tap.netns),
-                mac: given(&tap.mac),
+                netns: tap.netns.value().cloned(),
+                mac: tap.mac.value().copied(),
                 mtu,
-                peer_address: given(&tap.peer_address),
-                offload: given(&tap.offload).unwrap_or(true),
+                peer_address: tap.peer_address.value().copied(),
+                offload: tap.offload.value_or(true),
             }),
             DeviceTable::Packet(packet) => PortSpec::Packet(PacketConfig {
                 device: self.device_name(name, &packet.device)?,
-                netns: given(&packet.netns),
+                netns: packet.netns.value().cloned(),
                 mtu,
                 host: host_stack(packet),
             }),
             DeviceTable::Stream(stream) => PortSpec::Stream(StreamConfig {
-                path: given(&stream.path)?,
-                role: given(&stream.role).unwrap_or_default(),
+                path: stream.path.value().cloned()?,
+                role: stream.role.value().copied().unwrap_or_default(),
             }),
             DeviceTable::Dgram(dgram) => PortSpec::Dgram(self.dgram(dgram)?),
             DeviceTable::VhostUser(vhost) => PortSpec::VhostUser(VhostUserConfig {
-                path: given(&vhost.path)?,
-                role: given(&vhost.role).unwrap_or_default(),
-                offload: given(&vhost.offload).unwrap_or(true),
+                path: vhost.path.value().cloned()?,
+                role: vhost.role.value().copied().unwrap_or_default(),
+                offload: vhost.offload.value_or(true),
             }),
         })
     }
@@ -108,29 +108,25 @@ impl<'a> Claim<'a> {
     fn of(name: &'a Spanned<String>, table: &'a DeviceTable) -> Self {
         let device = |device: &'a Maybe<String>, netns: &'a Maybe<Netns>| Self::Device {
             device: device.as_ref().unwrap_or(name),
-            netns: netns.as_ref().map(Spanned::get_ref),
+            netns: netns.value(),
             is_named: device.is_some(),
         };
         let (path, is_made) = match table {
             DeviceTable::Tap(tap) => return device(&tap.device, &tap.netns),
             DeviceTable::Packet(packet) => return device(&packet.device, &packet.netns),
-            DeviceTable::Stream(stream) => (&stream.path, given(&stream.role) != Some(Role::Client)),
+            DeviceTable::Stream(stream) => (&stream.path, stream.role.value() != Some(&Role::Client)),
             DeviceTable::Dgram(dgram) => (&dgram.path, true),
-            DeviceTable::VhostUser(vhost) => (&vhost.path, given(&vhost.role) != Some(Role::Client)),
+            DeviceTable::VhostUser(vhost) => (&vhost.path, vhost.role.value() != Some(&Role::Client)),
         };
         path.as_ref().filter(|_| is_made).map_or(Self::Nothing, Self::Socket)
     }
 }
 
-fn given<T: Clone>(value: &Maybe<T>) -> Option<T> {
-    value.as_ref().map(|value| value.get_ref().clone())
-}
-
 fn host_stack(packet: &PacketTable) -> HostStack {
-    if given(&packet.host_stack).unwrap_or(false) {
+    if packet.host_stack.value_or(false) {
         HostStack::Beside
     } else {
-        HostStack::Silent { take_over: given(&packet.take_over).unwrap_or(false) }
+        HostStack::Silent { take_over: packet.take_over.value_or(false) }
     }
 }
 

@@ -10,8 +10,8 @@ use toml::Spanned;
 use super::super::checked::UplinkPlace;
 use super::super::device::{DeviceTable, PacketTable};
 use super::super::file::UplinkTable;
-use super::super::table::Maybe;
-use super::{Check, span};
+use super::super::table::Given;
+use super::Check;
 
 /// Looks at a device; `None`: it isn't there, or can't be looked at.
 pub(in super::super) type Devices<'a> = &'a dyn Fn(&str, Option<&Netns>) -> Option<HostUse>;
@@ -55,7 +55,7 @@ impl Check<'_> {
             return;
         }
         let Some(what) = found.and_then(|found| found.what()) else { return };
-        if is_set(&packet.take_over) || is_set(&packet.host_stack) {
+        if packet.take_over.value_or(false) || packet.host_stack.value_or(false) {
             return;
         }
         let message = format!("the host has {what} on `{}`, and would lose it", device.get_ref());
@@ -73,7 +73,7 @@ impl Check<'_> {
 
     fn host_keys(&mut self, packet: &PacketTable) {
         if let (Some(place), true, true) =
-            (span(&packet.take_over), is_set(&packet.take_over), is_set(&packet.host_stack))
+            (packet.take_over.place(), packet.take_over.value_or(false), packet.host_stack.value_or(false))
         {
             let help = "remove one of the two: with `host-stack` the host keeps the device";
             self.wrong(place, "`take-over` takes what `host-stack` leaves", help);
@@ -88,10 +88,10 @@ impl Check<'_> {
             return UplinkPlace::Bridged;
         };
         for (place, key) in [
-            (span(&table.gateway), "`gateway`: it is the host's"),
-            (span(&table.mac), "`mac`: it is the device's"),
-            (span(&packet.host_stack), "`host-stack`: the host keeps the device"),
-            (span(&packet.take_over), "`take-over`: the host keeps the device"),
+            (table.gateway.place(), "`gateway`: it is the host's"),
+            (table.mac.place(), "`mac`: it is the device's"),
+            (packet.host_stack.place(), "`host-stack`: the host keeps the device"),
+            (packet.take_over.place(), "`take-over`: the host keeps the device"),
         ] {
             if let Some(place) = place {
                 let message = format!("an uplink that shares the host's address has no {key}");
@@ -155,13 +155,9 @@ fn place_of<'a>(
         DeviceTable::Packet(packet) => (&packet.device, &packet.netns),
         DeviceTable::Stream(_) | DeviceTable::Dgram(_) | DeviceTable::VhostUser(_) => return None,
     };
-    Some((device.as_ref().unwrap_or(name), netns.as_ref().map(Spanned::get_ref)))
+    Some((device.as_ref().unwrap_or(name), netns.value()))
 }
 
 /// Above what servers take, and in one piece. Linux takes ports for its own connections from 32768 to 60999: those in use are
 /// its.
 const HOST_PORTS: PortRange = (40_000, 49_151);
-
-fn is_set(value: &Maybe<bool>) -> bool {
-    value.as_ref().is_some_and(|value| *value.get_ref())
-}

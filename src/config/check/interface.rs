@@ -4,13 +4,14 @@ use std::collections::{HashMap, HashSet};
 use std::net::Ipv4Addr;
 use std::ops::Range;
 
-use engine::{DhcpConfig, InterfaceConfig};
+use engine::{DhcpConfig, InterfaceConfig, InterfaceSettings};
 use packet::{Ipv4Cidr, Millis};
 
 use super::super::checked::Mode;
 use super::super::file::{NetworkTable, PortTable};
+use super::super::table::{Given, GivenList};
 use super::super::value::{AddressRange, not_a_host};
-use super::{Check, DEFAULT_MTU, mtu, own_mac, setting, span};
+use super::{Check, own_mac};
 
 impl Check<'_> {
     pub(super) fn interface(&mut self, table: &NetworkTable, mode: Mode) -> Option<InterfaceConfig> {
@@ -20,23 +21,26 @@ impl Check<'_> {
             return None;
         };
         let address = *address.get_ref();
+        let defaults = InterfaceSettings::default();
         Some(InterfaceConfig {
             mac: table
                 .mac
                 .as_ref()
                 .map_or_else(|| own_mac(table.name.get_ref(), address), |mac| *mac.get_ref()),
             address,
-            mtu: mtu(&table.mtu).unwrap_or(DEFAULT_MTU),
-            dhcp: self.dhcp(table, address, mode),
-            pcp: table.pcp.as_ref().is_some_and(|pcp| *pcp.get_ref()),
-            shared: None,
+            settings: InterfaceSettings {
+                mtu: table.mtu.value_or(defaults.mtu),
+                dhcp: self.dhcp(table, address, mode),
+                pcp: table.pcp.value_or(defaults.pcp),
+                ..defaults
+            },
         })
     }
 
     /// Modes internal and bridge: whatever needs an own address is a mistake.
     pub(super) fn no_interface(&mut self, table: &NetworkTable, mode: Mode) {
         let mode = if mode == Mode::Internal { "internal" } else { "bridge" };
-        let keys = [span(&table.address), span(&table.mac), span(&table.dhcp)];
+        let keys = [table.address.place(), table.mac.place(), table.dhcp.place()];
         for place in keys.into_iter().chain(dhcp_options(table)).flatten() {
             let message = format!("a network of mode {mode} has no address of the switch's");
             self.wrong(place, message, "remove the key, or change `mode`");
@@ -56,11 +60,11 @@ impl Check<'_> {
         Some(DhcpConfig {
             first: range.get_ref().first,
             last: range.get_ref().last,
-            lease_time: Millis::from_secs(setting(&table.lease_time, DEFAULT_LEASE_TIME).into()),
+            lease_time: Millis::from_secs(table.lease_time.value_or(DEFAULT_LEASE_TIME).into()),
             router: (mode != Mode::HostOnly).then_some(own.address()),
             dns: self.dns(table),
-            domain: table.domain.as_ref().map(|domain| domain.get_ref().clone()),
-            reserved: table.reserve.iter().flat_map(|list| list.get_ref()).map(|r| *r.get_ref()).collect(),
+            domain: table.domain.value().cloned(),
+            reserved: table.reserve.values(),
         })
     }
 
@@ -87,7 +91,7 @@ impl Check<'_> {
 
     fn reservations(&mut self, table: &NetworkTable, own: Ipv4Cidr) {
         let (mut macs, mut addresses) = (HashSet::new(), HashSet::new());
-        for reservation in table.reserve.iter().flat_map(|list| list.get_ref()) {
+        for reservation in table.reserve.each() {
             let &(mac, address) = reservation.get_ref();
             self.neighbour_of(own, reservation.span(), address, "the reserved address");
             if !macs.insert(mac) {
@@ -141,12 +145,12 @@ impl Check<'_> {
     /// The uplink's own address, or one beside it that nobody else has: the switch answers for it.
     fn published_address(&mut self, uplink: usize, place: Range<usize>, outside: Ipv4Addr) {
         let uplink = &self.file.uplinks[uplink];
-        let Some(own) = uplink.address.as_ref().map(|own| *own.get_ref()) else { return };
+        let Some(own) = uplink.address.value().copied() else { return };
         if outside == own.address() {
             return;
         }
         let others = [
-            (uplink.gateway.as_ref().map(|gateway| *gateway.get_ref()), "the gateway's"),
+            (uplink.gateway.value().copied(), "the gateway's"),
             (uplink.device.peer_address().map(|peer| peer.get_ref().address()), "the other side's"),
         ];
         match others.iter().find(|(other, _)| *other == Some(outside)) {
@@ -161,7 +165,7 @@ impl Check<'_> {
 
     /// Opening ports on request is for networks that are translated.
     pub(super) fn port_mapping(&mut self, table: &NetworkTable, mode: Mode) {
-        if let (Some(place), false) = (span(&table.pcp), matches!(mode, Mode::Nat { .. })) {
+        if let (Some(place), false) = (table.pcp.place(), matches!(mode, Mode::Nat { .. })) {
             let help = "write mode = \"nat\", or remove the key";
             self.wrong(place, "only networks of modes nat and nat-isolated open ports on request", help);
         }
@@ -185,8 +189,8 @@ impl Check<'_> {
     }
 
     fn not_leased(&mut self, table: &NetworkTable, place: Range<usize>, address: Ipv4Addr) {
-        let leased = table.dhcp.as_ref().is_some_and(|range| range.get_ref().contains(address));
-        let mut reserved = table.reserve.iter().flat_map(|list| list.get_ref());
+        let leased = table.dhcp.value().is_some_and(|range| range.contains(address));
+        let mut reserved = table.reserve.each();
         if leased && !reserved.any(|reservation| reservation.get_ref().1 == address) {
             let help = "write an address outside the `dhcp` range, or reserve this one with `reserve`";
             self.wrong(place, format!("{address} may be leased to somebody else"), help);
@@ -232,13 +236,13 @@ impl Check<'_> {
 /// What `peer-address` and `addresses` of a port say, and where.
 pub(super) fn given_addresses(port: &PortTable) -> impl Iterator<Item = (Range<usize>, Ipv4Addr)> + '_ {
     let peer = port.device.peer_address().map(|peer| (peer.span(), peer.get_ref().address()));
-    let given = port.addresses.iter().flat_map(|list| list.get_ref());
+    let given = port.addresses.each();
     peer.into_iter().chain(given.map(|address| (address.span(), *address.get_ref())))
 }
 
 /// Where the keys are that only a DHCP server needs.
 fn dhcp_options(table: &NetworkTable) -> [Option<Range<usize>>; 4] {
-    [span(&table.lease_time), span(&table.reserve), span(&table.dns), span(&table.domain)]
+    [table.lease_time.place(), table.reserve.place(), table.dns.place(), table.domain.place()]
 }
 
 /// The longer of the two ranges beside the own address.

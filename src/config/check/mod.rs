@@ -10,8 +10,8 @@ mod shared;
 use std::net::Ipv4Addr;
 use std::ops::Range;
 
-use engine::InterfaceConfig;
-use packet::{Ipv4Cidr, MacAddr, Millis};
+use engine::{Guard, InterfaceConfig, InterfaceSettings, NetworkSettings, PortSettings};
+use packet::{Ipv4Cidr, MacAddr};
 use tapio::{HostStack, PortSpec, SharedAddress};
 use toml::Spanned;
 
@@ -20,7 +20,7 @@ use self::interface::given_addresses;
 use super::checked::{Config, Mode, Network, Port, Uplink, UplinkPlace};
 use super::file::{FileConfig, ModeName, NetworkTable, PortTable, UplinkTable};
 use super::settings::Settings;
-use super::table::Maybe;
+use super::table::{Given, GivenList};
 use crate::mistake::{Mistake, suggestion};
 use crate::rules::Interfaces;
 
@@ -89,11 +89,14 @@ impl Check<'_> {
             name: table.name.get_ref().clone(),
             mode,
             interface,
-            publish: table.publish.iter().flat_map(|list| list.get_ref()).map(|p| *p.get_ref()).collect(),
+            publish: table.publish.values(),
             rules: self.rules(table, mode),
-            ageing: Millis::from_secs(setting(&table.ageing, DEFAULT_AGEING).into()),
-            fdb_capacity: setting(&table.fdb_capacity, DEFAULT_FDB_CAPACITY),
-            ports: table.ports.iter().filter_map(|port| self.port(port, mtu(&table.mtu))).collect(),
+            settings: NetworkSettings { isolated: is_isolated(mode), ..table.settings.clone() },
+            ports: table
+                .ports
+                .iter()
+                .filter_map(|port| self.port(port, table.mtu.value().copied(), mode))
+                .collect(),
             balances: self.balanced(table, mode),
         })
     }
@@ -142,26 +145,25 @@ impl Check<'_> {
         found
     }
 
-    fn port(&mut self, table: &PortTable, networks_mtu: Option<u16>) -> Option<Port> {
-        let mtu = mtu(&table.mtu).or(networks_mtu);
+    fn port(&mut self, table: &PortTable, networks_mtu: Option<u16>, mode: Mode) -> Option<Port> {
+        let mtu = table.mtu.value().copied().or(networks_mtu);
+        let set = &table.settings;
         Some(Port {
             name: table.name.get_ref().clone(),
             device: self.device(&table.name, &table.device, mtu)?,
-            mtu: mtu.unwrap_or(DEFAULT_MTU),
-            learn_limit: setting(&table.learn_limit, DEFAULT_LEARN_LIMIT),
-            static_macs: table
-                .static_macs
-                .iter()
-                .flat_map(|list| list.get_ref())
-                .map(|m| *m.get_ref())
-                .collect(),
-            guard: table.guard.as_ref().map(|guard| *guard.get_ref()),
-            addresses: given_addresses(table).map(|(_, address)| address).collect(),
+            settings: PortSettings {
+                mtu: mtu.unwrap_or(set.mtu),
+                static_macs: table.static_macs.values(),
+                guard: table.guard.value_or(if is_isolated(mode) { Guard::ALL } else { set.guard }),
+                // The address of its device included.
+                addresses: given_addresses(table).map(|(_, address)| address).collect(),
+                ..set.clone()
+            },
         })
     }
 
     fn uplink(&mut self, table: &UplinkTable) -> Option<Uplink> {
-        let mtu = mtu(&table.mtu);
+        let mtu = table.mtu.value().copied();
         let mut device = self.device(&table.name, &table.device, mtu);
         if let (Some(PortSpec::Packet(packet)), true) = (&mut device, table.host_address.is_some()) {
             packet.host = HostStack::Shared(SharedAddress::default());
@@ -192,25 +194,18 @@ impl Check<'_> {
                 }
             }
         };
-        let learn_limit = setting(&table.learn_limit, DEFAULT_LEARN_LIMIT);
+        let settings = PortSettings { mtu: mtu.unwrap_or(table.settings.mtu), ..table.settings.clone() };
         Some(Uplink {
-            port: Port {
-                name: name.clone(),
-                device: device?,
-                mtu: mtu.unwrap_or(DEFAULT_MTU),
-                learn_limit,
-                static_macs: Vec::new(),
-                guard: None,
-                addresses: Vec::new(),
-            },
-            gateway: table.gateway.as_ref().map(|gateway| *gateway.get_ref()),
+            port: Port { name: name.clone(), device: device?, settings },
+            gateway: table.gateway.value().copied(),
             place,
         })
     }
 
     /// The uplink is a port of `network` and has nothing of its own.
     fn bridged_uplink(&mut self, table: &UplinkTable, network: &NetworkTable) {
-        let own = [span(&table.address), span(&table.host_address), span(&table.gateway), span(&table.mac)];
+        let own =
+            [table.address.place(), table.host_address.place(), table.gateway.place(), table.mac.place()];
         for place in own.into_iter().flatten() {
             let message = format!(
                 "network `{}` bridges this uplink: the switch has no address on it",
@@ -225,7 +220,7 @@ impl Check<'_> {
     }
 
     fn uplink_interface(&mut self, table: &UplinkTable) -> Option<InterfaceConfig> {
-        if let Some(place) = span(&table.host_ports) {
+        if let Some(place) = table.host_ports.place() {
             self.wrong(place, "this key needs `address = \"host\"`", "remove the key");
         }
         let Some(address) = &table.address else {
@@ -243,29 +238,22 @@ impl Check<'_> {
         }
         let mac =
             table.mac.as_ref().map_or_else(|| own_mac(table.name.get_ref(), subnet), |mac| *mac.get_ref());
-        let mtu = mtu(&table.mtu).unwrap_or(DEFAULT_MTU);
-        Some(InterfaceConfig { mac, address: subnet, mtu, dhcp: None, pcp: false, shared: None })
+        let defaults = InterfaceSettings::default();
+        let settings = InterfaceSettings { mtu: table.mtu.value_or(defaults.mtu), ..defaults };
+        Some(InterfaceConfig { mac, address: subnet, settings })
     }
 }
 
 fn uses(network: &NetworkTable, uplink: &UplinkTable) -> bool {
-    network.uplink.as_ref().is_some_and(|name| name.get_ref() == uplink.name.get_ref())
+    network.uplink.value().is_some_and(|name| name == uplink.name.get_ref())
 }
 
 fn is_bridge(network: &NetworkTable) -> bool {
-    network.mode.as_ref().is_some_and(|mode| *mode.get_ref() == ModeName::Bridge)
+    network.mode.value().is_some_and(|mode| *mode == ModeName::Bridge)
 }
 
-fn setting(value: &Maybe<u32>, default: u32) -> u32 {
-    value.as_ref().map_or(default, |value| *value.get_ref())
-}
-
-fn mtu(value: &Maybe<u32>) -> Option<u16> {
-    value.as_ref().and_then(|value| u16::try_from(*value.get_ref()).ok())
-}
-
-fn span<T>(value: &Maybe<T>) -> Option<Range<usize>> {
-    value.as_ref().map(Spanned::span)
+const fn is_isolated(mode: Mode) -> bool {
+    matches!(mode, Mode::Nat { isolated: true, .. })
 }
 
 /// The switch's own MAC: the same after each start, so that guests needn't ask again, and another one on each network.
@@ -277,12 +265,3 @@ fn own_mac(name: &str, address: Ipv4Cidr) -> MacAddr {
     });
     MacAddr::local(hash)
 }
-
-/// IEEE 802.1Q, table 8-6, in seconds.
-const DEFAULT_AGEING: u32 = 300;
-/// A guest has one address or a few; a thousand guests fit.
-const DEFAULT_FDB_CAPACITY: u32 = 8192;
-/// None: a LAN may be behind the port, and whoever has most gives way to others when the table is full.
-const DEFAULT_LEARN_LIMIT: u32 = u32::MAX;
-/// Ethernet's. A port that has a device takes that of the device, where the file says none.
-const DEFAULT_MTU: u16 = 1500;

@@ -9,6 +9,7 @@ use packet::{Ipv4Cidr, PortId, Protocol};
 use super::super::balance::Listen;
 use super::super::file::FileConfig;
 use super::super::publish::Publish;
+use super::super::table::{Given, GivenList};
 use super::Check;
 use crate::mistake::Mistake;
 
@@ -72,11 +73,11 @@ impl Check<'_> {
         let mut taken = Taken::default();
         let uplinks = &self.file.uplinks;
         for network in &self.file.networks {
-            let name = network.uplink.as_ref().map(|uplink| uplink.get_ref().as_str());
+            let name = network.uplink.value().map(|uplink| uplink.as_str());
             let uplink = uplinks.iter().find(|uplink| Some(uplink.name.get_ref().as_str()) == name);
             let own = uplink.and_then(|uplink| Some(uplink.address.as_ref()?.get_ref().address()));
             let other = |address: Option<Ipv4Addr>| address.filter(|address| Some(*address) != own);
-            for publish in network.publish.iter().flat_map(|list| list.get_ref()) {
+            for publish in network.publish.each() {
                 let &Publish { address, outside, protocol, .. } = publish.get_ref();
                 if let Some(port) = taken.take((name, other(address), protocol), outside) {
                     let what = other(address).map_or("the uplink".to_owned(), |address| address.to_string());

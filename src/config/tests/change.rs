@@ -2,6 +2,7 @@
 
 use std::net::Ipv4Addr;
 
+use engine::Guard;
 use tapio::PortSpec;
 
 use super::super::{Action, ChangeError, Config, Plan};
@@ -53,12 +54,23 @@ fn a_port_that_is_added_is_as_if_it_were_in_the_file() {
     );
     let from_file = Plan::new(&Config::parse("t", &file, &[Ipv4Addr::LOCALHOST]).unwrap(), Some(&old));
     assert_eq!(new, from_file);
-    assert_eq!(port.mtu, 9000);
+    assert_eq!(port.settings.mtu, 9000);
     assert_eq!(Plan::diff(&old, &new), [Action::Open(port.id, new.spec(port.id).unwrap().clone())]);
     assert_eq!(new.without_port("lan/c"), Ok(old.clone()));
     // No network's `mtu` is no port's.
     let PortSpec::Tap(tap) = last_spec(&old.with_port("other/d", "type = 'tap'").unwrap()) else { panic!() };
     assert_eq!(tap.mtu, None);
+}
+
+#[test]
+fn a_port_that_is_added_to_an_isolated_network_is_guarded_unless_it_says_otherwise() {
+    let file = FILE.replace("mode = 'nat'", "mode = 'nat-isolated'");
+    let plan = Plan::new(&Config::parse("t", &file, &[Ipv4Addr::LOCALHOST]).unwrap(), None);
+    for (keys, guard) in [("", Guard::ALL), ("guard = false", Guard::NONE)] {
+        let new = plan.with_port("lan/c", &format!("type = 'tap'\n{keys}")).unwrap();
+        let port = new.runtime.ports.iter().find(|port| port.name == "c").unwrap();
+        assert_eq!(port.settings.guard, guard, "{keys}");
+    }
 }
 
 #[test]
@@ -110,17 +122,17 @@ fn a_place_that_is_not_there_is_answered_with_those_that_are() {
 
 #[test]
 fn keys_that_hold_sections_and_names_with_line_breaks_add_nothing() {
-    for (section, line, column) in [
-        ("[network.evil]\nmode = 'internal'", 3, 10),
-        ("[network.lan.port.evil]\ntype = 'tap'", 3, 19),
-        ("[network.lan.balance.evil]\nlisten = '80'", 3, 14),
-        ("[uplink.evil]\ntype = 'tap'\naddress = '10.9.0.1/24'", 3, 2),
-        ("[nat]\nfiltering = 'endpoint-independent'", 3, 2),
-        ("[engine]\nflows = 1", 3, 2),
+    for section in [
+        "[network.evil]\nmode = 'internal'",
+        "[network.lan.port.evil]\ntype = 'tap'",
+        "[network.lan.balance.evil]\nlisten = '80'",
+        "[uplink.evil]\ntype = 'tap'\naddress = '10.9.0.1/24'",
+        "[nat]\nfiltering = 'endpoint-independent'",
+        "[engine]\nflows = 1",
     ] {
         let said = refused("lan/c", &format!("type = 'tap'\n{section}"));
         assert!(said.contains("a port is one section: nothing else can be added with it"), "{said}");
-        assert!(said.contains(&format!("port:{line}:{column}\n")), "{section}: {said}");
+        assert!(said.contains("port:2:2\n"), "{section}: {said}");
     }
     for name in ["c\nd", "c']\n[uplink.evil]\n#", "c\u{1b}[2J", "", "c d"] {
         let said = refused(&format!("lan/{name}"), "type = 'tap'");

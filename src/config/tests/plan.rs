@@ -49,7 +49,7 @@ fn a_nat_network_and_its_uplink_become_two_networks() {
     assert_eq!(default.reach, Reach::Translated(wan.id));
     assert_eq!(wan.reach, Reach::Uplink(Some(Ipv4Addr::new(10, 0, 0, 1))));
     let interface = default.interface.as_ref().unwrap();
-    let dhcp = interface.dhcp.as_ref().unwrap();
+    let dhcp = interface.settings.dhcp.as_ref().unwrap();
     assert_eq!(dhcp.router, Some(interface.address.address()));
     assert_eq!(dhcp.dns, [Ipv4Addr::new(9, 9, 9, 9)], "the host's, since the file names none");
     assert_ne!(interface.mac, wan.interface.as_ref().unwrap().mac);
@@ -188,12 +188,13 @@ mtu = 9000
     assert_eq!(reach, expected);
     let with_interface: Vec<bool> = networks.iter().map(|network| network.interface.is_some()).collect();
     assert_eq!(with_interface, [false, true, true, true, true, false, true]);
-    let isolated: Vec<&str> = networks.iter().filter(|n| n.isolated).map(|n| n.name.as_str()).collect();
+    let isolated: Vec<&str> =
+        networks.iter().filter(|n| n.settings.isolated).map(|n| n.name.as_str()).collect();
     assert_eq!(isolated, ["c-isolated"]);
-    let dhcp = networks[1].interface.as_ref().unwrap().dhcp.as_ref().unwrap();
+    let dhcp = networks[1].interface.as_ref().unwrap().settings.dhcp.as_ref().unwrap();
     assert_eq!(dhcp.router, None, "nothing is behind a host-only network's gateway");
     assert_eq!(ports(&plan), [("f-bridge", "lan", 0), ("wan", "wan", 1)]);
-    assert_eq!(plan.runtime.ports[0].mtu, 9000);
+    assert_eq!(plan.runtime.ports[0].settings.mtu, 9000);
 }
 
 #[test]
@@ -237,8 +238,8 @@ netns = '/proc/1/ns/net'
     assert_eq!(spec(&plan, 2).netns(), Some(&Netns::Name("r".into())));
     assert_eq!(spec(&plan, 3).netns(), Some(&Netns::Path("/proc/1/ns/net".into())));
     let port = &plan.runtime.ports[1];
-    assert_eq!((port.mtu, port.learn_limit, port.static_macs.len()), (1400, 3, 1));
-    assert_eq!(plan.runtime.ports[0].learn_limit, u32::MAX, "a LAN may be behind it");
+    assert_eq!((port.settings.mtu, port.settings.learn_limit, port.settings.static_macs.len()), (1400, 3, 1));
+    assert_eq!(plan.runtime.ports[0].settings.learn_limit, u32::MAX, "a LAN may be behind it");
 }
 
 #[test]

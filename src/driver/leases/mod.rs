@@ -83,7 +83,7 @@ impl Driver {
         let mut interfaces =
             self.plan.runtime.networks.iter().filter_map(|network| network.interface.as_ref());
         let path = match &self.plan.leases {
-            _ if interfaces.all(|interface| interface.dhcp.is_none()) => None,
+            _ if interfaces.all(|interface| interface.settings.dhcp.is_none()) => None,
             LeaseFile::None => None,
             LeaseFile::At(path) => Some(path.clone()),
             LeaseFile::Default => {

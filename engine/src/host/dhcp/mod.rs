@@ -80,7 +80,7 @@ impl Dhcp {
             }
             self.servers.push(server);
         }
-        let guarded = config.ports.iter().filter(|port| port.guard.mac && port.guard.dhcp);
+        let guarded = config.ports.iter().filter(|port| port.settings.guard.mac && port.settings.guard.dhcp);
         self.guarded = guarded.map(|port| port.id).collect();
         let names = |config: &RuntimeConfig| {
             config.networks.iter().map(|network| network.name.clone()).collect::<Vec<_>>()
@@ -321,7 +321,8 @@ impl Dhcp {
 
 /// The server of a network, with the leases of the one before.
 fn server_of(interface: &InterfaceConfig, before: Option<DhcpServer>) -> Option<DhcpServer> {
-    let (settings, address, mtu) = (interface.dhcp.clone()?, interface.address, interface.mtu);
+    let (settings, address, mtu) =
+        (interface.settings.dhcp.clone()?, interface.address, interface.settings.mtu);
     Some(match before {
         Some(mut server) => {
             server.reconfigure(settings, address, mtu);

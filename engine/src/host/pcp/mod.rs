@@ -61,7 +61,7 @@ impl Pcp {
 
 /// The uplink whose ports hosts of the network may open.
 fn mapped_uplink(network: &NetworkConfig) -> Option<NetworkId> {
-    network.interface.as_ref().filter(|interface| interface.pcp)?;
+    network.interface.as_ref().filter(|interface| interface.settings.pcp)?;
     match network.reach {
         Reach::Translated(uplink) => Some(uplink),
         _ => None,
