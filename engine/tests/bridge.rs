@@ -66,6 +66,7 @@ fn bridge_reserved_groups_are_not_forwarded_and_other_groups_flood() {
         assert!(bench.send(0, &[frame(0, reserved(last))]).is_empty());
     }
     assert_eq!(bench.drops(0), [("bridge_reserved", 16)]);
+    assert_eq!(bench.worker.stats().punted, 16, "the host looks at them");
     assert_eq!(ports_of(&bench.send(0, &[frame(0, reserved(16))])), [1, 2, 3]);
 }
 

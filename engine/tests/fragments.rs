@@ -76,7 +76,7 @@ fn ports(l4: &[u8]) -> (u16, u16) {
 
 /// A datagram's size, that of its fragments, their order and how many come at once.
 fn any_order() -> impl Strategy<Value = (usize, usize, Vec<usize>, usize)> {
-    (1_usize..9000, 1_usize..185, 1_usize..70).prop_flat_map(|(len, eighths, burst)| {
+    (1_usize..9000, 1_usize..185, 1..=packet::BURST_FRAMES).prop_flat_map(|(len, eighths, burst)| {
         let size = eighths.max(len / 400) * 8;
         let order: Vec<_> = (0..(len + 8).div_ceil(size)).collect();
         (Just(len), Just(size), Just(order).prop_shuffle(), Just(burst))

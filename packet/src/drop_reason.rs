@@ -46,7 +46,7 @@ drop_reasons! {
     TooManySegments = "too_many_segments",
     /// The ingress port belongs to no network, or the port that it came from or is for is down.
     PortNotForwarding = "port_not_forwarding",
-    /// The destination is one of 01:80:C2:00:00:00 to 0F, which no bridge forwards.
+    /// The destination is one of 01:80:C2:00:00:00 to 0F, which no bridge forwards, and no protocol of ours wants it.
     BridgeReserved = "bridge_reserved",
     /// The destination was learned on the port that the frame came from.
     SamePort = "same_port",

@@ -26,8 +26,8 @@ pub enum Verdict {
 pub enum PuntReason {
     /// An ARP packet that the switch's own address may care about.
     Arp,
-    /// A frame by which the switch looks for loops has come back.
-    LoopProbe,
+    /// A frame to a group address that no bridge forwards, or that a protocol of the host has asked for.
+    Control,
     /// An IPv4 packet for one of the switch's own addresses or sockets.
     ToSelf,
     /// A later fragment: where it goes isn't known before its first one has come.

@@ -75,6 +75,8 @@ pub struct Bridge {
     local: Option<MacAddr>,
     /// Where probes for loops come from.
     probe: MacAddr,
+    /// Group addresses whose frames end at the host.
+    asked_for: Vec<MacAddr>,
     /// Whether a frame since the last look hints at a loop.
     suspicious: Cell<bool>,
     guards: Guards,
@@ -89,6 +91,7 @@ impl Bridge {
             members: Vec::new(),
             local: None,
             probe: MacAddr::ZERO,
+            asked_for: Vec::new(),
             suspicious: Cell::new(false),
             guards: Guards::default(),
         }
@@ -114,6 +117,11 @@ impl Bridge {
     pub fn set_probe(&mut self, source: MacAddr) {
         self.probe = source;
         self.fdb.set_own(source);
+    }
+
+    /// Frames to this group address end at the host, like those to the addresses that no bridge forwards.
+    pub fn ask_for(&mut self, group: MacAddr) {
+        self.asked_for.push(group);
     }
 
     /// Source and destination of a probe for loops.
@@ -175,7 +183,7 @@ impl Bridge {
         }
         for meta in burst.metas_mut() {
             if meta.dst.is_bridge_reserved() {
-                meta.drop(DropReason::BridgeReserved);
+                punt(meta);
             } else if Some(meta.src) == self.local {
                 meta.drop(DropReason::OwnSourceMac);
                 self.suspicious.set(true);
@@ -279,8 +287,8 @@ impl Bridge {
             return Verdict::Local;
         }
         if meta.dst.is_group() {
-            let is_probe = meta.dst == self.probe.to_group();
-            return if is_probe { PuntReason::LoopProbe.into() } else { Verdict::Flood };
+            let is_asked_for = self.asked_for.contains(&meta.dst);
+            return if is_asked_for { PuntReason::Control.into() } else { Verdict::Flood };
         }
         match self.find(meta.dst, meta.vid, now) {
             Some(port) => match origin.map_or(Ok(()), |origin| self.sees(origin, port)) {
@@ -376,10 +384,17 @@ impl Bridge {
     }
 }
 
+/// The host gets the frame, unless an earlier stage has dropped it.
+fn punt(meta: &mut FrameMeta) {
+    if !meta.is_dropped() {
+        meta.verdict = PuntReason::Control.into();
+    }
+}
+
 /// A frame without a usable source, or that ingress refused for another reason than its destination, teaches nothing.
 fn may_be_learned(meta: &FrameMeta) -> bool {
     match meta.verdict {
-        Verdict::Drop(reason) => matches!(reason, DropReason::BridgeReserved | DropReason::PortNotForwarding),
+        Verdict::Drop(reason) => reason == DropReason::PortNotForwarding,
         _ => true,
     }
 }

@@ -150,7 +150,7 @@ impl Host {
     ) -> Result<(), DropReason> {
         let (error, reason) = match reason {
             PuntReason::Arp => return self.arp(punted, slow),
-            PuntReason::LoopProbe => return self.loops.serve(punted, slow),
+            PuntReason::Control => return self.control(punted, slow),
             PuntReason::ToSelf => return self.for_self(punted, slow),
             PuntReason::EarlyFragment => return fragments::serve(punted, slow),
             PuntReason::TtlExceeded => (IcmpError::TimeExceeded, DropReason::TtlExceeded),
@@ -167,6 +167,15 @@ impl Host {
         };
         slow.tell(error, punted)?;
         Err(reason)
+    }
+
+    /// A frame to a group address, which goes to the protocol that has it.
+    fn control(&mut self, punted: &mut Punted<'_>, slow: &mut Slow<'_>) -> Result<(), DropReason> {
+        let bridge = slow.bridges.get(punted.input.index());
+        if bridge.is_some_and(|bridge| bridge.probe().1 == punted.meta.dst) {
+            return self.loops.serve(punted, slow);
+        }
+        Err(DropReason::BridgeReserved)
     }
 
     /// The DHCP servers want to know who uses which address.

@@ -129,5 +129,6 @@ fn static_stations(config: &RuntimeConfig) -> BTreeSet<(&str, MacAddr, PortId)> 
 fn new_bridge(network: &NetworkConfig, seed: [u64; 2], nth: u64) -> Bridge {
     let mut bridge = Bridge::new(Fdb::new(network.settings.fdb_capacity, network.settings.ageing, seed));
     bridge.set_probe(host::probe_source(seed, nth));
+    bridge.ask_for(bridge.probe().1);
     bridge
 }

@@ -168,3 +168,17 @@ fn a_group_keeps_apart_ports_and_not_what_is_behind_one_of_them() {
     assert_eq!(segment.send(0, MacAddr::BROADCAST).0, [0]);
     assert_eq!(segment.send(0, mac(1)), (vec![], ISOLATED));
 }
+
+#[test]
+fn frames_to_a_control_address_end_at_the_host_whatever_else_is_there() {
+    let mut segment = Segment::of_groups(&[None, Some(Group::ISOLATED)]);
+    segment.0.set_local(None);
+    let spanning_tree = MacAddr::new([1, 0x80, 0xc2, 0, 0, 0]);
+    assert_eq!(segment.send(0, spanning_tree), (vec![], PuntReason::Control.into()));
+    assert_eq!(segment.send(1, spanning_tree).1, PuntReason::Control.into());
+    let cisco = MacAddr::new([1, 0, 0x0c, 0xcc, 0xcc, 0xcd]);
+    assert_eq!(segment.send(0, cisco), (vec![1], Verdict::Flood));
+    segment.0.ask_for(cisco);
+    assert_eq!(segment.send(0, cisco), (vec![], PuntReason::Control.into()));
+    assert_eq!(segment.send(1, mac(0)).0, [0], "their sources are learned");
+}
