@@ -36,7 +36,7 @@ fn ports(criterion: &mut Criterion) {
             for _ in 0..2 {
                 a.tx_burst(&mut frames, &all, &mut unused);
                 received.restart(None, NetworkId::new(0));
-                receive(&mut b, black_box(&mut received));
+                receive(&mut *b, black_box(&mut received));
             }
         });
     });

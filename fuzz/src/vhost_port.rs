@@ -4,7 +4,8 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU32, Ordering};
 
 use packet::{Burst, Gso, NetworkId, Offload, PortCounters, TxEntry, parse};
-use tapio::{Port, PortSpec, Role, Rx, VhostUserConfig};
+use tapio::testing::Port;
+use tapio::{PortSpec, Role, Rx, VhostUserConfig};
 
 /// The port.
 pub(crate) struct Lab {

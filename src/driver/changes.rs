@@ -20,11 +20,12 @@ use std::thread::Builder;
 use engine::RuntimeConfig;
 use mio::Waker;
 use packet::PortId;
-use tapio::{Port, PortError, PortSpec};
+use tapio::{PortError, PortSpec};
 use tracing::{error, info};
 
 use super::Driver;
 use super::closing::Closing;
+use super::ports::Port;
 use super::shared::look_at_hosts;
 use super::transition::{Prepared, Rest};
 use crate::config::{Action, Config, Plan};
@@ -328,10 +329,7 @@ impl Missing {
     fn look(&mut self, closing: &Closing) {
         match &mut self.port {
             // It attaches itself to its device.
-            Some(port) => {
-                port.link_up();
-                self.refusal = port.take_refusal();
-            }
+            Some(port) => self.refusal = port.look(),
             None => {
                 closing.wait_for(&self.spec);
                 match Port::open(&self.spec) {

@@ -13,7 +13,9 @@ use std::thread::Builder;
 use std::time::Duration;
 
 use mio::Registry;
-use tapio::{NetnsId, Port, PortSpec};
+use tapio::{NetnsId, PortSpec};
+
+use super::ports::Port;
 
 /// The way to the thread that has ports closed.
 #[derive(Clone, Debug)]
@@ -88,8 +90,7 @@ impl Closers {
         while let Ok(message) = messages.recv() {
             match message {
                 Message::Close(place, mut port) => {
-                    // Fails only if the descriptor is dead, and then it isn't watched any more.
-                    let _ = port.deregister(registry);
+                    port.deregister(registry);
                     self.places.push(place.clone());
                     self.waiting.push_back((place, port));
                 }

@@ -53,8 +53,10 @@ impl Driver {
     fn count_missed(&mut self) {
         let ids: Vec<PortId> = self.ports.ids().collect();
         for id in ids {
-            if let (Some(port), Some(counters)) = (self.ports.get_mut(id), self.worker.counters_mut(id)) {
-                port.count_missed(counters);
+            if let (Some(queue), Some(counters)) =
+                (self.ports.queues.get_mut(id), self.worker.counters_mut(id))
+            {
+                queue.count_missed(counters);
             }
         }
     }

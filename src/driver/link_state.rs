@@ -16,7 +16,7 @@ impl Driver {
 
     /// The port may have gone up or down.
     pub(super) fn check_link(&mut self, id: PortId) {
-        if self.ports.get_mut(id).is_none() {
+        if self.ports.device(id).is_none() {
             return;
         }
         match (self.worker.link(id), self.is_up(id)) {
@@ -53,12 +53,12 @@ impl Driver {
     /// Whether frames pass by the port. One whose device can't be had says why.
     fn is_up(&mut self, id: PortId) -> bool {
         let is_missing = self.is_missing(id);
-        let Some(port) = self.ports.get_mut(id) else { return false };
-        let is_up = !is_missing && port.link_up();
-        if let Some(error) = port.take_refusal() {
-            self.tell_refusal(id, &error);
+        let is_up = if is_missing { Ok(false) } else { self.ports.link_up(id, self.poll.registry()) };
+        let refusal = self.ports.device(id).and_then(|device| device.take_refusal());
+        if let Some(error) = is_up.as_ref().err().or(refusal.as_ref()) {
+            self.tell_refusal(id, error);
         }
-        is_up
+        is_up.unwrap_or(false)
     }
 
     /// Says once why a port can't be had, until it is up: it is tried again and again. That its namespace is gone was said

@@ -74,12 +74,12 @@ impl Namespaces {
     pub(super) fn follow(&mut self, plan: &Plan, ports: &mut Ports) {
         for (id, spec) in &plan.devices {
             // Somebody has named the process anew.
-            if ports.get_mut(*id).is_some() && !self.may_return(spec.netns()) {
+            if ports.device(*id).is_some() && !self.may_return(spec.netns()) {
                 self.forget(spec.netns());
             }
         }
         let devices = plan.devices.iter().map(|(_, spec)| spec).filter(|spec| spec.is_device());
-        let wanted: HashSet<Option<&Netns>> = devices.map(PortSpec::netns).collect();
+        let wanted: HashSet<Option<&Netns>> = devices.map(|spec| spec.netns()).collect();
         for place in &mut self.places {
             if place.as_ref().is_some_and(|namespace| !wanted.contains(&namespace.netns.as_ref())) {
                 *place = None;
@@ -229,7 +229,7 @@ impl Namespaces {
 impl Driver {
     /// Takes over the MTU of the port's device, where the configuration says none.
     pub(super) fn follow_mtu(&mut self, id: PortId) {
-        let Some(mtu) = self.ports.get_mut(id).and_then(|port| port.own_mtu()) else { return };
+        let Some(mtu) = self.ports.device(id).and_then(|device| device.own_mtu()) else { return };
         if self.plan.port_mtu(id) != mtu && Arc::make_mut(&mut self.plan).runtime.set_mtu(id, mtu) {
             info!(port = self.plan.place_of(id), mtu, "its device has another MTU");
             self.worker.set_mtu(id, mtu);
@@ -253,7 +253,7 @@ impl Driver {
         self.checks.leave(netns);
         let there = self.plan.devices.iter().filter(|(_, spec)| spec.is_device() && spec.netns() == netns);
         for (id, spec) in there.filter(|_| netns.is_some()) {
-            if self.ports.get_mut(*id).is_none() {
+            if self.ports.device(*id).is_none() {
                 continue;
             }
             warn!(port = self.plan.place_of(*id), "{loss}");

@@ -4,11 +4,10 @@
 use std::collections::VecDeque;
 
 use packet::{Millis, PortId};
-use tapio::{Netns, Port};
+use tapio::Netns;
 
 use super::changes::{Change, Missing};
 use super::link_state::RECHECK;
-use super::ports::register;
 use super::{Driver, SLICE};
 
 /// What is to be looked at.
@@ -119,7 +118,7 @@ impl Driver {
     /// known to them all the time: they look for themselves.
     pub(super) fn is_missing(&mut self, id: PortId) -> bool {
         let is_shared = self.is_shared(id);
-        self.ports.get_mut(id).is_none_or(|port| !is_shared && port.lacks_device())
+        self.ports.device(id).is_none_or(|device| !is_shared && device.lacks_device())
     }
 
     /// Ports that were down may be up again, and devices that were gone may be back.
@@ -173,14 +172,13 @@ impl Driver {
             }
             let Some(mut port) = port else { continue };
             let is_left = left.iter().any(|left| left.as_ref() == spec.netns());
-            let there = !port.lacks_device();
-            if is_left || register(&mut port, id, &spec, self.poll.registry()).is_err() {
+            let there = !port.device.lacks_device();
+            if is_left || port.register(id, self.poll.registry()).is_err() {
                 self.ports.close_port(&spec, port);
                 continue;
             }
-            let is_shared = matches!(port, Port::Packet(_)) && self.is_shared(id);
             self.ports.put(id, port);
-            if is_shared {
+            if self.is_shared(id) {
                 self.claim_all_ports();
             }
             if there {

@@ -324,7 +324,7 @@ impl Driver {
             return self.shares.rest(id);
         }
         let polled = self.spin.is_on() && self.worker.link(id);
-        let can_be_polled = self.ports.get_mut(id).is_some_and(|port| port.set_polled(polled));
+        let can_be_polled = self.ports.queues.get_mut(id).is_some_and(|queue| queue.set_polled(polled));
         // Where each frame is a system call, the first one goes out before the queue is asked for more: mostly there is
         // none, and a lone frame, such as a ping's, doesn't wait for that answer.
         let first = if can_be_polled { BURST_FRAMES } else { 1 };
@@ -346,10 +346,10 @@ impl Driver {
     fn serve(&mut self, id: PortId, limit: usize, can_be_polled: bool, now: Millis) -> Option<Rx> {
         let network = self.worker.network_of(id)?;
         let mut meter = self.meter();
-        let port = self.ports.get_mut(id)?;
+        let queue = self.ports.queues.get_mut(id)?;
         self.burst.restart(Some(id), network);
         self.burst.limit_to(limit.min(self.shares.allowance(id, Way::In)));
-        let received = port.rx_burst(&mut self.burst);
+        let received = queue.rx_burst(&mut self.burst);
         if can_be_polled && !self.burst.is_empty() {
             self.spin.note_frames();
         }
@@ -390,8 +390,8 @@ impl Driver {
     fn forward(&mut self, meter: &mut Meter, now: Millis) {
         let turn = self.worker.process(&mut self.burst, now);
         self.claim_ports();
-        let (ports, shares) = (&mut self.ports, &mut self.shares);
-        let mut sender = Sender { ports, shares, meter, down: Vec::new() };
+        let (queues, shares) = (&mut self.ports.queues, &mut self.shares);
+        let mut sender = Sender { queues, shares, meter, down: Vec::new() };
         let turn = self.worker.transmit(turn, &mut self.burst, |id, burst, frames, counters| {
             sender.send(id, burst, frames, counters);
         });
@@ -404,8 +404,8 @@ impl Driver {
 
     /// Sends the frames of the switch itself.
     fn transmit_own(&mut self, own: OwnFrames, meter: &mut Meter, now: Millis) {
-        let (ports, shares) = (&mut self.ports, &mut self.shares);
-        let mut sender = Sender { ports, shares, meter, down: Vec::new() };
+        let (queues, shares) = (&mut self.ports.queues, &mut self.shares);
+        let mut sender = Sender { queues, shares, meter, down: Vec::new() };
         self.worker.transmit_own(own, |id, burst, frames, counters| {
             sender.send(id, burst, frames, counters);
         });

@@ -5,46 +5,88 @@ use std::fmt;
 
 use mio::{Registry, Token};
 use packet::PortId;
-use tapio::{Port, PortError, PortSpec};
+use tapio::{Device, NetnsId, PortError, PortSpec, Queue};
 
 use super::closing::Closing;
 use crate::config::Plan;
 
-/// The open ports, by number.
+/// The open ports, by number. Moving frames needs their queues only.
 pub(super) struct Ports {
-    open: Vec<Option<Port>>,
+    devices: Vec<Option<Box<dyn Device>>>,
+    pub(super) queues: Queues,
     closing: Closing,
+}
+
+/// The queues of open ports, by number.
+#[derive(Default)]
+pub(super) struct Queues(Vec<Option<Box<dyn Queue>>>);
+
+/// A port as it is opened, handed on, and closed: first the queue, then the device.
+#[derive(Debug)]
+pub(super) struct Port {
+    /// `None`: the device couldn't hand one out.
+    queue: Option<Box<dyn Queue>>,
+    pub(super) device: Box<dyn Device>,
 }
 
 impl Ports {
     /// None; those that come will be closed by `closing`.
     pub(super) fn new(closing: Closing) -> Self {
-        Self { open: Vec::new(), closing }
+        Self { devices: Vec::new(), queues: Queues::default(), closing }
     }
 
     /// How many are open.
     pub(super) fn len(&self) -> usize {
-        self.open.iter().flatten().count()
+        self.devices.iter().flatten().count()
     }
 
     /// The numbers of the open ports.
     pub(super) fn ids(&self) -> impl Iterator<Item = PortId> + '_ {
-        (0..PortId::LIMIT as u16).zip(&self.open).filter_map(|(id, port)| port.as_ref().and(PortId::new(id)))
+        let numbered = (0..PortId::LIMIT as u16).zip(&self.devices);
+        numbered.filter_map(|(id, device)| device.as_ref().and(PortId::new(id)))
     }
 
-    #[inline]
-    pub(super) fn get_mut(&mut self, id: PortId) -> Option<&mut Port> {
-        self.open.get_mut(id.index())?.as_mut()
+    pub(super) fn device(&mut self, id: PortId) -> Option<&mut (dyn Device + 'static)> {
+        self.devices.get_mut(id.index())?.as_deref_mut()
     }
 
     /// The MTUs of devices whose ports say none.
     pub(super) fn own_mtus(&self) -> impl Iterator<Item = (PortId, u16)> + '_ {
-        self.ids().filter_map(|id| Some((id, self.open[id.index()].as_ref()?.own_mtu()?)))
+        self.ids().filter_map(|id| Some((id, self.devices[id.index()].as_ref()?.own_mtu()?)))
+    }
+
+    /// Whether frames pass by the port. A system call or two.
+    ///
+    /// # Errors
+    /// A device that has come can't be read.
+    pub(super) fn link_up(&mut self, id: PortId, registry: &Registry) -> Result<bool, PortError> {
+        let is_up = self.device(id).is_some_and(|device| device.link_up());
+        self.renew_queue(id, registry)?;
+        Ok(is_up && self.queues.get_mut(id).is_some_and(|queue| queue.is_connected()))
+    }
+
+    /// Takes another queue of the port's device, if it has made another one of it.
+    ///
+    /// # Errors
+    /// The process has no memory or descriptors left.
+    pub(super) fn renew_queue(&mut self, id: PortId, registry: &Registry) -> Result<(), PortError> {
+        let Some(Some(device)) = self.devices.get_mut(id.index()) else { return Ok(()) };
+        let Some(place) = self.queues.0.get_mut(id.index()) else { return Ok(()) };
+        if place.is_some() && !device.needs_queue() {
+            return Ok(());
+        }
+        // The new one may have the same descriptor.
+        deregister(place, registry);
+        *place = None;
+        let mut queue = device.queue()?;
+        register(&mut *queue, id, &**device, registry)?;
+        *place = Some(queue);
+        Ok(())
     }
 
     /// Closes a port, which was opened as `spec` says: a device that it made goes with it, in a moment.
     pub(super) fn close(&mut self, id: PortId, spec: &PortSpec) {
-        if let Some(port) = self.open.get_mut(id.index()).and_then(Option::take) {
+        if let Some(port) = self.remove(id) {
             self.close_port(spec, port);
         }
     }
@@ -62,30 +104,88 @@ impl Ports {
 
     /// Takes a port out, without its events.
     pub(super) fn take(&mut self, id: PortId, registry: &Registry) -> Option<Port> {
-        let mut port = self.open.get_mut(id.index())?.take()?;
-        // Fails only if the descriptor is dead, and then it isn't watched any more.
-        let _ = port.deregister(registry);
+        let mut port = self.remove(id)?;
+        port.deregister(registry);
         Some(port)
+    }
+
+    fn remove(&mut self, id: PortId) -> Option<Port> {
+        let device = self.devices.get_mut(id.index())?.take()?;
+        Some(Port { queue: self.queues.0.get_mut(id.index()).and_then(Option::take), device })
     }
 
     /// Puts a port in, whose events are asked for.
     pub(super) fn put(&mut self, id: PortId, port: Port) {
-        if self.open.len() <= id.index() {
-            self.open.resize_with(id.index() + 1, || None);
+        if self.devices.len() <= id.index() {
+            self.devices.resize_with(id.index() + 1, || None);
+            self.queues.0.resize_with(id.index() + 1, || None);
         }
-        self.open[id.index()] = Some(port);
+        self.devices[id.index()] = Some(port.device);
+        self.queues.0[id.index()] = port.queue;
     }
 }
 
-/// Asks for a port's events.
-pub(super) fn register(
-    port: &mut Port,
+impl Queues {
+    #[inline]
+    pub(super) fn get_mut(&mut self, id: PortId) -> Option<&mut (dyn Queue + 'static)> {
+        self.0.get_mut(id.index())?.as_deref_mut()
+    }
+}
+
+impl Port {
+    /// Opens the device, and has it hand out its queue.
+    pub(super) fn open(spec: &PortSpec) -> Result<Self, PortError> {
+        let mut device = spec.open()?;
+        let queue = Some(device.queue()?);
+        Ok(Self { queue, device })
+    }
+
+    /// Looks for a device that is missing. Why it can't be had, if it is there.
+    pub(super) fn look(&mut self) -> Option<PortError> {
+        self.device.link_up();
+        if self.device.needs_queue() {
+            match self.device.queue() {
+                Ok(queue) => self.queue = Some(queue),
+                Err(error) => return Some(error),
+            }
+        }
+        self.device.take_refusal()
+    }
+
+    /// Where its device is, if it has one, and that is known.
+    pub(super) fn netns(&self) -> Option<NetnsId> {
+        self.device.netns()
+    }
+
+    /// Asks for its events.
+    pub(super) fn register(&mut self, id: PortId, registry: &Registry) -> Result<(), PortError> {
+        match &mut self.queue {
+            Some(queue) => register(&mut **queue, id, &*self.device, registry),
+            None => Ok(()),
+        }
+    }
+
+    /// No more events.
+    pub(super) fn deregister(&mut self, registry: &Registry) {
+        deregister(&mut self.queue, registry);
+    }
+}
+
+fn register(
+    queue: &mut dyn Queue,
     id: PortId,
-    spec: &PortSpec,
+    device: &dyn Device,
     registry: &Registry,
 ) -> Result<(), PortError> {
-    let watched = port.register(registry, Token(id.index()));
-    watched.map_err(|error| PortError::watch(&spec.device(), error))
+    let watched = queue.register(registry, Token(id.index()));
+    watched.map_err(|error| PortError::watch(&device.settings().device(), error))
+}
+
+fn deregister(queue: &mut Option<Box<dyn Queue>>, registry: &Registry) {
+    if let Some(queue) = queue {
+        // Fails only if the descriptor is dead, and then it isn't watched any more.
+        let _ = queue.deregister(registry);
+    }
 }
 
 /// A port of the configuration that can't be had.

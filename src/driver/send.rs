@@ -2,12 +2,12 @@
 
 use packet::{Burst, DropReason, PortCounters, PortId, TxEntry};
 
-use super::ports::Ports;
+use super::ports::Queues;
 use super::shares::{Meter, Shares, Way, Work};
 
 /// What sending needs beside the frames, and what it finds out.
 pub(super) struct Sender<'a> {
-    pub ports: &'a mut Ports,
+    pub queues: &'a mut Queues,
     pub shares: &'a mut Shares,
     pub meter: &'a mut Meter,
     /// Ports whose link turned out to be down.
@@ -25,7 +25,7 @@ impl Sender<'_> {
     ) {
         const DOWN: DropReason = DropReason::TxLinkDown;
         let before = counters.drops.of(DOWN);
-        match self.ports.get_mut(id).map(|port| port.sends_by_call()) {
+        match self.queues.get_mut(id).map(|queue| queue.sends_by_call()) {
             None => counters.drops.count_many(DOWN, list.len() as u64),
             Some(by_call) => self.send_in_pieces(id, by_call, burst, list, counters),
         }
@@ -43,10 +43,10 @@ impl Sender<'_> {
         list: &[TxEntry],
         counters: &mut PortCounters,
     ) {
-        let Some(port) = self.ports.get_mut(id) else { return };
+        let Some(queue) = self.queues.get_mut(id) else { return };
         let is_watching = self.shares.is_watching(self.meter.mark());
         if !is_watching && (list.len() == 1 || !by_call) {
-            return port.tx_burst(burst, list, counters);
+            return queue.tx_burst(burst, list, counters);
         }
         // What was before isn't this port's.
         self.meter.lap();
@@ -58,7 +58,7 @@ impl Sender<'_> {
                 return;
             }
             let (now, later) = rest.split_at(piece.min(allowed).min(rest.len()));
-            port.tx_burst(burst, now, counters);
+            queue.tx_burst(burst, now, counters);
             let took = (self.meter.lap(), self.meter.is_exact());
             let bytes = now.iter().map(|entry| burst.bytes(entry.frame()).len()).sum();
             let work = Work { frames: now.len(), bytes };

@@ -1,7 +1,7 @@
 //! Uplinks whose address is the host's, too: what the host has is followed, and the kernel told what is the switch's.
 
 use packet::PortId;
-use tapio::{HostStack, HostUse, Port, PortSpec, listeners};
+use tapio::{HostStack, HostUse, PortSpec, listeners};
 use tracing::{info, warn};
 
 use super::Driver;
@@ -36,8 +36,8 @@ impl Driver {
                 .shared
                 .iter()
                 .find(|uplink| uplink.host.is_some_and(|host| host.address.address() == change.address));
-            if let Some(Port::Packet(port)) = owner.and_then(|uplink| self.ports.get_mut(uplink.port)) {
-                port.lease(change.protocol, change.port, change.leased);
+            if let Some(queue) = owner.and_then(|uplink| self.ports.queues.get_mut(uplink.port)) {
+                queue.lease(change.protocol, change.port, change.leased);
             }
         }
     }
@@ -47,9 +47,9 @@ impl Driver {
         self.claim_ports();
         for uplink in &self.plan.shared {
             let Some(host) = uplink.host else { continue };
-            let Some(Port::Packet(port)) = self.ports.get_mut(uplink.port) else { continue };
+            let Some(queue) = self.ports.queues.get_mut(uplink.port) else { continue };
             for lease in self.worker.shared_ports().filter(|lease| lease.address == host.address.address()) {
-                port.lease(lease.protocol, lease.port, true);
+                queue.lease(lease.protocol, lease.port, true);
             }
         }
     }

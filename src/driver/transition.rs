@@ -14,10 +14,10 @@ use std::collections::BTreeMap;
 
 use mio::Registry;
 use packet::PortId;
-use tapio::{Before, Port, PortError, PortSpec};
+use tapio::{Device, PortError, PortSpec};
 use tracing::warn;
 
-use super::ports::{PlacedError, Ports, register};
+use super::ports::{PlacedError, Port, Ports};
 use crate::config::{Action, Plan};
 
 impl Ports {
@@ -36,7 +36,7 @@ impl Ports {
         let prepared = prepared.into_iter().collect();
         let mut trial = Trial { prepared, sockets_may_wait: old.devices.is_empty(), ..Trial::default() };
         if let Err((id, error)) = trial.run(&steps, self, registry) {
-            trial.take_back(self, new);
+            trial.take_back(self, new, registry);
             return Err(PlacedError::new(new.place_of(id), error));
         }
         let rest = std::mem::take(&mut trial.rest);
@@ -56,7 +56,7 @@ impl Ports {
         }
         for (change, port) in moved {
             let Some(mut port) = port else { continue };
-            match register(&mut port, change.to, &change.spec, registry) {
+            match port.register(change.to, registry) {
                 Ok(()) => self.put(change.to, port),
                 Err(error) => warn!(port = new.place_of(change.to), %error, "the port is down"),
             }
@@ -65,8 +65,8 @@ impl Ports {
             self.put(id, port);
         }
         for change in &steps.change {
-            if let Some(port) = self.get_mut(change.to) {
-                port.settle();
+            if let Some(device) = self.device(change.to) {
+                device.settle();
             }
         }
         trial.close(self, new);
@@ -138,7 +138,7 @@ impl Steps {
     fn move_ports(&mut self, ports: &mut Ports) {
         let Self { open, change, close } = self;
         open.retain(|(to, spec)| {
-            let here = close.iter().position(|&id| ports.get_mut(id).is_some_and(|port| port.is(spec)));
+            let here = close.iter().position(|&id| ports.device(id).is_some_and(|device| device.is(&**spec)));
             let Some(here) = here else { return true };
             change.push(Change { from: close.remove(here), to: *to, spec: spec.clone() });
             false
@@ -152,7 +152,7 @@ struct Trial {
     prepared: BTreeMap<PortId, Prepared>,
     opened: Vec<(PortId, Port)>,
     aside: Vec<PortId>,
-    changed: Vec<(PortId, Before)>,
+    changed: Vec<PortId>,
     rest: Rest,
     sockets_may_wait: bool,
 }
@@ -166,30 +166,31 @@ impl Trial {
     ) -> Result<(), (PortId, PortError)> {
         let (mut at_socket, mut on_device) = (Vec::new(), Vec::new());
         for (id, spec) in &steps.open {
-            let mut held = |holds: fn(&mut Port, &PortSpec) -> bool| {
+            let mut held = |holds: fn(&mut dyn Device, &PortSpec) -> bool| {
                 let mut closing = steps.close.iter().copied();
-                closing.find(|&id| ports.get_mut(id).is_some_and(|port| holds(port, spec)))
+                closing.find(|&id| ports.device(id).is_some_and(|device| holds(device, spec)))
             };
-            if let Some(holder) = held(Port::has_socket_of) {
+            if let Some(holder) = held(|device, spec| device.has_socket_of(&**spec)) {
                 at_socket.push((*id, spec, holder));
-            } else if held(|port, spec| port.has_device_of(spec)).is_some() {
+            } else if held(|device, spec| device.has_device_of(&**spec)).is_some() {
                 on_device.push((*id, spec));
             } else {
                 self.open(*id, spec, registry)?;
             }
         }
         for (id, spec, holder) in at_socket {
-            if let Some(port) = ports.get_mut(holder) {
-                port.step_aside().map_err(|error| (id, error))?;
+            if let Some(device) = ports.device(holder) {
+                device.step_aside().map_err(|error| (id, error))?;
                 self.aside.push(holder);
             }
             self.open(id, spec, registry)?;
         }
         for Change { from, to, spec } in &steps.change {
             // A port that is gone takes its settings when it comes back.
-            if let Some(port) = ports.get_mut(*from) {
-                let before = port.reconfigure(spec).map_err(|error| (*to, error))?;
-                self.changed.push((*from, before));
+            if let Some(device) = ports.device(*from) {
+                device.reconfigure(&**spec).map_err(|error| (*to, error))?;
+                self.changed.push(*from);
+                ports.renew_queue(*from, registry).map_err(|error| (*to, error))?;
             }
         }
         for (id, spec) in on_device {
@@ -209,7 +210,7 @@ impl Trial {
             Some(Prepared::Refused(error)) => Err(error),
             Some(Prepared::Tried) | None => Port::open(spec),
         };
-        let watched = opened.and_then(|mut port| register(&mut port, id, spec, registry).map(|()| port));
+        let watched = opened.and_then(|mut port| port.register(id, registry).map(|()| port));
         match watched {
             Ok(port) => self.opened.push((id, port)),
             Err(error) if self.sockets_may_wait && error.is_about_socket() => {
@@ -220,17 +221,19 @@ impl Trial {
         Ok(())
     }
 
-    fn take_back(mut self, ports: &mut Ports, new: &Plan) {
-        for (id, before) in std::mem::take(&mut self.changed).into_iter().rev() {
-            if let Some(port) = ports.get_mut(id) {
-                port.take_back(before);
+    fn take_back(mut self, ports: &mut Ports, new: &Plan, registry: &Registry) {
+        for id in std::mem::take(&mut self.changed).into_iter().rev() {
+            if let Some(device) = ports.device(id) {
+                device.take_back();
             }
+            // Where it fails, it is tried again with the next look at the link.
+            let _ = ports.renew_queue(id, registry);
         }
         let aside = std::mem::take(&mut self.aside);
         self.close(ports, new);
         for id in aside {
-            if let Some(port) = ports.get_mut(id) {
-                port.step_back();
+            if let Some(device) = ports.device(id) {
+                device.step_back();
             }
         }
     }

@@ -4,7 +4,6 @@ use std::collections::BTreeMap;
 
 use engine::report::PortReport;
 use serde::{Deserialize, Serialize};
-use tapio::PortSpec;
 
 use super::table::{Column, Style, left, right, table};
 use crate::config::Plan;
@@ -80,10 +79,10 @@ pub(super) fn port(report: &PortReport, plan: &Plan) -> Port {
         id: report.id.get(),
         network: plan.network_name(report.network).to_owned(),
         name: plan.port_name(report.id).to_owned(),
-        kind: spec.map_or("", PortSpec::kind).to_owned(),
+        kind: spec.map_or("", |spec| spec.kind()).to_owned(),
         link: report.link,
         device: spec.map(|spec| spec.device().into_owned()).unwrap_or_default(),
-        netns: spec.and_then(PortSpec::netns).map(ToString::to_string),
+        netns: spec.and_then(|spec| spec.netns()).map(ToString::to_string),
         mtu: plan.port_mtu(report.id),
         learned: report.learned,
         rx_frames: counters.rx_frames,

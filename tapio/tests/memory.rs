@@ -10,12 +10,8 @@ use packet::wire::TcpHeader;
 use packet::{
     BURST_FRAMES, Burst, DropReason, Gso, NetworkId, Offload, OffloadSet, PortCounters, TxEntry, parse,
 };
-use tapio::{Port, Rx, memory_pair};
-
-fn pair(capacity: usize) -> (Port, Port) {
-    let (a, b) = memory_pair(capacity);
-    (Port::Memory(a), Port::Memory(b))
-}
+use tapio::testing::{MemoryPort, memory_pair};
+use tapio::{Queue, Rx};
 
 fn burst_of(frames: impl IntoIterator<Item = Vec<u8>>) -> Burst {
     let mut burst = empty();
@@ -32,7 +28,7 @@ fn empty() -> Burst {
 }
 
 /// Sends the whole burst and returns what moved.
-fn send(port: &mut Port, burst: &mut Burst) -> PortCounters {
+fn send(port: &mut MemoryPort, burst: &mut Burst) -> PortCounters {
     let frames: Vec<_> = (0..burst.len()).map(TxEntry::as_is).collect();
     let mut counters = PortCounters::default();
     port.tx_burst(burst, &frames, &mut counters);
@@ -46,7 +42,7 @@ fn numbered(n: usize) -> Vec<u8> {
 #[test]
 fn bursts_of_every_edge_arrive_in_order() {
     for count in [0, 1, BURST_FRAMES - 1, BURST_FRAMES, BURST_FRAMES + 1] {
-        let (mut a, mut b) = pair(100);
+        let (mut a, mut b) = memory_pair(100);
         for frames in (0..count).collect::<Vec<_>>().chunks(BURST_FRAMES) {
             let mut sent = burst_of(frames.iter().map(|&n| numbered(n)));
             let counters = send(&mut a, &mut sent);
@@ -73,7 +69,7 @@ fn bursts_of_every_edge_arrive_in_order() {
 
 #[test]
 fn a_full_queue_drops_counts_and_recovers() {
-    let (mut a, mut b) = pair(3);
+    let (mut a, mut b) = memory_pair(3);
     for _ in 0..5 {
         let counters = send(&mut a, &mut burst_of((0..5).map(numbered)));
         assert_eq!(counters.tx_frames, 3);
@@ -86,7 +82,7 @@ fn a_full_queue_drops_counts_and_recovers() {
 
 #[test]
 fn only_the_listed_frames_are_sent() {
-    let (mut a, mut b) = pair(10);
+    let (mut a, mut b) = memory_pair(10);
     let mut counters = PortCounters::default();
     a.tx_burst(&mut burst_of((0..5).map(numbered)), &[1, 4].map(TxEntry::as_is), &mut counters);
     let mut burst = empty();
@@ -112,7 +108,7 @@ fn a_super_frame_passes_whole_where_it_is_taken_and_in_segments_where_not() {
         (OffloadSet { tso: false, ..OffloadSet::ALL }, &[1502, 1502, 54 + 4000 - 2 * 1448]),
     ] {
         let (a, b) = memory_pair(10);
-        let (mut a, mut b) = (Port::Memory(a.with_offloads(offloads)), Port::Memory(b));
+        let (mut a, mut b) = (a.with_offloads(offloads), b);
         assert_eq!(a.offloads(), offloads);
         let mut sent = empty();
         sent.push(&frame, offload);
@@ -132,7 +128,7 @@ fn a_super_frame_passes_whole_where_it_is_taken_and_in_segments_where_not() {
 #[test]
 fn a_super_frame_that_makes_no_sense_is_a_counted_drop() {
     let (a, b) = memory_pair(10);
-    let (mut a, mut b) = (Port::Memory(a.with_offloads(OffloadSet::NONE)), Port::Memory(b));
+    let (mut a, mut b) = (a.with_offloads(OffloadSet::NONE), b);
     let mut sent = empty();
     let offload = Offload { gso: Gso::Tcp6, gso_size: 100, needs_checksum: true, ..Offload::NONE };
     sent.push(&eth().payload(&[0; 500]), offload);
@@ -146,7 +142,7 @@ fn a_super_frame_that_makes_no_sense_is_a_counted_drop() {
 
 #[test]
 fn a_registered_port_gets_an_event_for_frames_before_and_after() {
-    let (mut a, mut b) = pair(10);
+    let (mut a, mut b) = memory_pair(10);
     let (mut poll, mut events) = (Poll::new().unwrap(), Events::with_capacity(4));
     let mut ready = |poll: &mut Poll, patience| {
         poll.poll(&mut events, Some(Duration::from_millis(patience))).unwrap();

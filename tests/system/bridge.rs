@@ -3,7 +3,7 @@
 use packet::MacAddr;
 use packet::builder::eth;
 use serde_json::Value;
-use tapio::host::PacketSocket;
+use tapio::testing::PacketSocket;
 
 use crate::host::{DEVICE, Host};
 use crate::switch::{Switch, tap, wait_until};

@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 
 use packet::MacAddr;
 use packet::builder::eth;
-use tapio::host::PacketSocket;
+use tapio::testing::PacketSocket;
 
 use crate::host::{DEVICE, Host};
 use crate::switch::{Switch, tap, wait_until};

@@ -4,7 +4,7 @@ use std::net::{Ipv4Addr, UdpSocket};
 
 use packet::MacAddr;
 use packet::builder::{eth, fragments};
-use tapio::host::PacketSocket;
+use tapio::testing::PacketSocket;
 
 use crate::host::{DEVICE, Host};
 use crate::nat::Lab;

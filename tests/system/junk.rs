@@ -5,7 +5,7 @@ use std::net::Ipv4Addr;
 
 use packet::builder::eth;
 use packet::{EtherType, MacAddr, checksum};
-use tapio::host::PacketSocket;
+use tapio::testing::PacketSocket;
 
 use crate::host::{DEVICE, Host};
 use crate::switch::{Switch, tap, wait_until};

@@ -8,7 +8,7 @@ use std::time::Duration;
 use packet::MacAddr;
 use packet::builder::eth;
 use serde_json::Value;
-use tapio::host::PacketSocket;
+use tapio::testing::PacketSocket;
 
 use crate::dhcp::Lab;
 use crate::host::{DEVICE, Host};

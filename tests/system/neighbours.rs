@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::time::Duration;
 
 use packet::builder::eth;
-use tapio::host::PacketSocket;
+use tapio::testing::PacketSocket;
 
 use crate::host::{DEVICE, Host};
 use crate::nat::Lab;

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use packet::MacAddr;
 use packet::builder::eth;
-use tapio::host::PacketSocket;
+use tapio::testing::PacketSocket;
 
 use crate::host::DEVICE;
 use crate::nat::Lab;

@@ -9,7 +9,7 @@ use packet::builder::eth;
 use packet::wire::{FromBytes, TcpHeader};
 use packet::{Ipv4Packet, MacAddr};
 use rustix::net::{AddressFamily, Protocol, RecvFlags, SocketType};
-use tapio::host::PacketSocket;
+use tapio::testing::PacketSocket;
 
 use crate::host::{DEVICE, Host};
 use crate::nat::Lab;

@@ -9,7 +9,8 @@ use engine::{
 use nat_engine::{Match, NatRule, Target};
 use packet::builder::eth;
 use packet::{BURST_FRAMES, Burst, MacAddr, Millis, NetworkId, Offload, PortCounters, PortId, TxEntry};
-use tapio::{Port, memory_pair};
+use tapio::Queue;
+use tapio::testing::memory_pair;
 
 const LAN: NetworkId = NetworkId::new(0);
 const WAN: NetworkId = NetworkId::new(1);
@@ -117,8 +118,8 @@ impl Case {
 /// A worker between ports in memory.
 pub struct Bench {
     worker: Worker,
-    inside: Vec<Port>,
-    outside: Vec<Port>,
+    inside: Vec<Box<dyn Queue>>,
+    outside: Vec<Box<dyn Queue>>,
     /// What is sent next.
     frames: Burst,
     burst: Burst,
@@ -149,7 +150,7 @@ impl Bench {
     pub fn serve(&mut self, port: usize) {
         let id = PortId::new(port as u16).expect("a few ports");
         self.burst.restart(Some(id), if port + 1 == self.inside.len() { WAN } else { LAN });
-        receive(&mut self.inside[port], &mut self.burst);
+        receive(&mut *self.inside[port], &mut self.burst);
         let inside = &mut self.inside;
         let turn = self.worker.process(&mut self.burst, NOW);
         let turn = self.worker.transmit(turn, &mut self.burst, |to, burst, frames, counters| {
@@ -164,7 +165,7 @@ impl Bench {
     /// Takes out what has arrived at a port.
     fn receive(&mut self, port: usize) -> usize {
         self.burst.restart(None, LAN);
-        receive(&mut self.outside[port], &mut self.burst);
+        receive(&mut *self.outside[port], &mut self.burst);
         self.burst.len()
     }
 
@@ -218,13 +219,13 @@ fn config(lan_ports: u16, reach: Reach) -> RuntimeConfig {
 
 /// Two joined ports, with room for two bursts each.
 #[must_use]
-pub fn pair() -> (Port, Port) {
+pub fn pair() -> (Box<dyn Queue>, Box<dyn Queue>) {
     let (a, b) = memory_pair(2 * BURST_FRAMES);
-    (Port::Memory(a), Port::Memory(b))
+    (Box::new(a), Box::new(b))
 }
 
 /// What has arrived at a port.
-pub fn receive(port: &mut Port, burst: &mut Burst) {
+pub fn receive(port: &mut dyn Queue, burst: &mut Burst) {
     port.rx_burst(burst).expect("a port in memory is never gone");
 }
 

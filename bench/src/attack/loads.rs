@@ -12,7 +12,7 @@ use std::time::Duration;
 use packet::MacAddr;
 use packet::builder::eth;
 use packet::wire::ArpPacket;
-use tapio::host::PacketSocket;
+use tapio::testing::PacketSocket;
 use tapio::{Links, NetnsHandle};
 
 use super::{CUT, Field};

@@ -12,7 +12,7 @@ use mio::unix::SourceFd;
 use mio::{Events, Interest, Poll, Token};
 use packet::{MAX_FRAME, VNET_HDR_LEN};
 use rustix::io::Errno;
-use tapio::{TapConfig, TapPort};
+use tapio::{TapConfig, TapDevice};
 
 /// Frames per turn, so that both directions get theirs when both are busy.
 const BURST: usize = 64;
@@ -46,14 +46,14 @@ fn main() -> io::Result<()> {
     }
 }
 
-fn tap(netns: &str, address: &str) -> io::Result<TapPort> {
+fn tap(netns: &str, address: &str) -> io::Result<TapDevice> {
     let config = TapConfig {
         device: "eth0".to_owned(),
         netns: Some(netns.parse().map_err(io::Error::other)?),
         peer_address: Some(address.parse().map_err(io::Error::other)?),
         ..TapConfig::default()
     };
-    TapPort::open(&config).map_err(io::Error::other)
+    TapDevice::open(&config).map_err(io::Error::other)
 }
 
 /// Copies at most a burst. Returns whether there may be more.

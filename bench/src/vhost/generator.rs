@@ -9,7 +9,7 @@ use std::{hint, io};
 use packet::MacAddr;
 use packet::builder::eth;
 use rustix::thread::{CpuSet, sched_setaffinity};
-use tapio::VhostDriver;
+use tapio::testing::VhostDriver;
 
 /// The addresses of the two front-ends.
 pub const MACS: [MacAddr; 2] = [MacAddr::local(1), MacAddr::local(2)];

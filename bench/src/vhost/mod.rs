@@ -43,7 +43,7 @@ pub enum Middle {
 pub enum Ends {
     /// dpdk-testpmd.
     Testpmd,
-    /// [`tapio::VhostDriver`], with 1024 UDP flows.
+    /// [`tapio::testing::VhostDriver`], with 1024 UDP flows.
     Generator,
 }
 

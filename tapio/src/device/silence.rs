@@ -29,7 +29,7 @@ pub(crate) enum Silence {
     /// And as long as the process does.
     Linked { _ingress: OwnedFd, _egress: OwnedFd },
     /// Or until somebody gives the device back, if the process is killed.
-    Kept { _filters: Kept },
+    Kept(Kept),
 }
 
 impl Silence {
@@ -56,10 +56,17 @@ impl Silence {
         let made_clsact = clsact.make()? || remains.made_clsact();
         let record = Record { socket: inode(socket)?, up: before.up, mtu, made_clsact };
         // From here on it is removed when something fails.
-        let kept = Kept { clsact, made_clsact };
+        let kept = Kept { clsact, made_clsact, is_disarmed: false };
         kept.clsact.attach(Hook::Ingress, &deaf()?, &record.to_name())?;
         kept.clsact.attach(Hook::Egress, &dumb_but_for(socket)?, NAME)?;
-        Ok(Self::Kept { _filters: kept })
+        Ok(Self::Kept(kept))
+    }
+
+    /// What the device keeps stays when this is dropped. Links end with their last descriptor, whoever has it.
+    pub(crate) fn disarm(&mut self) {
+        if let Self::Kept(kept) = self {
+            kept.is_disarmed = true;
+        }
     }
 }
 
@@ -68,11 +75,16 @@ impl Silence {
 pub(crate) struct Kept {
     clsact: Clsact,
     made_clsact: bool,
+    /// They are somebody else's to remove.
+    is_disarmed: bool,
 }
 
 impl Drop for Kept {
     /// Errors are of no use here: then the device is gone.
     fn drop(&mut self) {
+        if self.is_disarmed {
+            return;
+        }
         let _ = self.clsact.detach(Hook::Egress);
         // The record goes last.
         let _ = self.clsact.detach(Hook::Ingress);
@@ -123,7 +135,7 @@ impl Remains {
     /// The host hears and speaks again.
     pub(crate) fn remove(self) {
         if let Self::Left(LeftBehind { clsact, record }) = self {
-            drop(Kept { clsact, made_clsact: record.made_clsact });
+            drop(Kept { clsact, made_clsact: record.made_clsact, is_disarmed: false });
         }
     }
 

@@ -11,8 +11,10 @@
 //! sendmmsg(2) and recvmmsg(2) were not faster here than a call per frame (64 bytes: 779 and 649 ns against 753 and
 //! 670): the kernel's work on a datagram is what costs.
 
+use std::borrow::Cow;
 use std::io;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use mio::{Registry, Token};
 use packet::{
@@ -21,16 +23,16 @@ use packet::{
 use rustix::io::Errno;
 use rustix::net::{RecvFlags, SendFlags, SocketType};
 
-use crate::port::error::Operation;
-use crate::port::error::PortError;
+use crate::port::error::{Operation, PortError};
 use crate::port::framing::{LENGTH, Outbox};
+use crate::port::kind::{Device, Queue, Settings};
 use crate::port::outcome::{Rx, send_each};
 use crate::port::software_offload::Scratch;
 use crate::sys::closer::Given;
 use crate::sys::unix_socket::{BoundSocket, Passed, connect_to};
 use crate::sys::watch::Watch;
 
-/// What a dgram port is to be.
+/// Settings of a dgram port.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct DgramConfig {
     /// Where the switch's socket is.
@@ -39,11 +41,119 @@ pub struct DgramConfig {
     pub peer: PathBuf,
 }
 
-/// The switch's end of a pair of datagram sockets.
+impl Settings for DgramConfig {
+    fn kind(&self) -> &'static str {
+        "dgram"
+    }
+
+    fn device(&self) -> Cow<'_, str> {
+        self.path.to_string_lossy()
+    }
+
+    fn socket(&self) -> Option<&Path> {
+        Some(&self.path)
+    }
+
+    fn same_device(&self, other: &dyn Settings) -> bool {
+        other.of().is_some_and(|other: &Self| self.path == other.path)
+    }
+
+    fn open(&self) -> Result<Box<dyn Device>, PortError> {
+        let path = self.path.to_string_lossy();
+        let device = DgramDevice::open(self).map_err(PortError::when(Operation::Listen, &path))?;
+        Ok(Box::new(device))
+    }
+}
+
+/// What the switch's socket is on the host.
 #[derive(Debug)]
-pub struct DgramPort {
+struct DgramDevice {
     config: DgramConfig,
     socket: BoundSocket,
+    passed: Passed,
+    needs_queue: bool,
+    /// As it was before a change, until that is settled.
+    before: Option<DgramConfig>,
+}
+
+impl DgramDevice {
+    /// Makes the switch's socket. That there is no peer yet is no error: the link is down.
+    fn open(config: &DgramConfig) -> io::Result<Self> {
+        let passed = Passed::unwanted()?;
+        let socket = BoundSocket::bind(&config.path, SocketType::DGRAM, passed.clone())?;
+        Ok(Self { config: config.clone(), socket, passed, needs_queue: true, before: None })
+    }
+
+    /// Goes over to another peer: the queue has frames that wait for the one before.
+    fn become_as(&mut self, config: &DgramConfig) {
+        self.needs_queue |= self.config.peer != config.peer;
+        self.config = config.clone();
+    }
+}
+
+impl Device for DgramDevice {
+    fn settings(&self) -> &dyn Settings {
+        &self.config
+    }
+
+    fn queue(&mut self) -> Result<Box<dyn Queue>, PortError> {
+        self.needs_queue = false;
+        let mut queue = DgramQueue {
+            socket: self.socket.socket(),
+            peer_path: self.config.peer.clone(),
+            peer: None,
+            passed: self.passed.clone(),
+            blocked: false,
+            outbox: Outbox::new(),
+            scratch: Scratch::new(),
+            watch: None,
+        };
+        // What comes next mustn't be lost because of a change of the peer.
+        queue.connect();
+        Ok(Box::new(queue))
+    }
+
+    fn needs_queue(&self) -> bool {
+        self.needs_queue
+    }
+
+    fn reconfigure(&mut self, wanted: &dyn Settings) -> Result<(), PortError> {
+        let Some(config) = wanted.of().filter(|_| self.config.same_device(wanted)) else {
+            return Err(PortError::when(Operation::Move, &wanted.device())(Errno::INVAL));
+        };
+        self.before = Some(self.config.clone());
+        self.become_as(config);
+        Ok(())
+    }
+
+    fn take_back(&mut self) {
+        if let Some(config) = self.before.take() {
+            self.become_as(&config);
+        }
+    }
+
+    fn settle(&mut self) {
+        self.before = None;
+    }
+
+    fn is(&self, wanted: &dyn Settings) -> bool {
+        self.config.same_device(wanted)
+    }
+
+    fn socket_mut(&mut self) -> Option<&mut BoundSocket> {
+        Some(&mut self.socket)
+    }
+
+    fn disarm(&mut self) {
+        self.socket.disarm();
+    }
+}
+
+/// The switch's end of a pair of datagram sockets.
+#[derive(Debug)]
+struct DgramQueue {
+    socket: Arc<Given>,
+    peer_path: PathBuf,
     /// Connected to the peer's socket.
     peer: Option<Given>,
     passed: Passed,
@@ -54,58 +164,15 @@ pub struct DgramPort {
     watch: Option<Watch>,
 }
 
-impl DgramPort {
-    /// Makes the switch's socket.
-    ///
-    /// # Errors
-    /// It can't be made. That there is no peer yet is none: the link is down.
-    pub fn open(config: &DgramConfig) -> Result<Self, PortError> {
-        let path = config.path.to_string_lossy();
-        let failed = |error: io::Error| PortError::when(Operation::Listen, &path)(error);
-        let passed = Passed::unwanted().map_err(failed)?;
-        Ok(Self {
-            socket: BoundSocket::bind(&config.path, SocketType::DGRAM, passed.clone()).map_err(failed)?,
-            passed,
-            config: config.clone(),
-            peer: None,
-            blocked: false,
-            outbox: Outbox::new(),
-            scratch: Scratch::new(),
-            watch: None,
-        })
-    }
-
-    /// Goes over to another peer.
-    pub(crate) fn reconfigure(&mut self, config: &DgramConfig) {
-        if self.config.peer != config.peer {
-            self.config = config.clone();
-            // What waits was for the one before.
-            self.outbox.clear();
-            self.peer = None;
-            self.connect();
-        }
-    }
-
-    pub(crate) fn socket_mut(&mut self) -> &mut BoundSocket {
-        &mut self.socket
-    }
-
-    pub(crate) fn config(&self) -> &DgramConfig {
-        &self.config
-    }
-
-    pub(crate) fn link_up(&mut self) -> bool {
-        self.peer.is_some() || self.connect()
-    }
-
-    pub(crate) fn rx_burst(&mut self, burst: &mut Burst) -> Rx {
+impl Queue for DgramQueue {
+    fn rx_burst(&mut self, burst: &mut Burst) -> io::Result<Rx> {
         if self.blocked {
             self.flush();
         }
         while let Some(mut slot) = burst.slot() {
             let buffer = &mut slot.buffer()[HEADROOM..];
             // TRUNC: the whole length, also of a datagram that doesn't fit.
-            match self.passed.recv(&self.socket, buffer, RecvFlags::TRUNC) {
+            match self.passed.recv(&*self.socket, buffer, RecvFlags::TRUNC) {
                 Ok(len) => {
                     slot.commit(len, Offload::NONE);
                     if len > MAX_FRAME
@@ -115,13 +182,13 @@ impl DgramPort {
                     }
                 }
                 Err(Errno::INTR) => {}
-                Err(_) => return Rx::Drained,
+                Err(_) => return Ok(Rx::Drained),
             }
         }
-        Rx::More
+        Ok(Rx::More)
     }
 
-    pub(crate) fn tx_burst(&mut self, burst: &mut Burst, list: &[TxEntry], counters: &mut PortCounters) {
+    fn tx_burst(&mut self, burst: &mut Burst, list: &[TxEntry], counters: &mut PortCounters) {
         send_each(burst, list, counters, |meta, bytes| match self.peer {
             None => Err(DropReason::TxLinkDown),
             Some(_) => self
@@ -131,7 +198,7 @@ impl DgramPort {
         self.flush();
     }
 
-    pub(crate) fn register(&mut self, registry: &Registry, token: Token) -> io::Result<()> {
+    fn register(&mut self, registry: &Registry, token: Token) -> io::Result<()> {
         let watch = Watch::new(registry, token)?;
         watch.readable(&self.socket)?;
         if let Some(peer) = &self.peer {
@@ -141,14 +208,24 @@ impl DgramPort {
         Ok(())
     }
 
-    pub(crate) fn deregister(&mut self) -> io::Result<()> {
+    fn deregister(&mut self, _registry: &Registry) -> io::Result<()> {
         let watch = self.watch.take().ok_or(io::ErrorKind::NotFound)?;
         watch.remove(&self.socket)?;
         self.peer.as_ref().map_or(Ok(()), |peer| watch.remove(peer))
     }
 
+    fn offloads(&self) -> OffloadSet {
+        OffloadSet::NONE
+    }
+
+    fn is_connected(&mut self) -> bool {
+        self.peer.is_some() || self.connect()
+    }
+}
+
+impl DgramQueue {
     fn connect(&mut self) -> bool {
-        let peer = connect_to(&self.config.peer, SocketType::DGRAM, &self.passed).ok();
+        let peer = connect_to(&self.peer_path, SocketType::DGRAM, &self.passed).ok();
         self.peer = peer.filter(|peer| self.watch.as_ref().is_none_or(|watch| watch.readable(peer).is_ok()));
         self.blocked = false;
         self.peer.is_some()

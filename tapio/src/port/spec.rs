@@ -1,16 +1,15 @@
-//! What a port is to be, one variant per kind.
+//! Settings of a port, one variant per kind: the one list of kinds that there is.
 
-use std::borrow::Cow;
-use std::path::Path;
+use std::ops::Deref;
 
-use crate::device::netns::Netns;
 use crate::port::dgram::DgramConfig;
-use crate::port::packet_socket::{HostStack, PacketConfig};
-use crate::port::stream::{Role, StreamConfig};
+use crate::port::kind::Settings;
+use crate::port::packet_socket::PacketConfig;
+use crate::port::stream::StreamConfig;
 use crate::port::tap::TapConfig;
 use crate::port::vhost::VhostUserConfig;
 
-/// What a port is to be.
+/// Settings of a port.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum PortSpec {
     /// A tap device.
@@ -26,40 +25,10 @@ pub enum PortSpec {
 }
 
 impl PortSpec {
-    /// The word for the kind, as configuration and tables have it.
-    pub const fn kind(&self) -> &'static str {
-        match self {
-            Self::Tap(_) => "tap",
-            Self::Packet(_) => "packet",
-            Self::Stream(_) => "stream",
-            Self::Dgram(_) => "dgram",
-            Self::VhostUser(_) => "vhost-user",
-        }
-    }
-
-    /// What messages and tables call it: the name of its device, or the path of its socket.
-    pub fn device(&self) -> Cow<'_, str> {
-        match self {
-            Self::Tap(config) => config.device.as_str().into(),
-            Self::Packet(config) => config.device.as_str().into(),
-            Self::Stream(config) => config.path.to_string_lossy(),
-            Self::Dgram(config) => config.path.to_string_lossy(),
-            Self::VhostUser(config) => config.path.to_string_lossy(),
-        }
-    }
-
-    /// The namespace that the device is in; `None`: this process's.
-    pub const fn netns(&self) -> Option<&Netns> {
-        match self {
-            Self::Tap(config) => config.netns.as_ref(),
-            Self::Packet(config) => config.netns.as_ref(),
-            Self::Stream(_) | Self::Dgram(_) | Self::VhostUser(_) => None,
-        }
-    }
-
-    /// Whether it is a network device.
-    pub const fn is_device(&self) -> bool {
-        matches!(self, Self::Tap(_) | Self::Packet(_))
+    /// Whether both are the same device, so that an open one goes from these settings to `other` by
+    /// [`Device::reconfigure`](crate::Device::reconfigure). Otherwise it has to be closed and opened anew.
+    pub fn same_device(&self, other: &Self) -> bool {
+        (**self).same_device(&**other)
     }
 
     /// Whether both need something that only one port can have: a device, or a socket that the switch makes.
@@ -75,31 +44,19 @@ impl PortSpec {
             _ => false,
         }
     }
+}
 
-    /// The socket that the switch makes.
-    pub(crate) fn socket(&self) -> Option<&Path> {
+/// What is the same for all kinds.
+impl Deref for PortSpec {
+    type Target = dyn Settings;
+
+    fn deref(&self) -> &Self::Target {
         match self {
-            Self::Stream(StreamConfig { path, role: Role::Server })
-            | Self::VhostUser(VhostUserConfig { path, role: Role::Server, .. })
-            | Self::Dgram(DgramConfig { path, .. }) => Some(path),
-            Self::Tap(_) | Self::Packet(_) | Self::Stream(_) | Self::VhostUser(_) => None,
-        }
-    }
-
-    /// Whether both are the same device, so that an open port goes from one to the other by
-    /// [`Port::reconfigure`](crate::Port::reconfigure). Otherwise it has to be closed and opened anew.
-    pub fn same_device(&self, other: &Self) -> bool {
-        match (self, other) {
-            (Self::Tap(a), Self::Tap(b)) => a.device == b.device && a.netns == b.netns,
-            (Self::Packet(a), Self::Packet(b)) => {
-                let both_share = matches!((&a.host, &b.host), (HostStack::Shared(_), HostStack::Shared(_)));
-                let host = if both_share { a.host.clone() } else { b.host.clone() };
-                PacketConfig { mtu: a.mtu, host, ..b.clone() } == *a
-            }
-            (Self::Dgram(a), Self::Dgram(b)) => a.path == b.path,
-            // All that there is to them.
-            (Self::Stream(_) | Self::VhostUser(_), _) => self == other,
-            (Self::Tap(_) | Self::Packet(_) | Self::Dgram(_), _) => false,
+            Self::Tap(settings) => settings,
+            Self::Packet(settings) => settings,
+            Self::Stream(settings) => settings,
+            Self::Dgram(settings) => settings,
+            Self::VhostUser(settings) => settings,
         }
     }
 }

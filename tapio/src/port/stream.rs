@@ -12,24 +12,26 @@
 //! | peer | as server: another connection comes | it is closed |
 //! | peer | it closes, or sends a length that no frame has | no peer, the link is down |
 
+use std::borrow::Cow;
 use std::io;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use mio::{Registry, Token};
 use packet::{Burst, DropReason, HEADROOM, Offload, OffloadSet, PortCounters, TxEntry, VNET_HDR_LEN};
 use rustix::io::Errno;
 use rustix::net::{RecvFlags, SendFlags, SocketType, listen};
 
-use crate::port::error::Operation;
-use crate::port::error::PortError;
+use crate::port::error::{Operation, PortError};
 use crate::port::framing::{Inbox, Outbox};
+use crate::port::kind::{Device, Queue, Settings};
 use crate::port::outcome::{LinkLoss, Rx, send_each};
 use crate::port::software_offload::Scratch;
 use crate::sys::closer::Given;
 use crate::sys::unix_socket::{BoundSocket, Passed, accept, connect_to};
 use crate::sys::watch::Watch;
 
-/// What a stream port is to be.
+/// Settings of a stream port.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct StreamConfig {
     /// Where the socket is.
@@ -48,12 +50,96 @@ pub enum Role {
     Client,
 }
 
-/// The switch's end of a stream.
+impl Settings for StreamConfig {
+    fn kind(&self) -> &'static str {
+        "stream"
+    }
+
+    fn device(&self) -> Cow<'_, str> {
+        self.path.to_string_lossy()
+    }
+
+    fn socket(&self) -> Option<&Path> {
+        (self.role == Role::Server).then_some(&self.path)
+    }
+
+    /// The settings are all that there is to it.
+    fn same_device(&self, other: &dyn Settings) -> bool {
+        other.of() == Some(self)
+    }
+
+    fn open(&self) -> Result<Box<dyn Device>, PortError> {
+        let path = self.path.to_string_lossy();
+        let device = StreamDevice::open(self).map_err(PortError::when(Operation::Listen, &path))?;
+        Ok(Box::new(device))
+    }
+}
+
+/// What a stream's socket is on the host.
 #[derive(Debug)]
-pub struct StreamPort {
+struct StreamDevice {
     config: StreamConfig,
     /// As server only.
     listener: Option<BoundSocket>,
+    passed: Passed,
+    needs_queue: bool,
+}
+
+impl StreamDevice {
+    /// As server, makes the socket. That there is no peer yet is no error: the link is down.
+    fn open(config: &StreamConfig) -> io::Result<Self> {
+        let passed = Passed::unwanted()?;
+        let listener = match config.role {
+            Role::Server => Some(listen_at(config, &passed)?),
+            Role::Client => None,
+        };
+        Ok(Self { config: config.clone(), listener, passed, needs_queue: true })
+    }
+}
+
+impl Device for StreamDevice {
+    fn settings(&self) -> &dyn Settings {
+        &self.config
+    }
+
+    fn queue(&mut self) -> Result<Box<dyn Queue>, PortError> {
+        self.needs_queue = false;
+        Ok(Box::new(StreamQueue {
+            path: self.config.path.clone(),
+            listener: self.listener.as_ref().map(BoundSocket::socket),
+            peer: None,
+            passed: self.passed.clone(),
+            blocked: false,
+            inbox: Inbox::new(),
+            outbox: Outbox::new(),
+            scratch: Scratch::new(),
+            watch: None,
+        }))
+    }
+
+    fn needs_queue(&self) -> bool {
+        self.needs_queue
+    }
+
+    fn is(&self, wanted: &dyn Settings) -> bool {
+        self.config.same_device(wanted)
+    }
+
+    fn socket_mut(&mut self) -> Option<&mut BoundSocket> {
+        self.listener.as_mut()
+    }
+
+    fn disarm(&mut self) {
+        self.listener.iter_mut().for_each(BoundSocket::disarm);
+    }
+}
+
+/// The switch's end of a stream.
+#[derive(Debug)]
+struct StreamQueue {
+    path: PathBuf,
+    /// As server only.
+    listener: Option<Arc<Given>>,
     peer: Option<Given>,
     passed: Passed,
     /// The peer has not taken everything: there will be an event when it does.
@@ -64,48 +150,12 @@ pub struct StreamPort {
     watch: Option<Watch>,
 }
 
-impl StreamPort {
-    /// As server, makes the socket; as client, tries to connect.
-    ///
-    /// # Errors
-    /// The socket can't be made. That there is no peer yet is none: the link is down.
-    pub fn open(config: &StreamConfig) -> Result<Self, PortError> {
-        let path = config.path.to_string_lossy();
-        let failed = |error: io::Error| PortError::when(Operation::Listen, &path)(error);
-        let mut port = Self {
-            config: config.clone(),
-            listener: None,
-            peer: None,
-            passed: Passed::unwanted().map_err(failed)?,
-            blocked: false,
-            inbox: Inbox::new(),
-            outbox: Outbox::new(),
-            scratch: Scratch::new(),
-            watch: None,
-        };
-        if config.role == Role::Server {
-            port.listener = Some(listen_at(config, &port.passed).map_err(failed)?);
+impl Queue for StreamQueue {
+    fn rx_burst(&mut self, burst: &mut Burst) -> io::Result<Rx> {
+        if !self.is_connected() {
+            return Ok(Rx::Drained);
         }
-        Ok(port)
-    }
-
-    pub(crate) fn listener_mut(&mut self) -> Option<&mut BoundSocket> {
-        self.listener.as_mut()
-    }
-
-    pub(crate) fn config(&self) -> &StreamConfig {
-        &self.config
-    }
-
-    pub(crate) fn link_up(&mut self) -> bool {
-        self.peer.is_some() || self.connect()
-    }
-
-    pub(crate) fn rx_burst(&mut self, burst: &mut Burst) -> Rx {
-        if !self.link_up() {
-            return Rx::Drained;
-        }
-        match self.flush().and_then(|()| self.receive(burst)) {
+        Ok(match self.flush().and_then(|()| self.receive(burst)) {
             Ok(Rx::Drained) => {
                 self.refuse_others();
                 Rx::Drained
@@ -115,10 +165,10 @@ impl StreamPort {
                 self.hang_up();
                 Rx::LinkDown(loss)
             }
-        }
+        })
     }
 
-    pub(crate) fn tx_burst(&mut self, burst: &mut Burst, list: &[TxEntry], counters: &mut PortCounters) {
+    fn tx_burst(&mut self, burst: &mut Burst, list: &[TxEntry], counters: &mut PortCounters) {
         send_each(burst, list, counters, |meta, bytes| match self.peer {
             None => Err(DropReason::TxLinkDown),
             Some(_) => self
@@ -130,7 +180,7 @@ impl StreamPort {
         let _ = self.flush();
     }
 
-    pub(crate) fn register(&mut self, registry: &Registry, token: Token) -> io::Result<()> {
+    fn register(&mut self, registry: &Registry, token: Token) -> io::Result<()> {
         let watch = Watch::new(registry, token)?;
         if let Some(listener) = &self.listener {
             watch.readable(listener)?;
@@ -142,17 +192,27 @@ impl StreamPort {
         Ok(())
     }
 
-    pub(crate) fn deregister(&mut self) -> io::Result<()> {
+    fn deregister(&mut self, _registry: &Registry) -> io::Result<()> {
         let watch = self.watch.take().ok_or(io::ErrorKind::NotFound)?;
         self.listener.as_ref().map_or(Ok(()), |listener| watch.remove(listener))?;
         self.peer.as_ref().map_or(Ok(()), |peer| watch.remove(peer))
     }
 
+    fn offloads(&self) -> OffloadSet {
+        OffloadSet::NONE
+    }
+
+    fn is_connected(&mut self) -> bool {
+        self.peer.is_some() || self.connect()
+    }
+}
+
+impl StreamQueue {
     /// Finds a peer, if there is one.
     fn connect(&mut self) -> bool {
         let peer = match &self.listener {
             Some(listener) => accept(listener, &self.passed).ok(),
-            None => connect_to(&self.config.path, SocketType::STREAM, &self.passed).ok(),
+            None => connect_to(&self.path, SocketType::STREAM, &self.passed).ok(),
         };
         self.peer = peer.filter(|peer| self.watch.as_ref().is_none_or(|watch| watch.readable(peer).is_ok()));
         self.peer.is_some()

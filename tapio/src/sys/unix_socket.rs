@@ -9,6 +9,7 @@ use std::mem::MaybeUninit;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::os::unix::fs::{FileTypeExt, MetadataExt};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::thread;
 
 use rustix::fs::{CWD, FileType, Mode, OFlags, fchmod, fstat, openat};
@@ -26,12 +27,14 @@ use crate::sys::folders::Folders;
 /// A socket bound to a path, which is removed with it, and with the folders that were made for it.
 #[derive(Debug)]
 pub struct BoundSocket {
-    socket: Given,
+    socket: Arc<Given>,
     path: PathBuf,
     /// Device and inode, to remove no other socket at the path.
     identity: (u64, u64),
     /// Where it is as long as another one is to have its path.
     aside: Option<PathBuf>,
+    /// The path is somebody else's to remove.
+    is_disarmed: bool,
 }
 
 impl BoundSocket {
@@ -69,7 +72,23 @@ impl BoundSocket {
         let socket = new_socket(kind, passed)?;
         bind_with_mode(&socket, &SocketAddrUnix::new(path)?, Mode::from_raw_mode(mode))?;
         let metadata = fs::symlink_metadata(path)?;
-        Ok(Self { socket, path: path.to_owned(), identity: (metadata.dev(), metadata.ino()), aside: None })
+        Ok(Self {
+            socket: Arc::new(socket),
+            path: path.to_owned(),
+            identity: (metadata.dev(), metadata.ino()),
+            aside: None,
+            is_disarmed: false,
+        })
+    }
+
+    /// The socket, to be used wherever, also beyond the end of its path.
+    pub(crate) fn socket(&self) -> Arc<Given> {
+        Arc::clone(&self.socket)
+    }
+
+    /// The path stays when this is dropped: whoever has the socket goes on with it.
+    pub(crate) fn disarm(&mut self) {
+        self.is_disarmed = true;
     }
 
     /// Where it is, or will be again.
@@ -112,7 +131,9 @@ impl BoundSocket {
 
 impl Drop for BoundSocket {
     fn drop(&mut self) {
-        self.unlink();
+        if !self.is_disarmed {
+            self.unlink();
+        }
     }
 }
 

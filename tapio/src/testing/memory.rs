@@ -17,6 +17,7 @@ use mio::{Interest, Registry, Token};
 use packet::{Burst, DropReason, Offload, OffloadSet, PortCounters, TxEntry, VNET_HDR_LEN};
 use rustix::event::{EventfdFlags, eventfd};
 
+use crate::port::kind::Queue as PortQueue;
 use crate::port::outcome::{Rx, send_each};
 use crate::port::software_offload::Scratch;
 
@@ -45,23 +46,25 @@ impl MemoryPort {
     pub fn with_offloads(self, offloads: OffloadSet) -> Self {
         Self { offloads, ..self }
     }
+}
 
-    pub(crate) fn offloads(&self) -> OffloadSet {
+impl PortQueue for MemoryPort {
+    fn offloads(&self) -> OffloadSet {
         self.offloads
     }
 
-    pub(crate) fn rx_burst(&mut self, burst: &mut Burst) -> Rx {
+    fn rx_burst(&mut self, burst: &mut Burst) -> io::Result<Rx> {
         let mut ring = self.rx.lock();
         while let Some((bytes, offload)) = ring.front() {
             if !burst.push(bytes, offload) {
-                return Rx::More;
+                return Ok(Rx::More);
             }
             ring.pop();
         }
-        Rx::Drained
+        Ok(Rx::Drained)
     }
 
-    pub(crate) fn tx_burst(&mut self, burst: &mut Burst, list: &[TxEntry], counters: &mut PortCounters) {
+    fn tx_burst(&mut self, burst: &mut Burst, list: &[TxEntry], counters: &mut PortCounters) {
         let mut ring = self.tx.lock();
         let was_empty = ring.len == 0;
         send_each(burst, list, counters, |meta, bytes| {
@@ -73,7 +76,7 @@ impl MemoryPort {
         }
     }
 
-    pub(crate) fn register(&self, registry: &Registry, token: Token) -> io::Result<()> {
+    fn register(&mut self, registry: &Registry, token: Token) -> io::Result<()> {
         let ring = self.rx.lock();
         let event = match self.rx.event.get() {
             Some(event) => event,
@@ -89,9 +92,13 @@ impl MemoryPort {
         Ok(())
     }
 
-    pub(crate) fn deregister(&self, registry: &Registry) -> io::Result<()> {
+    fn deregister(&mut self, registry: &Registry) -> io::Result<()> {
         let event = self.rx.event.get().ok_or(io::ErrorKind::NotFound)?;
         SourceFd(&event.as_raw_fd()).deregister(registry)
+    }
+
+    fn sends_by_call(&self) -> bool {
+        false
     }
 }
 

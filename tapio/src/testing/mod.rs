@@ -1,4 +1,10 @@
-//! What tests, benchmarks and the demo need beside ports.
+//! What tests and benchmarks need beside the ports themselves.
 
-pub mod host;
-pub(crate) mod memory;
+mod memory;
+mod packet_socket;
+mod port;
+
+pub use self::memory::{MemoryPort, memory_pair};
+pub use self::packet_socket::PacketSocket;
+pub use self::port::Port;
+pub use crate::port::vhost::VhostDriver;

@@ -6,11 +6,12 @@ use std::process::Command;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::JoinHandle;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use mio::{Events, Poll, Token};
 use packet::{Burst, NetworkId, PortCounters, TxEntry, parse};
-use tapio::{Links, NetnsHandle, Port, PortError, PortSpec, Rx, TapConfig};
+use tapio::testing::Port;
+use tapio::{Links, NetnsHandle, PortError, PortSpec, Rx, TapConfig};
 
 /// A namespace without a name, for one test.
 pub struct Host(pub NetnsHandle);
@@ -67,6 +68,16 @@ pub fn send(port: &mut Port, frame: &[u8], offload: packet::Offload) -> PortCoun
     parse(&mut burst);
     port.tx_burst(&mut burst, &[TxEntry::as_is(0)], &mut counters);
     counters
+}
+
+/// Waits for what the kernel does in its own time.
+#[track_caller]
+pub fn wait_until(mut condition: impl FnMut() -> bool) {
+    let start = Instant::now();
+    while !condition() {
+        assert!(start.elapsed() < Duration::from_secs(10));
+        std::thread::sleep(Duration::from_millis(1));
+    }
 }
 
 /// Moves 8 MiB both ways between `a`, which is 10.9.0.1, and `b`, which is 10.9.0.2, at once, and checks every byte.

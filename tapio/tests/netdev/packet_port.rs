@@ -8,9 +8,10 @@ use packet::builder::eth;
 use packet::wire::TcpHeader;
 use packet::{DropReason, Gso, MacAddr, Offload, PortCounters, Verdict, parse};
 use rustix::net::{AddressFamily, Protocol, RecvFlags, SocketFlags, SocketType, recv, socket_with};
-use tapio::{HostStack, LinkEvent, LinkLoss, LinkMonitor, PacketConfig, Port, PortError, PortSpec, Rx};
+use tapio::testing::Port;
+use tapio::{HostStack, LinkEvent, LinkLoss, LinkMonitor, PacketConfig, PortError, PortSpec, Rx};
 
-use crate::lab::{Cable, Host, drain, empty_burst, open, send, transfer};
+use crate::lab::{Cable, Host, drain, empty_burst, open, send, transfer, wait_until};
 
 const A: MacAddr = MacAddr::local(1);
 const B: MacAddr = MacAddr::local(2);
@@ -268,7 +269,7 @@ fn a_port_waits_for_its_device_and_takes_it_again_when_it_comes_back() {
         assert!(monitor.events().contains(&LinkEvent::Changed("v0".to_owned())));
         assert!(port.link_up());
         let frame = eth().src(A).dst(B).payload(&[1; 60]);
-        host.0.enter(|| tapio::host::PacketSocket::open("h0").unwrap().send(&frame).unwrap()).unwrap();
+        host.0.enter(|| tapio::testing::PacketSocket::open("h0").unwrap().send(&frame).unwrap()).unwrap();
         poll.poll(&mut events, Some(Duration::from_secs(5))).unwrap();
         assert!(events.iter().any(|event| event.token() == Token(0)));
         assert!(drain(&mut port).unwrap().contains(&frame));
@@ -284,15 +285,16 @@ fn a_device_that_goes_down_and_up_takes_the_link_with_it() {
     let host = host_with_veth("10.9.0.1/24");
     let mut port = open_packet(config(&host, "v0")).unwrap();
     assert!(port.link_up());
+    // The kernel tells of a carrier a moment later.
     host.run("ip link set h0 down").unwrap();
-    assert!(!port.link_up());
+    wait_until(|| !port.link_up());
     host.run("ip link set h0 up").unwrap();
-    assert!(port.link_up());
+    wait_until(|| port.link_up());
     host.run("ip link set v0 down").unwrap();
     assert_eq!(drain_loss(&mut port), Rx::LinkDown(LinkLoss::DeviceDown));
     assert_eq!(send(&mut port, &[0; 60], Offload::NONE).drops.of(DropReason::TxLinkDown), 1);
     host.run("ip link set v0 up").unwrap();
-    assert!(port.link_up());
+    wait_until(|| port.link_up());
     assert_eq!(send(&mut port, &[2; 60], Offload::NONE).tx_frames, 1);
 }
 

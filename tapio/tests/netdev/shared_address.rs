@@ -8,7 +8,8 @@ use packet::builder::eth;
 use packet::wire::TcpHeader;
 use packet::{EtherType, Ipv4Packet, L4, MacAddr, Offload, Protocol};
 use rustix::net::{AddressFamily, SocketFlags, SocketType, bind, connect, socket_with};
-use tapio::{HostStack, PacketConfig, Port, PortSpec, SharedAddress};
+use tapio::testing::Port;
+use tapio::{HostStack, PacketConfig, PortSpec, SharedAddress};
 
 use crate::lab::{Host, drain, open, send};
 use crate::packet_port::in_user_namespace;
@@ -54,10 +55,8 @@ impl Lan {
             host: host_stack,
         };
         let port = Port::open(&PortSpec::Packet(spec)).unwrap();
-        if let Port::Packet(port) = &port {
-            port.lease(Protocol::TCP, LEASED, true);
-            port.lease(Protocol::UDP, LEASED, true);
-        }
+        port.lease(Protocol::TCP, LEASED, true);
+        port.lease(Protocol::UDP, LEASED, true);
         let own_mac = host.links().find("t0").unwrap().mac;
         let mut lan = Self { host, own_mac, wire, port };
         lan.settle();
@@ -135,9 +134,7 @@ fn the_switch_has_its_ports_and_the_host_all_others() {
         }
         assert_eq!(lan.udp(1000, port), SWITCH_ALONE, "{port}");
     }
-    if let Port::Packet(port) = &lan.port {
-        port.lease(Protocol::TCP, LEASED, false);
-    }
+    lan.port.lease(Protocol::TCP, LEASED, false);
     assert_eq!(lan.tcp(1000, LEASED, TcpHeader::SYN), HOST_ALONE(REFUSED), "it is free again");
     let Lan { host, wire, port, own_mac } = lan;
     drop(port);

@@ -6,7 +6,7 @@ use mio::{Events, Poll, Token};
 use packet::builder::eth;
 use packet::{DropReason, MacAddr, Offload, OffloadSet};
 use rustix::thread::{CapabilitySet, CapabilitySets, set_capabilities};
-use tapio::host::PacketSocket;
+use tapio::testing::PacketSocket;
 use tapio::{LinkChange, Netns, PortSpec, Rx, TapConfig};
 
 use crate::lab::{Host, drain, empty_burst, open, send};

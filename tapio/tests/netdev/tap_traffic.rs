@@ -6,7 +6,7 @@ use packet::builder::eth;
 use packet::wire::TcpHeader;
 use packet::{Gso, Offload};
 use tapio::TapConfig;
-use tapio::host::PacketSocket;
+use tapio::testing::PacketSocket;
 
 use crate::lab::{Cable, Host, drain, open, send, transfer};
 

@@ -13,7 +13,8 @@ use rustix::net::sockopt::set_socket_linger;
 use rustix::net::{
     SendAncillaryBuffer, SendAncillaryMessage, SendFlags, SocketAddrUnix, sendmsg, sendmsg_addr,
 };
-use tapio::{DgramConfig, Port, PortSpec, Role, StreamConfig};
+use tapio::testing::Port;
+use tapio::{DgramConfig, PortSpec, Role, StreamConfig};
 
 use crate::lab::{Driven, Folder, frames, wait_until};
 use crate::waiting::{Lingering, at_once};

@@ -7,7 +7,8 @@ use std::{env, fs, process, thread};
 
 use mio::{Events, Poll, Token};
 use packet::{Burst, NetworkId, PortCounters, TxEntry, parse};
-use tapio::{Port, PortSpec, Rx};
+use tapio::testing::Port;
+use tapio::{PortSpec, Rx};
 
 /// A folder that is removed when dropped.
 pub struct Folder(PathBuf);

@@ -8,7 +8,8 @@ use std::path::PathBuf;
 use std::thread;
 
 use packet::{DropReason, MAX_FRAME, PortCounters};
-use tapio::{LinkLoss, Port, PortSpec, Role, Rx, StreamConfig};
+use tapio::testing::Port;
+use tapio::{LinkLoss, PortSpec, Role, Rx, StreamConfig};
 
 use crate::lab::{Driven, Folder, LIMIT, empty_burst, frames, wait_until};
 

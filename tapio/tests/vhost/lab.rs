@@ -7,7 +7,8 @@ use std::time::{Duration, Instant};
 use mio::{Events, Poll, Token};
 use packet::builder::eth;
 use packet::{Burst, NetworkId, Offload, PortCounters, TxEntry, parse};
-use tapio::{LinkLoss, Port, PortSpec, Role, Rx, VhostUserConfig};
+use tapio::testing::Port;
+use tapio::{LinkLoss, PortSpec, Role, Rx, VhostUserConfig};
 
 use crate::guest::{BASE, Guest};
 

@@ -22,24 +22,32 @@ use crate::sys::packet_options::{self as options, HEADER_LEN, Received, Tag};
 
 /// The ring of a packet socket.
 #[derive(Debug)]
-pub(crate) struct FrameRing {
+pub(super) struct FrameRing {
     /// [`SLOTS`] times [`SLOT`] bytes.
     start: NonNull<u8>,
     next: usize,
+    /// Whether the next frame comes to `next`.
+    is_in_step: bool,
 }
 
 // SAFETY: the memory is the kernel's and this value's alone.
 unsafe impl Send for FrameRing {}
 
+/// Gives `socket`, whose `virtio_net_hdr` is switched on, a ring.
+pub(super) fn make(socket: &impl AsFd) -> io::Result<()> {
+    options::set_ring(socket, SLOT, SLOTS, BLOCK)
+}
+
 impl FrameRing {
-    /// Makes the ring of `socket`, whose `virtio_net_hdr` is switched on.
-    pub(crate) fn new(socket: &impl AsFd) -> io::Result<Self> {
-        options::set_ring(socket, SLOT, SLOTS, BLOCK)?;
+    /// Maps the ring of `socket`, which [`make`] made. If it `is_new`, nobody has read from it.
+    pub(super) fn map(socket: &impl AsFd, is_new: bool) -> io::Result<Self> {
         let (protection, flags) = (ProtFlags::READ | ProtFlags::WRITE, MapFlags::SHARED);
         // SAFETY: the kernel chooses a free range of addresses, so nothing that exists is replaced.
         let start = unsafe { mmap(ptr::null_mut(), SLOTS * SLOT, protection, flags, socket, 0) }?;
         let start = NonNull::new(start.cast()).ok_or(io::ErrorKind::OutOfMemory)?;
-        Ok(Self { start, next: 0 })
+        let mut ring = Self { start, next: 0, is_in_step: is_new };
+        ring.get_in_step();
+        Ok(ring)
     }
 
     /// Copies the next frame of `socket` behind its header into `buffer`.
@@ -48,32 +56,52 @@ impl FrameRing {
     /// `AGAIN` if there is none, `NOBUFS` if it was too long for its slot and the socket's queue was full, else what is
     /// wrong with the socket.
     #[inline]
-    pub(crate) fn receive(&mut self, socket: &impl AsFd, buffer: &mut [u8]) -> Result<Received, Errno> {
-        let slot = self.slot();
-        // SAFETY: a slot begins with its status, is inside the mapping and aligned to 16 bytes. The kernel writes to
-        // it too, which an atomic allows.
-        let status = unsafe { AtomicU32::from_ptr(slot.cast().as_ptr()) };
-        let state = status.load(Ordering::Acquire);
+    pub(super) fn receive(&mut self, socket: &impl AsFd, buffer: &mut [u8]) -> Result<Received, Errno> {
+        let mut state = self.status(self.next).load(Ordering::Acquire);
         if state & libc::TP_STATUS_USER == 0 {
-            // That is how a device says that it went down.
-            return Err(socket_error(socket).and_then(|error| error).err().unwrap_or(Errno::AGAIN));
+            if !self.get_in_step() {
+                // That is how a device says that it went down.
+                return Err(socket_error(socket).and_then(|error| error).err().unwrap_or(Errno::AGAIN));
+            }
+            state = self.status(self.next).load(Ordering::Acquire);
         }
         let received = match state & libc::TP_STATUS_COPY {
-            0 => copy(slot, buffer),
+            0 => copy(self.slot(self.next), buffer),
             _ => options::receive(socket, buffer),
         };
         // The device's trouble is told first; the frame still waits.
         if let Err(Errno::NETDOWN | Errno::INTR) = received {
             return received;
         }
-        status.store(libc::TP_STATUS_KERNEL, Ordering::Release);
+        self.status(self.next).store(libc::TP_STATUS_KERNEL, Ordering::Release);
         self.next = (self.next + 1) % SLOTS;
         received.map_err(|errno| if errno == Errno::AGAIN { Errno::NOBUFS } else { errno })
     }
 
-    fn slot(&self) -> NonNull<u8> {
-        // SAFETY: `next` is below SLOTS, so the slot is inside the mapping.
-        unsafe { self.start.add(self.next * SLOT) }
+    /// Goes to the first frame, where somebody else has read before: the kernel doesn't tell where it goes on. `false` if
+    /// there is nothing to be found.
+    fn get_in_step(&mut self) -> bool {
+        let is_ours = |number| self.status(number).load(Ordering::Acquire) & libc::TP_STATUS_USER != 0;
+        let is_first = |&number: &usize| is_ours(number) && !is_ours((number + SLOTS - 1) % SLOTS);
+        let first = if self.is_in_step { None } else { (0..SLOTS).find(is_first) };
+        if let Some(first) = first {
+            (self.next, self.is_in_step) = (first, true);
+        }
+        first.is_some()
+    }
+
+    #[inline]
+    fn status(&self, number: usize) -> &AtomicU32 {
+        // SAFETY: a slot begins with its status, is inside the mapping and aligned to 16 bytes. The kernel writes to
+        // it too, which an atomic allows.
+        unsafe { AtomicU32::from_ptr(self.slot(number).cast().as_ptr()) }
+    }
+
+    #[inline]
+    fn slot(&self, number: usize) -> NonNull<u8> {
+        debug_assert!(number < SLOTS);
+        // SAFETY: `number` is below SLOTS in every call, so the slot is inside the mapping.
+        unsafe { self.start.add(number * SLOT) }
     }
 }
 

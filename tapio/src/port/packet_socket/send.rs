@@ -10,7 +10,7 @@ use crate::sys::packet_options::HEADER_LEN;
 
 /// Sends the frame behind its `virtio_net_hdr`, for which there is room before it.
 #[inline]
-pub(crate) fn send(socket: &OwnedFd, offload: Offload, bytes: &mut [u8]) -> Result<(), DropReason> {
+pub(super) fn send(socket: &OwnedFd, offload: Offload, bytes: &mut [u8]) -> Result<(), DropReason> {
     let bytes = &mut bytes[VNET_HDR_LEN - HEADER_LEN..];
     bytes[..HEADER_LEN].copy_from_slice(&offload.encode()[..HEADER_LEN]);
     match rustix::net::send(socket, &*bytes, SendFlags::NOSIGNAL) {

@@ -3,7 +3,6 @@
 use packet::BURST_FRAMES;
 use packet::{Burst, DropReason, OffloadSet, PortCounters, TxEntry, VNET_HDR_LEN};
 
-use super::drop_all;
 use super::features::Features;
 use super::guest_memory::GuestSlice;
 use super::memory_table::{Finder, MemoryTable};
@@ -209,6 +208,11 @@ impl<'m, 't> Target<'m, 't> {
         self.ring.advance(self.filled);
         Ok(self.ring.publish())
     }
+}
+
+/// Counts all on the list as dropped, because nobody is there to take them.
+pub(super) fn drop_all(list: &[TxEntry], counters: &mut PortCounters) {
+    counters.drops.count_many(DropReason::TxLinkDown, list.len() as u64);
 }
 
 /// Where the header says how many buffers the frame is in. The legacy header without it is two bytes shorter.

@@ -21,17 +21,17 @@ impl<T: AsFd> Watched<T> {
         Ok(Self { fd, watch: watch.cloned() })
     }
 
+    /// Not watched yet.
+    pub fn unwatched(fd: T) -> Self {
+        Self { fd, watch: None }
+    }
+
     /// Goes over to another `watch`.
     pub fn rewatch(&mut self, watch: Option<&Arc<Watch>>) -> io::Result<()> {
         self.watch.take().map_or(Ok(()), |watch| watch.remove(&self.fd))?;
         watch.map_or(Ok(()), |watch| watch.readable(&self.fd))?;
         self.watch = watch.cloned();
         Ok(())
-    }
-
-    /// What is watched.
-    pub fn get_mut(&mut self) -> &mut T {
-        &mut self.fd
     }
 }
 

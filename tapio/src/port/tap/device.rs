@@ -1,37 +1,21 @@
-//! A tap: the switch holds the userspace end, the kernel's network device is the other side.
-//!
-//! ```text
-//! read(2), write(2):  [virtio_net_hdr 12][frame …]      one call per frame, header and frame contiguous
-//! ```
-//!
-//! * A call costs about 400 ns (read) or 600 ns (write) whatever the frame's size, so offloads, which make frames
-//!   few and large, are what makes a tap fast.
-//! * A device that this process creates goes with it. A persistent one that is there already stays and gets back the
-//!   address, MAC, MTU and state that it had.
-//! * While the device is down, reads find nothing and writes fail with EIO. When it is deleted, both fail with
-//!   EBADFD.
+//! The device of a tap: its settings, what was changed of it, and how it was found.
 
+use std::borrow::Cow;
 use std::io;
-use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::sync::Arc;
 
-use mio::event::Source;
-use mio::unix::SourceFd;
-use mio::{Interest, Registry, Token};
-use packet::{
-    Burst, DropReason, HEADROOM, Ipv4Cidr, MAX_FRAME, MacAddr, Offload, OffloadSet, PortCounters, TxEntry,
-    VNET_HDR_LEN,
-};
+use packet::{Ipv4Cidr, MacAddr, OffloadSet, VNET_HDR_LEN};
 use rustix::io::Errno;
 
+use super::queue::TapQueue;
 use crate::device::link::{Link, LinkChange, Links};
 use crate::device::netns::{Netns, NetnsHandle, NetnsId};
-use crate::port::error::Operation;
-use crate::port::error::PortError;
-use crate::port::outcome::{Rx, send_each};
-use crate::port::software_offload::Scratch;
+use crate::port::error::{Operation, PortError};
+use crate::port::kind::{Device, Queue, Settings, own_mtu};
 use crate::sys::tap_ioctl;
 
-/// What a tap is to be.
+/// Settings of a tap.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct TapConfig {
     /// The device's name: 1 to 15 characters.
@@ -56,10 +40,38 @@ impl Default for TapConfig {
     }
 }
 
-/// The userspace end of a tap.
+impl Settings for TapConfig {
+    fn kind(&self) -> &'static str {
+        "tap"
+    }
+
+    fn device(&self) -> Cow<'_, str> {
+        self.device.as_str().into()
+    }
+
+    fn netns(&self) -> Option<&Netns> {
+        self.netns.as_ref()
+    }
+
+    fn is_device(&self) -> bool {
+        true
+    }
+
+    fn same_device(&self, other: &dyn Settings) -> bool {
+        let same = |other: &Self| self.device == other.device && self.netns == other.netns;
+        other.of().is_some_and(same)
+    }
+
+    fn open(&self) -> Result<Box<dyn Device>, PortError> {
+        Ok(Box::new(TapDevice::open(self)?))
+    }
+}
+
+/// A tap.
 #[derive(Debug)]
-pub struct TapPort {
-    tun: OwnedFd,
+pub struct TapDevice {
+    /// The userspace end, which the queue has as well.
+    tun: Arc<OwnedFd>,
     links: Links,
     config: TapConfig,
     /// Where the device is; `None` if /proc doesn't tell.
@@ -67,23 +79,26 @@ pub struct TapPort {
     link: Link,
     /// The device was there before: give it back as it was in `link`.
     found: bool,
-    /// The address that this port gave the device.
+    /// The address that this gave the device.
     added_address: Option<Ipv4Cidr>,
     /// The one that it is to lose when nothing can be in the way of the change any more.
     leaving_address: Option<Ipv4Cidr>,
     offloads: OffloadSet,
-    scratch: Scratch,
+    /// The offloads that the queue knows of, once it was handed out.
+    handed_out: Option<OffloadSet>,
+    /// Until the last change is settled.
+    before: Option<Before>,
 }
 
 /// How a tap was before a change.
 #[derive(Debug)]
-pub(crate) struct TapBefore {
+struct Before {
     config: TapConfig,
     link: LinkChange,
     address: Option<Ipv4Cidr>,
 }
 
-impl TapPort {
+impl TapDevice {
     /// Creates the tap, or attaches to a persistent one, configures it and brings it up.
     ///
     /// # Errors
@@ -111,7 +126,7 @@ impl TapPort {
         let links = Links::open().map_err(PortError::when(Operation::OpenNetlink, device))?;
         let link = links.find(device).map_err(PortError::when(Operation::Attach, device))?;
         let mut port = Self {
-            tun,
+            tun: Arc::new(tun),
             links,
             config: config.clone(),
             netns: NetnsHandle::current().and_then(|netns| netns.id()).ok(),
@@ -120,76 +135,12 @@ impl TapPort {
             added_address: None,
             leaving_address: None,
             offloads: OffloadSet::NONE,
-            scratch: Scratch::new(),
+            handed_out: None,
+            before: None,
         };
         port.apply(config)?;
         port.set_link(&LinkChange { up: Some(true), ..LinkChange::default() })?;
         Ok(port)
-    }
-
-    /// Changes MAC, MTU, address and offloads of the live device, and says how it was. An address that is to go stays
-    /// until [`settle`](Self::settle): with it, routes would be gone.
-    ///
-    /// # Errors
-    /// The system refuses a value, or `config` is about another device. Nothing has changed then.
-    pub(crate) fn reconfigure(&mut self, config: &TapConfig) -> Result<TapBefore, PortError> {
-        if config.device != self.config.device {
-            return Err(PortError::when(Operation::Move, &config.device)(Errno::INVAL));
-        }
-        self.settle();
-        let link = self.link().map_err(PortError::when(Operation::ConfigureLink, &config.device))?;
-        if self.config.mtu.is_none() {
-            self.link.mtu = link.mtu;
-        }
-        let before = TapBefore {
-            config: self.config.clone(),
-            link: LinkChange { mac: Some(link.mac), mtu: Some(link.mtu), up: None },
-            address: self.added_address,
-        };
-        match self.apply(config) {
-            Ok(()) => {
-                self.config = config.clone();
-                Ok(before)
-            }
-            Err(error) => {
-                self.take_back(before);
-                Err(error)
-            }
-        }
-    }
-
-    /// Takes a change back. What fails can't be helped: then the device is gone.
-    pub(crate) fn take_back(&mut self, TapBefore { config, link, address }: TapBefore) {
-        self.leaving_address = None;
-        if self.added_address != address
-            && let Some(address) = std::mem::replace(&mut self.added_address, address)
-        {
-            let _ = self.links.remove_address(self.link.index, address);
-        }
-        let _ = self.set_link(&link);
-        if let Ok(offloads) = offer_offloads(&self.tun, config.offload) {
-            self.offloads = offloads;
-        }
-        self.config = config;
-    }
-
-    /// The end of a change.
-    pub(crate) fn settle(&mut self) {
-        let Some(address) = self.leaving_address.take() else { return };
-        // It is gone where somebody else has taken it away.
-        let _ = self.links.remove_address(self.link.index, address);
-        if let Some(address) = self.added_address {
-            // The kernel takes an address of the same subnet away with the one before it.
-            let _ = self.links.add_address(self.link.index, address);
-        }
-    }
-
-    pub(crate) fn device(&self) -> &str {
-        &self.config.device
-    }
-
-    pub(crate) fn netns(&self) -> Option<NetnsId> {
-        self.netns
     }
 
     fn apply(&mut self, config: &TapConfig) -> Result<(), PortError> {
@@ -233,63 +184,100 @@ impl TapPort {
     pub fn link(&self) -> io::Result<Link> {
         self.links.get(self.link.index)
     }
+}
 
-    pub(crate) fn link_up(&self) -> bool {
+impl Device for TapDevice {
+    fn settings(&self) -> &dyn Settings {
+        &self.config
+    }
+
+    fn queue(&mut self) -> Result<Box<dyn Queue>, PortError> {
+        self.handed_out = Some(self.offloads);
+        Ok(Box::new(TapQueue::new(Arc::clone(&self.tun), self.offloads)))
+    }
+
+    fn needs_queue(&self) -> bool {
+        self.handed_out != Some(self.offloads)
+    }
+
+    /// Changes MAC, MTU, address and offloads of the live device. An address that is to go stays until
+    /// [`settle`](Self::settle): with it, routes would be gone.
+    fn reconfigure(&mut self, wanted: &dyn Settings) -> Result<(), PortError> {
+        let is_ours = |config: &&TapConfig| config.device == self.config.device;
+        let Some(config) = wanted.of().filter(is_ours) else {
+            return Err(PortError::when(Operation::Move, &wanted.device())(Errno::INVAL));
+        };
+        self.settle();
+        let link = self.link().map_err(PortError::when(Operation::ConfigureLink, &config.device))?;
+        if self.config.mtu.is_none() {
+            self.link.mtu = link.mtu;
+        }
+        self.before = Some(Before {
+            config: self.config.clone(),
+            link: LinkChange { mac: Some(link.mac), mtu: Some(link.mtu), up: None },
+            address: self.added_address,
+        });
+        self.apply(config).inspect_err(|_| self.take_back())?;
+        self.config = config.clone();
+        Ok(())
+    }
+
+    /// What fails can't be helped: then the device is gone.
+    fn take_back(&mut self) {
+        let Some(Before { config, link, address }) = self.before.take() else { return };
+        self.leaving_address = None;
+        if self.added_address != address
+            && let Some(address) = std::mem::replace(&mut self.added_address, address)
+        {
+            let _ = self.links.remove_address(self.link.index, address);
+        }
+        let _ = self.set_link(&link);
+        if let Ok(offloads) = offer_offloads(&self.tun, config.offload) {
+            self.offloads = offloads;
+        }
+        self.config = config;
+    }
+
+    fn settle(&mut self) {
+        self.before = None;
+        let Some(address) = self.leaving_address.take() else { return };
+        // It is gone where somebody else has taken it away.
+        let _ = self.links.remove_address(self.link.index, address);
+        if let Some(address) = self.added_address {
+            // The kernel takes an address of the same subnet away with the one before it.
+            let _ = self.links.add_address(self.link.index, address);
+        }
+    }
+
+    fn is(&self, wanted: &dyn Settings) -> bool {
+        wanted.of::<TapConfig>().is_some() && (self as &dyn Device).has_device_of(wanted)
+    }
+
+    fn link_up(&mut self) -> bool {
         self.links.is_running(self.link.index).unwrap_or(false)
     }
 
-    /// The device's MTU, if nobody has set it here.
-    pub(crate) fn own_mtu(&self) -> Option<u32> {
-        self.links.mtu(self.link.index).ok().filter(|_| self.config.mtu.is_none())
+    fn netns(&self) -> Option<NetnsId> {
+        self.netns
     }
 
-    pub(crate) fn offloads(&self) -> OffloadSet {
-        self.offloads
+    fn own_mtu(&self) -> Option<u16> {
+        self.links.mtu(self.link.index).ok().filter(|_| self.config.mtu.is_none()).map(own_mtu)
     }
 
-    pub(crate) fn rx_burst(&mut self, burst: &mut Burst) -> io::Result<Rx> {
-        while let Some(mut slot) = burst.slot() {
-            let buffer = &mut slot.buffer()[HEADROOM - VNET_HDR_LEN..];
-            let (len, offload) = match rustix::io::read(&self.tun, &mut *buffer) {
-                Ok(len) => (len.saturating_sub(VNET_HDR_LEN), decode(buffer, len)),
-                Err(Errno::AGAIN) => return Ok(Rx::Drained),
-                // The kernel had a super-frame of a kind that was not asked for, and has dropped it.
-                Err(Errno::INVAL) => (0, Err(DropReason::BadOffload)),
-                Err(error @ (Errno::BADFD | Errno::BADF)) => return Err(error.into()),
-                // The link is down or going down: there is an event when frames come again.
-                Err(_) => return Ok(Rx::Drained),
-            };
-            slot.commit(len, offload.unwrap_or(Offload::NONE));
-            if let (Err(reason), Some(meta)) = (offload, burst.metas_mut().last_mut()) {
-                meta.drop(reason);
-            }
-        }
-        Ok(Rx::More)
-    }
-
-    pub(crate) fn tx_burst(&mut self, burst: &mut Burst, list: &[TxEntry], counters: &mut PortCounters) {
-        send_each(burst, list, counters, |meta, bytes| {
-            self.scratch.send(meta, bytes, self.offloads, |offload, bytes| write(&self.tun, offload, bytes))
-        });
-    }
-
-    pub(crate) fn register(&self, registry: &Registry, token: Token) -> io::Result<()> {
-        SourceFd(&self.tun.as_raw_fd()).register(registry, token, Interest::READABLE)
-    }
-
-    pub(crate) fn deregister(&self, registry: &Registry) -> io::Result<()> {
-        SourceFd(&self.tun.as_raw_fd()).deregister(registry)
+    fn disarm(&mut self) {
+        self.found = false;
     }
 }
 
 /// The descriptor to read and write: frames behind a `virtio_net_hdr` of [`VNET_HDR_LEN`] bytes.
-impl AsFd for TapPort {
+impl AsFd for TapDevice {
     fn as_fd(&self) -> BorrowedFd<'_> {
         self.tun.as_fd()
     }
 }
 
-impl Drop for TapPort {
+impl Drop for TapDevice {
     /// Gives a device that was there before back as it was. Errors are of no use here: then the device is gone.
     fn drop(&mut self) {
         if !self.found {
@@ -305,29 +293,6 @@ impl Drop for TapPort {
             up: Some(self.link.up),
         };
         let _ = self.set_link(&before);
-    }
-}
-
-/// The offload of the frame that a read of `len` bytes put into `buffer`.
-#[inline]
-fn decode(buffer: &[u8], len: usize) -> Result<Offload, DropReason> {
-    match buffer.first_chunk() {
-        // A read that fills the buffer may have cut the frame.
-        _ if len == VNET_HDR_LEN + MAX_FRAME => Err(DropReason::FrameTooLong),
-        Some(header) if len >= VNET_HDR_LEN => Offload::decode(header, len - VNET_HDR_LEN),
-        _ => Err(DropReason::FrameTooShort),
-    }
-}
-
-/// Writes the frame behind its `virtio_net_hdr`, for which there is room before it.
-#[inline]
-fn write(tun: &OwnedFd, offload: Offload, bytes: &mut [u8]) -> Result<(), DropReason> {
-    bytes[..VNET_HDR_LEN].copy_from_slice(&offload.encode());
-    match rustix::io::write(tun, bytes) {
-        Ok(_) => Ok(()),
-        Err(Errno::AGAIN | Errno::NOBUFS) => Err(DropReason::TxQueueFull),
-        Err(Errno::IO) => Err(DropReason::TxLinkDown),
-        Err(_) => Err(DropReason::TxRefused),
     }
 }
 

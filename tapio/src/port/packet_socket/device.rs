@@ -1,0 +1,201 @@
+//! The device of a packet port, which comes and goes.
+
+use std::borrow::Cow;
+use std::sync::Arc;
+
+use rustix::io::Errno;
+
+use super::config::{HostStack, PacketConfig};
+use super::queue::{Attached, PacketQueue};
+use super::ring::FrameRing;
+use super::taken::Taken;
+use crate::device::netns::{Netns, NetnsHandle, NetnsId};
+use crate::device::shared_address::Share;
+use crate::port::error::{Operation, PortError};
+use crate::port::kind::{Device, Queue, Settings, own_mtu};
+
+impl Settings for PacketConfig {
+    fn kind(&self) -> &'static str {
+        "packet"
+    }
+
+    fn device(&self) -> Cow<'_, str> {
+        self.device.as_str().into()
+    }
+
+    fn netns(&self) -> Option<&Netns> {
+        self.netns.as_ref()
+    }
+
+    fn is_device(&self) -> bool {
+        true
+    }
+
+    fn same_device(&self, other: &dyn Settings) -> bool {
+        let same = |other: &Self| {
+            self.device == other.device && self.netns == other.netns && self.host_can_become(other)
+        };
+        other.of().is_some_and(same)
+    }
+
+    fn open(&self) -> Result<Box<dyn Device>, PortError> {
+        Ok(Box::new(PacketDevice::open(self)?))
+    }
+}
+
+/// A network device that the switch has from the kernel's side, whether it is there or not.
+#[derive(Debug)]
+struct PacketDevice {
+    config: PacketConfig,
+    netns: Option<NetnsHandle>,
+    /// The switch's part of the host's address, if it has one.
+    share: Option<Arc<Share>>,
+    /// `None` while there is none of this name.
+    taken: Option<Taken>,
+    /// Why the one that is there can't be had.
+    refusal: Option<PortError>,
+    needs_queue: bool,
+    /// As it was before a change, until that is settled.
+    before: Option<PacketConfig>,
+}
+
+impl PacketDevice {
+    /// Takes the device, if it is there.
+    fn open(config: &PacketConfig) -> Result<Self, PortError> {
+        let opened = config.netns.as_ref().map(|netns| {
+            netns.open().map_err(PortError::when(Operation::OpenNetns(netns.to_string()), &config.device))
+        });
+        let share = match &config.host {
+            HostStack::Shared(shared) => {
+                let share = Share::new().map_err(PortError::when(Operation::ShareAddress, &config.device))?;
+                share.set(shared);
+                Some(Arc::new(share))
+            }
+            HostStack::Silent { .. } | HostStack::Beside => None,
+        };
+        let mut port = Self {
+            config: config.clone(),
+            netns: opened.transpose()?,
+            share,
+            taken: None,
+            refusal: None,
+            needs_queue: true,
+            before: None,
+        };
+        port.attach()?;
+        Ok(port)
+    }
+
+    /// Takes the device if it is there now.
+    fn attach(&mut self) -> Result<(), PortError> {
+        let Self { config, share, .. } = self;
+        let share = share.as_deref();
+        self.taken = in_namespace(config, self.netns.as_ref(), || Taken::open(config, share))??;
+        self.needs_queue |= self.taken.is_some();
+        Ok(())
+    }
+
+    fn become_as(&mut self, config: &PacketConfig) -> Result<(), PortError> {
+        if let Some(taken) = &mut self.taken {
+            taken.configure(config)?;
+        }
+        if let (Some(share), HostStack::Shared(shared)) = (&self.share, &config.host) {
+            share.set(shared);
+        }
+        self.config = config.clone();
+        Ok(())
+    }
+}
+
+impl Device for PacketDevice {
+    fn settings(&self) -> &dyn Settings {
+        &self.config
+    }
+
+    fn queue(&mut self) -> Result<Box<dyn Queue>, PortError> {
+        let attached = self.taken.as_mut().map(|taken| {
+            let ring = FrameRing::map(&taken.socket, !taken.was_read)?;
+            taken.was_read = true;
+            Ok(Attached { socket: Arc::clone(&taken.socket), ring, index: taken.before.index })
+        });
+        let attached: Result<_, std::io::Error> = attached.transpose();
+        let attached = attached.map_err(PortError::when(Operation::OpenPacketSocket, &self.config.device))?;
+        self.needs_queue = false;
+        Ok(Box::new(PacketQueue::new(attached, self.share.clone())))
+    }
+
+    fn needs_queue(&self) -> bool {
+        self.needs_queue
+    }
+
+    /// Changes the MTU of the live device, and what the switch has of the host's address.
+    fn reconfigure(&mut self, wanted: &dyn Settings) -> Result<(), PortError> {
+        let Some(config) = wanted.of() else {
+            return Err(PortError::when(Operation::Move, &wanted.device())(Errno::INVAL));
+        };
+        self.before = Some(self.config.clone());
+        self.become_as(config).inspect_err(|_| self.take_back())
+    }
+
+    /// What fails can't be helped: then the device is gone.
+    fn take_back(&mut self) {
+        if let Some(config) = self.before.take() {
+            let _ = self.become_as(&config);
+            self.config = config;
+        }
+    }
+
+    fn settle(&mut self) {
+        self.before = None;
+    }
+
+    fn is(&self, wanted: &dyn Settings) -> bool {
+        wanted.of().is_some_and(|wanted| self.config.host_can_become(wanted))
+            && (self as &dyn Device).has_device_of(wanted)
+    }
+
+    fn link_up(&mut self) -> bool {
+        if self.lacks_device() {
+            self.taken = None;
+            self.refusal = self.attach().err();
+        }
+        self.taken.as_ref().is_some_and(Taken::is_running)
+    }
+
+    fn lacks_device(&self) -> bool {
+        self.taken.as_ref().is_none_or(|taken| taken.running().is_err())
+    }
+
+    fn take_refusal(&mut self) -> Option<PortError> {
+        self.refusal.take()
+    }
+
+    fn netns(&self) -> Option<NetnsId> {
+        self.netns.as_ref().map_or_else(|| NetnsId::find(None), NetnsHandle::id).ok()
+    }
+
+    fn own_mtu(&self) -> Option<u16> {
+        let taken = self.taken.as_ref().filter(|_| self.config.mtu.is_none())?;
+        taken.links.mtu(taken.before.index).ok().map(own_mtu)
+    }
+
+    fn disarm(&mut self) {
+        if let Some(taken) = &mut self.taken {
+            taken.disarm();
+        }
+    }
+}
+
+/// Runs `f` where the device is.
+fn in_namespace<R: Send>(
+    config: &PacketConfig,
+    netns: Option<&NetnsHandle>,
+    f: impl FnOnce() -> R + Send,
+) -> Result<R, PortError> {
+    match (netns, &config.netns) {
+        (Some(handle), Some(netns)) => {
+            handle.enter(f).map_err(PortError::when(Operation::EnterNetns(netns.to_string()), &config.device))
+        }
+        _ => Ok(f()),
+    }
+}

@@ -1,0 +1,112 @@
+//! The socket of a vhost-user port on the host.
+
+use std::borrow::Cow;
+use std::io;
+use std::path::{Path, PathBuf};
+
+use rustix::net::{SocketType, listen};
+
+use super::keeper::Keeper;
+use super::queue::VhostQueue;
+use crate::port::error::{Operation, PortError};
+use crate::port::kind::{Device, Queue, Settings};
+use crate::port::stream::Role;
+use crate::sys::unix_socket::{BoundSocket, Passed};
+
+/// Settings of a vhost-user port.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct VhostUserConfig {
+    /// Where the socket is.
+    pub path: PathBuf,
+    /// Who waits for whom. As client, the port tries to connect once a second.
+    pub role: Role,
+    /// Super-frames and unfinished checksums in both directions, if the guest's driver takes them.
+    pub offload: bool,
+}
+
+impl Settings for VhostUserConfig {
+    fn kind(&self) -> &'static str {
+        "vhost-user"
+    }
+
+    fn device(&self) -> Cow<'_, str> {
+        self.path.to_string_lossy()
+    }
+
+    fn socket(&self) -> Option<&Path> {
+        (self.role == Role::Server).then_some(&self.path)
+    }
+
+    /// The settings are all that there is to it.
+    fn same_device(&self, other: &dyn Settings) -> bool {
+        other.of() == Some(self)
+    }
+
+    fn open(&self) -> Result<Box<dyn Device>, PortError> {
+        let path = self.path.to_string_lossy();
+        let device = VhostDevice::open(self).map_err(PortError::when(Operation::Listen, &path))?;
+        Ok(Box::new(device))
+    }
+}
+
+/// Where guests' front-ends come to, or where they are looked for.
+#[derive(Debug)]
+struct VhostDevice {
+    config: VhostUserConfig,
+    /// As server only.
+    listener: Option<BoundSocket>,
+    keeper: Keeper,
+    needs_queue: bool,
+}
+
+impl VhostDevice {
+    /// As server, makes the socket. The front-end may come later.
+    fn open(config: &VhostUserConfig) -> io::Result<Self> {
+        let keeper = Keeper::new()?;
+        let listener = match config.role {
+            Role::Client => None,
+            Role::Server => Some(listen_at(config, &keeper)?),
+        };
+        Ok(Self { config: config.clone(), listener, keeper, needs_queue: true })
+    }
+}
+
+impl Device for VhostDevice {
+    fn settings(&self) -> &dyn Settings {
+        &self.config
+    }
+
+    fn queue(&mut self) -> Result<Box<dyn Queue>, PortError> {
+        self.needs_queue = false;
+        let listener = self.listener.as_ref().map(BoundSocket::socket);
+        let (path, offload) = (self.config.path.clone(), self.config.offload);
+        Ok(Box::new(VhostQueue::new(listener, path, offload, self.keeper.clone())))
+    }
+
+    fn needs_queue(&self) -> bool {
+        self.needs_queue
+    }
+
+    /// Never: its guest's connection belongs to it.
+    fn is(&self, _wanted: &dyn Settings) -> bool {
+        false
+    }
+
+    fn socket_mut(&mut self) -> Option<&mut BoundSocket> {
+        self.listener.as_mut()
+    }
+
+    fn disarm(&mut self) {
+        self.listener.iter_mut().for_each(BoundSocket::disarm);
+    }
+}
+
+fn listen_at(config: &VhostUserConfig, keeper: &Keeper) -> io::Result<BoundSocket> {
+    let listener =
+        BoundSocket::bind(&config.path, SocketType::STREAM, Passed::Received(keeper.closer.clone()))?;
+    listen(&listener, BACKLOG)?;
+    Ok(listener)
+}
+
+/// Connections that wait to be taken.
+const BACKLOG: i32 = 8;
