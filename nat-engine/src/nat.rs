@@ -1,161 +1,70 @@
-//! The NAT as its caller sees it: the hit path, time, and what it tells about itself.
+//! The NAT as its caller sees it: which calls there are, and which owner does what is asked.
 
-use std::collections::BTreeSet;
-use std::net::Ipv4Addr;
+use std::net::{Ipv4Addr, SocketAddrV4};
 use std::ops::Range;
 
 use packet::{DropReason, Ipv4Packet, Millis, NetworkId, PortId, Protocol};
 
-use crate::chains::rule::NatRule;
-use crate::chains::servers::Servers;
-use crate::flows::flow::Flow;
-use crate::flows::table::{FlowKey, FlowMappings, FlowTable, deadline};
-use crate::flows::tuple::Direction;
+use crate::chains::Chains;
+use crate::chains::counters::RuleCounters;
+use crate::chains::rule::RuleSet;
+use crate::chains::servers::ServerUse;
+use crate::config::{NatConfig, NatSettings};
+use crate::first_packet::admit::Admitter;
+use crate::first_packet::lookahead::{Admission, Destination, Lookahead};
+use crate::flows::packet::{Known, NatPacket};
+use crate::flows::table::{FlowKey, FlowTable};
+use crate::flows::tuple::Tuple;
+use crate::flows::view::FlowView;
 use crate::fragments::{Fragments, WaitingFragment};
+use crate::lifecycle::{self, Lifecycle};
 use crate::memory::keyed::Random;
-use crate::memory::slab::Id;
-use crate::outside::explicit::Explicit;
-use crate::outside::hosts::Hosts;
-use crate::outside::mapping::Mappings;
-use crate::outside::owners::Owners;
-use crate::outside::port_pool::{PortChange, Published};
-use crate::translate::Translation;
-use crate::{Behaviour, Known, NatPacket, NatSettings, PortRange, RuleSet, Timeouts, Tuple};
+use crate::outside::Outside;
+use crate::outside::explicit::{ExplicitMapping, MappingRefused, MappingRequest};
+use crate::outside::leasing::Leasing;
+use crate::outside::port_pool::{PortChange, PortLease};
+use crate::saved::record::StateError;
+use crate::saved::state::{self, Imported, Snapshot};
+use crate::translate::translate_known;
 
 /// Flows, mappings and rules of one worker.
 #[derive(Debug)]
 pub struct Nat {
-    pub(crate) config: NatConfig,
-    pub(crate) flows: FlowTable,
-    pub(crate) mappings: Mappings,
-    pub(crate) hosts: Hosts,
-    pub(crate) owners: Owners,
-    /// Whose the packets at hand are.
-    pub(crate) owner: Option<PortId>,
-    pub(crate) explicit: Explicit,
-    pub(crate) random: Random,
-    pub(crate) servers: Servers,
-    pub(crate) fragments: Fragments,
-    pub(crate) prerouting_counters: Vec<RuleCounter>,
-    pub(crate) postrouting_counters: Vec<RuleCounter>,
-    pub(crate) admitted: u64,
-    /// Of `expired`, those that made room for another.
-    pub(crate) displaced: u64,
-    expired: u64,
+    config: NatConfig,
+    flows: FlowTable,
+    outside: Outside,
+    chains: Chains,
+    fragments: Fragments,
+    random: Random,
+    /// The port of the switch whose packets are at hand.
+    owner: Option<PortId>,
 }
 
-/// What a [`Nat`] is told from outside.
-#[derive(Clone, PartialEq, Eq, Debug, Default)]
-pub struct NatConfig {
-    /// The rules.
-    pub rules: RuleSet,
-    /// Idle times of flows.
-    pub timeouts: Timeouts,
-    /// Flows at most; a new one beyond that is refused. 2 147 483 646 if that is less.
-    pub flow_limit: u32,
-    /// The switch's own address on each network, by [`packet::NetworkId::index`]: what MASQUERADE takes on the way out.
-    pub addresses: Vec<Option<Ipv4Addr>>,
-    /// By which network packets to elsewhere leave, by [`packet::NetworkId::index`] of the network they come from: hosts that
-    /// reach each other by outside addresses see the sources they have there. `None` for networks that are outside.
-    pub uplinks: Vec<Option<NetworkId>>,
-    /// Own addresses that a host has, too: only these ports and identifiers of theirs are taken for hosts inside. What is in
-    /// use of them is told by [`Nat::take_port_changes`], which has to be called.
-    pub shared: Vec<(Ipv4Addr, PortRange)>,
-    /// Mapping, filtering and limits.
-    pub settings: NatSettings,
-}
-
-impl NatConfig {
-    pub(crate) fn published(&self) -> Published<'_> {
-        Published { rules: &self.rules, addresses: &self.addresses, shared: &self.shared }
-    }
-}
-
-/// A flow, for people.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub struct FlowView {
-    /// The direction of the flow's first packet, as its packets arrive.
-    pub original: Tuple,
-    /// The other direction, as its packets arrive.
-    pub reply: Tuple,
-    /// Where the flow is in its life, such as `established`.
-    pub state: &'static str,
-    /// Time until it is forgotten if nothing comes.
-    pub expires_in: Millis,
-    /// Packets in original and reply direction.
-    pub packets: [u64; 2],
-    /// Bytes of IP packets in original and reply direction.
-    pub bytes: [u64; 2],
-}
-
-/// How often a rule was the deciding one.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
-pub struct RuleCounter {
-    /// Flows' first packets.
-    pub packets: u64,
-    /// Their bytes.
-    pub bytes: u64,
-}
-
-/// A counter for each rule of the running configuration, in the rules' order.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub struct RuleCounters<'a> {
-    /// Those of `rules.prerouting`.
-    pub prerouting: &'a [RuleCounter],
-    /// Those of `rules.postrouting`.
-    pub postrouting: &'a [RuleCounter],
-}
-
-/// Flows that one call of [`Nat::on_timeout`] forgets at most. Among 1 M flows, which are far from the processor, that takes
-/// 0.2 to 0.3 ms (`cargo bench -p bench --bench nat`).
-const EXPIRE_AT_ONCE: usize = 512;
-
-/// Flows that there is room for from the start: 2²⁴. Beyond that tables grow while packets wait.
-const RESERVE_LIMIT: usize = 1 << 24;
-
+/// The configuration, and whose the packets are.
 impl Nat {
     /// A NAT without flows. `seed` keys the hashes and the choice of ports: it must be random and secret.
     pub fn new(config: NatConfig, seed: [u64; 2]) -> Self {
-        let mut nat = Self {
-            prerouting_counters: vec![RuleCounter::default(); config.rules.prerouting.len()],
-            postrouting_counters: vec![RuleCounter::default(); config.rules.postrouting.len()],
-            config,
-            flows: FlowTable::new(seed),
-            mappings: Mappings::new(seed),
-            hosts: Hosts::new(seed),
-            owners: Owners::default(),
-            owner: None,
-            explicit: Explicit::default(),
-            random: Random::new(seed),
-            servers: Servers::default(),
-            fragments: Fragments::new(seed),
-            admitted: 0,
-            displaced: 0,
-            expired: 0,
-        };
-        nat.reserve();
-        nat.follow_servers();
-        nat
+        let (mut flows, mut outside) = (FlowTable::new(seed), Outside::new(seed));
+        lifecycle::reserve(&config, &mut flows, &mut outside);
+        let (chains, fragments) = (Chains::new(&config.rules), Fragments::new(seed));
+        Self { config, flows, outside, chains, fragments, random: Random::new(seed), owner: None }
     }
 
     /// Replaces rules, timeouts, limit and addresses. Flows that exist keep their translation, but those to or from one
     /// of the switch's own addresses that is gone are forgotten; rules that stay keep their counters.
     pub fn reconfigure(&mut self, config: NatConfig) {
-        let (old, new) = (&self.config.rules, &config.rules);
-        self.prerouting_counters = carry_over(&old.prerouting, &new.prerouting, &self.prerouting_counters);
-        self.postrouting_counters =
-            carry_over(&old.postrouting, &new.postrouting, &self.postrouting_counters);
-        self.mappings.ports.republish(&config.published());
         let old = std::mem::replace(&mut self.config, config);
-        self.reserve();
-        self.follow_servers();
-        if old.settings.filtering != self.config.settings.filtering {
-            self.recall_contacts();
-        }
-        if self.config.settings.limits_hosts() && !old.settings.limits_hosts() {
-            self.recount_hosts();
-        }
-        self.forget_addresses(old.addresses);
+        self.lifecycle().reconfigure(&old);
+    }
+
+    /// The settings.
+    pub const fn settings(&self) -> &NatSettings {
+        &self.config.settings
+    }
+
+    /// The rules.
+    pub const fn rules(&self) -> &RuleSet {
+        &self.config.rules
     }
 
     /// From now on, packets are of this port of the switch, which gets no more than its share of flows, outside ports and
@@ -163,14 +72,18 @@ impl Nat {
     #[inline]
     pub const fn set_owner(&mut self, owner: Option<PortId>) {
         self.owner = owner;
+        self.fragments.set_owner(owner);
     }
 
     /// The port of the switch is another's from now on: that one begins without what the last one held.
     pub fn forget_owner(&mut self, owner: PortId) {
-        self.owners.forget(owner);
-        self.explicit.forget_port(owner);
+        self.flows.forget_owner(owner);
+        self.outside.forget_owner(owner);
     }
+}
 
+/// Packets of known flows.
+impl Nat {
     /// Where the flow of this packet is to be found, for [`look_ahead`](Self::look_ahead) and
     /// [`translate_known_at`](Self::translate_known_at).
     #[inline]
@@ -201,18 +114,97 @@ impl Nat {
     #[inline]
     pub fn translate_known_at(&mut self, packet: &mut NatPacket<'_>, key: FlowKey, now: Millis) -> Known {
         debug_assert_eq!(key.hash, self.key(packet.ip).hash, "another packet's key");
-        self.translation(now).translate_known(packet, key)
+        translate_known(&mut self.flows, &mut self.fragments, packet, key, now)
     }
 
     /// Whether the packet belongs to a flow.
     pub fn knows(&self, ip: &Ipv4Packet) -> bool {
         Tuple::of(ip).is_some_and(|tuple| self.flows.find(tuple, self.flows.key(tuple)).is_some())
     }
+}
 
+/// First packets of flows: questions that change nothing, and [`admit`](Self::admit).
+impl Nat {
+    /// PREROUTING for a flow's first packet: where it wants to go. If no rule says so, and it is for the outside address
+    /// and port of a mapping whose filter lets it in, that is the inside socket. Stores and counts nothing.
+    ///
+    /// # Errors
+    /// `NatNoServer` if a rule spreads flows over servers and all are dead, or why the packet may not start such a flow.
+    pub fn destination(&self, ip: &Ipv4Packet, input: NetworkId) -> Result<Destination, DropReason> {
+        self.lookahead().destination(ip, input)
+    }
+
+    /// Whether [`destination`](Self::destination) would say the same after flows have been admitted.
+    pub fn is_settled(&self, destination: Destination, ip: &Ipv4Packet) -> bool {
+        self.lookahead().is_settled(destination, ip)
+    }
+
+    /// POSTROUTING for a flow's first packet, which the caller routed from `input` to `output` and whose
+    /// [`key`](Self::key) this is. Stores and counts nothing.
+    ///
+    /// A packet between hosts behind one uplink, by an outside address, also gets the source that it would have outside
+    /// (hairpinning, RFC 4787 REQ-9).
+    ///
+    /// # Errors
+    /// `NatNoAddress`, `NatProtocolUnsupported`, `TcpNoSyn`, `NatUnsolicited` (an echo reply that nobody
+    /// asked for), `IcmpErrorUnmatched`, `FragmentWithoutFirst`.
+    pub fn prepare(
+        &self,
+        ip: &Ipv4Packet,
+        key: FlowKey,
+        destination: Destination,
+        input: NetworkId,
+        output: NetworkId,
+    ) -> Result<Admission, DropReason> {
+        self.lookahead().prepare(ip, key, destination, input, output)
+    }
+
+    /// Brings what [`admit`](Self::admit) will need into the processor's cache, for many flows at once, as
+    /// [`look_ahead`](Self::look_ahead) does. Changes nothing.
+    pub fn look_ahead_new<'a>(&self, admissions: impl Iterator<Item = &'a Admission> + Clone) {
+        self.lookahead().look_ahead_new(admissions);
+    }
+
+    /// Stores a new flow and rewrites its first packet. Budget 250 ns.
+    ///
+    /// # Errors
+    /// `FlowTableFull`, `NatShareUsed`, `NatHostLimit`, `NatNoPorts`, `NatUnsolicited` (the mapping that `destination` has
+    /// found is gone). Nothing is stored then, and the packet is untouched.
+    pub fn admit(
+        &mut self,
+        packet: &mut NatPacket<'_>,
+        admission: Admission,
+        now: Millis,
+    ) -> Result<(), DropReason> {
+        let Self { config, flows, outside, chains, fragments, random, owner } = self;
+        let leasing = Leasing { config, random, owner: *owner, now };
+        let lifecycle = Lifecycle { config, flows, outside, chains };
+        Admitter { lifecycle, fragments, leasing }.admit(packet, &admission)
+    }
+
+    /// [`prepare`](Self::prepare) and [`admit`](Self::admit) in one, with the errors of both.
+    ///
+    /// # Errors
+    /// Nothing is stored then, and the packet is untouched.
+    pub fn admit_new(
+        &mut self,
+        packet: &mut NatPacket<'_>,
+        destination: Destination,
+        input: NetworkId,
+        output: NetworkId,
+        now: Millis,
+    ) -> Result<(), DropReason> {
+        let admission = self.prepare(packet.ip, self.key(packet.ip), destination, input, output)?;
+        self.admit(packet, admission, now)
+    }
+}
+
+/// Fragments.
+impl Nat {
     /// Says that this packet goes on without [`admit_new`](Self::admit_new). If it is a first fragment the later ones are
     /// to follow it: they are misses then, too.
     pub fn pass_untranslated(&mut self, ip: &Ipv4Packet, now: Millis) {
-        self.fragments.pass_untranslated(ip, self.owner, now);
+        self.fragments.pass_untranslated(ip, now);
     }
 
     /// Keeps a fragment for which [`translate_known`](Self::translate_known) has said [`Known::Later`], two seconds at most.
@@ -228,7 +220,7 @@ impl Nat {
         bytes: &[u8],
         now: Millis,
     ) -> Result<(), DropReason> {
-        self.fragments.keep(ip, from, self.owner, bytes, now)
+        self.fragments.keep(ip, from, bytes, now)
     }
 
     /// A fragment that was kept and whose first one has come since: to be translated as if it came now. To be asked until
@@ -241,66 +233,36 @@ impl Nat {
     pub const fn take_lost_fragments(&mut self) -> u64 {
         self.fragments.take_lost()
     }
+}
 
+/// Time.
+impl Nat {
     /// When [`on_timeout`](Self::on_timeout) or [`next_fragment`](Self::next_fragment) has something to do; a moment that has
     /// passed means at once.
     pub fn next_timeout(&self) -> Option<Millis> {
-        self.next_flow_timeout().into_iter().chain(self.fragments.next_timeout()).min()
-    }
-
-    /// As [`next_timeout`](Self::next_timeout), without fragments.
-    pub(crate) fn next_flow_timeout(&self) -> Option<Millis> {
-        if self.is_sweeping() {
-            return Some(Millis::ZERO);
-        }
-        let flow = self.flows.next_to_expire(&self.config.timeouts).map(|(_, deadline)| deadline);
-        flow.into_iter().chain(self.explicit.next_timeout()).min()
+        let Self { config, flows, outside, chains, fragments, .. } = self;
+        let flows = lifecycle::next_timeout(config, flows, outside, chains);
+        flows.into_iter().chain(fragments.next_timeout()).min()
     }
 
     /// Forgets flows that were idle for too long, and such as have no use for a server that died; some hundred at a
     /// time. And mappings that were asked for until now, and fragments whose first one is late.
     pub fn on_timeout(&mut self, now: Millis) {
         self.fragments.on_timeout(now);
-        self.sweep(now);
-        self.expire_explicit(now);
-        for _ in 0..EXPIRE_AT_ONCE {
-            match self.flows.next_to_expire(&self.config.timeouts) {
-                Some((id, deadline)) if deadline <= now => self.expire(id, now),
-                _ => break,
-            }
-        }
+        self.lifecycle().on_timeout(now);
     }
+}
 
+/// What there is, and forgetting it.
+impl Nat {
     /// All flows. Walks the whole table.
     pub fn flows(&self, now: Millis) -> impl Iterator<Item = FlowView> + '_ {
-        self.flows.ids().map(move |id| self.view(id, now))
+        self.flows.ids().map(move |id| FlowView::of(&self.flows, id, &self.config.timeouts, now))
     }
 
     /// The flows in these `places` of the table: see [`flow_places`](Self::flow_places).
     pub fn flows_in(&self, places: Range<usize>, now: Millis) -> impl Iterator<Item = FlowView> + '_ {
-        self.flows.ids_in(places).map(move |id| self.view(id, now))
-    }
-
-    fn view(&self, id: Id, now: Millis) -> FlowView {
-        let (flow, passed) = (self.flows.get(id), self.flows.passed(id));
-        FlowView {
-            original: flow.tuple(Direction::Original),
-            reply: flow.tuple(Direction::Reply),
-            state: flow.state_name(),
-            expires_in: deadline(flow, &self.config.timeouts).since(now),
-            packets: passed.map(|passed| passed.packets),
-            bytes: passed.map(|passed| passed.bytes),
-        }
-    }
-
-    /// Forgets the flows that `which` chooses among those in `places` of the table, and returns how many. Their ports rest as
-    /// after a timeout. All flows are in the places below [`flow_places`](Self::flow_places): whoever has no time for a
-    /// million at once takes a part at a time.
-    pub fn flush(&mut self, places: Range<usize>, which: impl Fn(&FlowView) -> bool, now: Millis) -> usize {
-        let is_chosen = |id: &Id| which(&self.view(*id, now));
-        let ids: Vec<Id> = self.flows.ids_in(places).filter(is_chosen).collect();
-        ids.iter().for_each(|&id| self.expire(id, now));
-        ids.len()
+        self.flows.ids_in(places).map(move |id| FlowView::of(&self.flows, id, &self.config.timeouts, now))
     }
 
     /// Places of the table that flows are in, or were.
@@ -308,29 +270,11 @@ impl Nat {
         self.flows.places()
     }
 
-    /// The settings.
-    pub const fn settings(&self) -> &NatSettings {
-        &self.config.settings
-    }
-
-    /// The rules.
-    pub const fn rules(&self) -> &RuleSet {
-        &self.config.rules
-    }
-
-    /// Ports of shared addresses whose use has begun or ended since the last call, in that order.
-    pub fn take_port_changes(&mut self) -> Vec<PortChange> {
-        self.mappings.ports.take_changes()
-    }
-
-    /// Ports of shared addresses that are in use.
-    pub fn shared_ports(&self) -> impl Iterator<Item = PortChange> + '_ {
-        self.mappings.ports.shared()
-    }
-
-    /// How often each rule decided.
-    pub fn rule_counters(&self) -> RuleCounters<'_> {
-        RuleCounters { prerouting: &self.prerouting_counters, postrouting: &self.postrouting_counters }
+    /// Forgets the flows that `which` chooses among those in `places` of the table, and returns how many. Their ports rest as
+    /// after a timeout. All flows are in the places below [`flow_places`](Self::flow_places): whoever has no time for a
+    /// million at once takes a part at a time.
+    pub fn flush(&mut self, places: Range<usize>, which: impl Fn(&FlowView) -> bool, now: Millis) -> usize {
+        self.lifecycle().flush(places, which, now)
     }
 
     /// Flows in the table.
@@ -340,163 +284,168 @@ impl Nat {
 
     /// Flows ever admitted.
     pub const fn admitted(&self) -> u64 {
-        self.admitted
+        self.flows.counts().admitted
     }
 
     /// Flows that nobody had answered and that made room for another; [`expired`](Self::expired) ones too.
     pub const fn displaced(&self) -> u64 {
-        self.displaced
+        self.flows.counts().displaced
     }
 
     /// Flows that timed out, were flushed, whose server died, or that a new configuration has no place for.
     pub const fn expired(&self) -> u64 {
-        self.expired
+        self.flows.counts().expired
     }
 
-    fn reserve(&mut self) {
-        // One more, as a flow that makes room for another goes when that one is there.
-        let limit = self.flow_limit().min(RESERVE_LIMIT) + 1;
-        self.flows.reserve(limit);
-        self.mappings.reserve(limit);
-    }
-
-    pub(crate) fn flow_limit(&self) -> usize {
-        self.config.flow_limit.min(Id::LIMIT - 2) as usize
-    }
-
-    #[inline]
-    pub(crate) const fn translation(&mut self, now: Millis) -> Translation<'_> {
-        Translation { flows: &mut self.flows, fragments: &mut self.fragments, owner: self.owner, now }
-    }
-
-    /// One flow fewer uses the mapping.
-    pub(crate) fn release(&mut self, mapping: Id, now: Millis) {
-        let key = self.mappings.key(mapping);
-        let lease = self.mappings.release(mapping);
-        if lease.is_some() {
-            self.owners.remove_mapping(mapping);
-        }
-        let settings = &self.config.settings;
-        if settings.limits_hosts() {
-            self.hosts.remove(*key.inside().ip(), lease.is_some());
-        }
-        match lease {
-            Some(lease) if key.protocol() == Protocol::TCP => self.mappings.ports.give_back(lease),
-            Some(lease) => {
-                let until = now + settings.quarantine;
-                self.mappings.ports.rest(lease, until, settings.quarantine_limit);
-            }
-            None => {}
-        }
-    }
-
-    pub(crate) fn filters_by_address(&self) -> bool {
-        self.config.settings.filtering == Behaviour::AddressDependent
-    }
-
-    fn recall_contacts(&mut self) {
-        self.mappings.clear_contacts();
-        if !self.filters_by_address() {
-            return;
-        }
-        for id in self.flows.ids() {
-            if let Some(mapping) = self.flows.mappings(id).source {
-                self.mappings.add_contact(mapping, contact_of(self.flows.get(id)));
-            }
-        }
-    }
-
-    fn recount_hosts(&mut self) {
-        self.hosts.clear();
-        let mut counted = BTreeSet::new();
-        for id in self.flows.ids() {
-            let FlowMappings { source, destination } = self.flows.mappings(id);
-            for mapping in source.into_iter().chain(destination) {
-                let host = *self.mappings.key(mapping).inside().ip();
-                let is_new = counted.insert(mapping.get());
-                self.hosts.add(host, is_new, &self.config.settings, Millis::ZERO);
-            }
-        }
-        for mapping in self.explicit.mappings() {
-            let host = *self.mappings.key(mapping).inside().ip();
-            self.hosts.add(host, counted.insert(mapping.get()), &self.config.settings, Millis::ZERO);
-        }
-    }
-
-    /// Forgets flows to or from those of `old` own addresses that are own no more.
-    pub(crate) fn forget_addresses(&mut self, old: Vec<Option<Ipv4Addr>>) {
-        let mut gone = old;
-        gone.retain(|address| address.is_some() && !self.config.addresses.contains(address));
-        if !gone.is_empty() {
-            self.forget(|flow| {
-                let arrives = |direction| Some(flow.tuple(direction).destination_address());
-                gone.contains(&arrives(Direction::Original)) || gone.contains(&arrives(Direction::Reply))
-            });
-            // Nobody gets their ports: the address is gone.
-            self.retain_explicit(|mapping| !gone.contains(&Some(*mapping.outside.ip())), Millis::ZERO);
-        }
-    }
-
-    fn forget(&mut self, which: impl Fn(&Flow) -> bool) {
-        let ids: Vec<Id> = self.flows.ids().filter(|&id| which(self.flows.get(id))).collect();
-        // Nobody gets their ports: the address is gone.
-        ids.into_iter().for_each(|id| self.expire(id, Millis::ZERO));
-    }
-
-    pub(crate) fn expire(&mut self, id: Id, now: Millis) {
-        let FlowMappings { source, destination } = self.flows.mappings(id);
-        let flow = self.flows.remove(id);
-        self.owners.remove_flow(id);
-        flow.iter().for_each(|flow| self.servers.remove(flow));
-        if let (Some(mapping), Some(flow), true) = (source, flow, self.filters_by_address()) {
-            self.mappings.remove_contact(mapping, contact_of(&flow));
-        }
-        source.into_iter().chain(destination).for_each(|mapping| self.release(mapping, now));
-        self.expired += 1;
+    /// How often each rule decided.
+    pub fn rule_counters(&self) -> RuleCounters<'_> {
+        self.chains.counters()
     }
 }
 
-/// Whom the flow's mapping lets in because of it: whoever its first packet was sent to.
-pub(crate) fn contact_of(flow: &Flow) -> Ipv4Addr {
-    flow.tuple(Direction::Original).destination_address()
+/// Servers of [`Target::Balance`](crate::Target::Balance).
+impl Nat {
+    /// Says whether new flows may go to a server. All are taken to be alive until told otherwise; servers that no rule has
+    /// are not remembered.
+    pub fn set_server_alive(&mut self, protocol: Protocol, server: SocketAddrV4, alive: bool) {
+        self.chains.set_server_alive(protocol, server, alive);
+    }
+
+    /// How a server is used, also by rules that lead to it alone; `None` if no rule spreads flows over it.
+    pub fn server_use(&self, protocol: Protocol, server: SocketAddrV4) -> Option<ServerUse> {
+        self.chains.server_use(protocol, server)
+    }
 }
 
-/// The counters of `new` rules: those of an equal old rule, else from zero. Mostly the rules are in their old order, so the
-/// search goes on where the last one ended.
-fn carry_over(old: &[NatRule], new: &[NatRule], counters: &[RuleCounter]) -> Vec<RuleCounter> {
-    let mut next = 0;
-    let counter = |rule: &NatRule| {
-        let mut places = (next..old.len()).chain(0..next);
-        let found = places.find(|&place| old[place] == *rule)?;
-        next = found + 1;
-        counters.get(found).copied()
-    };
-    new.iter().map(counter).map(Option::unwrap_or_default).collect()
+/// Mappings that hosts ask for, and ports that the switch itself takes.
+impl Nat {
+    /// Gives the inside host, which is in the network `input`, a port of the outside address that its flows to `output` have;
+    /// or lengthens the time of the one that it has.
+    ///
+    /// # Errors
+    /// Nothing has changed then.
+    pub fn map(
+        &mut self,
+        request: &MappingRequest,
+        input: NetworkId,
+        output: NetworkId,
+        now: Millis,
+    ) -> Result<ExplicitMapping, MappingRefused> {
+        let shared = self.lookahead().shared(request.protocol, request.inside, input, output);
+        let Self { config, outside, random, owner, .. } = self;
+        outside.map(request, shared, &mut Leasing { config, random, owner: *owner, now })
+    }
+
+    /// Ends what the host asked for; port 0: all of that protocol. Flows that use a mapping keep it.
+    ///
+    /// # Errors
+    /// [`MappingRefused::NotOwner`], if that is so for all of them.
+    pub fn unmap(
+        &mut self,
+        protocol: Protocol,
+        inside: SocketAddrV4,
+        owner: [u8; 12],
+        now: Millis,
+    ) -> Result<(), MappingRefused> {
+        self.outside.unmap(protocol, inside, owner, &self.config, now)
+    }
+
+    /// What was asked for and still holds.
+    pub fn explicit_mappings(&self) -> impl Iterator<Item = ExplicitMapping> + '_ {
+        self.outside.explicit_mappings()
+    }
+
+    /// Ends all but those that `keep` holds for.
+    pub fn retain_explicit(&mut self, keep: impl Fn(&ExplicitMapping) -> bool, now: Millis) {
+        self.outside.retain_explicit(keep, &self.config, now);
+    }
+
+    /// The outside address that flows of `inside` to `output` have, where several hosts share it.
+    pub fn outside_address(
+        &self,
+        protocol: Protocol,
+        inside: SocketAddrV4,
+        input: NetworkId,
+        output: NetworkId,
+    ) -> Option<Ipv4Addr> {
+        self.lookahead().shared(protocol, inside, input, output).map(|(address, _)| address)
+    }
+
+    /// A port of one of the switch's own addresses, or an identifier of ICMP queries, for its own use: no new mapping gets
+    /// it before it comes back by [`return_port`](Self::return_port). Nobody can guess which it is. `None` if all are taken.
+    pub fn lease_port(&mut self, address: Ipv4Addr, protocol: Protocol, now: Millis) -> Option<PortLease> {
+        let Self { config, outside, random, owner, .. } = self;
+        outside.lease_for_switch(address, protocol, &mut Leasing { config, random, owner: *owner, now })
+    }
+
+    /// The port is free again. It came from this very NAT.
+    pub fn return_port(&mut self, lease: PortLease) {
+        self.outside.give_back(lease);
+    }
+
+    /// Ports of shared addresses whose use has begun or ended since the last call, in that order.
+    pub fn take_port_changes(&mut self) -> Vec<PortChange> {
+        self.outside.take_port_changes()
+    }
+
+    /// Ports of shared addresses that are in use.
+    pub fn shared_ports(&self) -> impl Iterator<Item = PortChange> + '_ {
+        self.outside.shared_ports()
+    }
 }
 
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::{Condition, Match, PortList, Target};
+/// Flows as bytes.
+impl Nat {
+    /// All flows and mappings, for [`import`](Self::import) into another process. Walks the whole table; about 110 bytes per
+    /// flow.
+    pub fn export(&self, now: Millis) -> Vec<u8> {
+        let mut snapshot = self.snapshot();
+        self.copy_flows(0..self.flow_places(), now, &mut snapshot);
+        snapshot.into_bytes()
+    }
 
-    #[test]
-    fn counters_stay_with_their_rules_in_any_order_and_equal_ones_keep_theirs() {
-        let rule = |port| NatRule {
-            matches: Match {
-                destination_ports: Some(Condition::is(PortList::port(port))),
-                ..Match::default()
-            },
-            target: Target::Accept,
-        };
-        let rules = |ports: &[u16]| ports.iter().map(|&port| rule(port)).collect::<Vec<_>>();
-        let counters = [10, 20, 21, 30].map(|packets| RuleCounter { packets, bytes: 0 });
-        let after = |ports: &[u16]| {
-            let counters = carry_over(&rules(&[1, 2, 2, 3]), &rules(ports), &counters);
-            counters.iter().map(|counter| counter.packets).collect::<Vec<_>>()
-        };
-        assert_eq!(after(&[1, 2, 2, 3]), [10, 20, 21, 30]);
-        assert_eq!(after(&[0, 1, 2, 3]), [0, 10, 20, 30]);
-        assert_eq!(after(&[3, 2, 2, 9, 1]), [30, 20, 21, 0, 10]);
-        assert_eq!(after(&[]), []);
+    /// As [`export`](Self::export), for whoever has no time for a million flows at once: nothing is in the snapshot yet, and
+    /// all flows are in it when [`copy_flows`](Self::copy_flows) had all places below [`flow_places`](Self::flow_places) in
+    /// turn. Packets may go on meanwhile.
+    pub fn snapshot(&self) -> Snapshot {
+        state::snapshot(&self.config)
+    }
+
+    /// Adds the flows in `places` of the table, as they are now.
+    pub fn copy_flows(&self, places: Range<usize>, now: Millis, snapshot: &mut Snapshot) {
+        state::copy_flows(&self.flows, &self.outside, places, now, snapshot);
+    }
+
+    /// How many bytes the state has that begins with `start`, its first [`STATE_START`](crate::STATE_START) bytes: to be
+    /// asked before memory is spent on the rest.
+    ///
+    /// # Errors
+    /// It is no state that [`import`](Self::import) could read.
+    pub fn state_len(start: &[u8]) -> Result<u64, StateError> {
+        state::state_len(start)
+    }
+
+    /// Takes over what [`export`](Self::export) saved `age` ago, into a NAT that has its configuration and no flows yet.
+    ///
+    /// Flows stay as when a NAT of the saved configuration is [reconfigured](Self::reconfigure) to this one. Their idle
+    /// time goes on, `age` included; as no flow can have been used before [`Millis::ZERO`], `now` should be later than
+    /// the longest timeout.
+    ///
+    /// # Errors
+    /// Nothing has changed then.
+    pub fn import(&mut self, state: &[u8], age: Millis, now: Millis) -> Result<Imported, StateError> {
+        state::import(&mut self.lifecycle(), state, age, now)
+    }
+}
+
+impl Nat {
+    const fn lookahead(&self) -> Lookahead<'_> {
+        let Self { config, flows, outside, chains, .. } = self;
+        Lookahead { config, flows, outside, chains }
+    }
+
+    const fn lifecycle(&mut self) -> Lifecycle<'_> {
+        let Self { config, flows, outside, chains, .. } = self;
+        Lifecycle { config, flows, outside, chains }
     }
 }

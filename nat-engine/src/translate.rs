@@ -6,7 +6,7 @@
 //! later fragment      ─▶ the route of its first one
 //! ```
 
-use packet::{L4, Millis, PortId};
+use packet::{L4, Millis};
 
 use crate::flows::icmp;
 use crate::flows::packet::{Known, NatPacket};
@@ -14,56 +14,56 @@ use crate::flows::table::{FlowKey, FlowTable, seconds};
 use crate::flows::tuple::Tuple;
 use crate::fragments::Fragments;
 
-/// What a packet takes that is translated.
-pub(crate) struct Translation<'a> {
-    pub(crate) flows: &'a mut FlowTable,
-    pub(crate) fragments: &'a mut Fragments,
-    pub(crate) owner: Option<PortId>,
-    pub(crate) now: Millis,
+/// Translates a packet that has this key.
+#[inline]
+pub(crate) fn translate_known(
+    flows: &mut FlowTable,
+    fragments: &mut Fragments,
+    packet: &mut NatPacket<'_>,
+    key: FlowKey,
+    now: Millis,
+) -> Known {
+    let Some(arrived) = Tuple::of(packet.ip) else {
+        return translate_without_tuple(flows, fragments, packet, now);
+    };
+    let Some((id, direction)) = flows.find(arrived, key) else { return Known::Miss };
+    let flow = flows.get_mut(id);
+    let departing = flow.translated(direction);
+    if let Some(class) = flow.note(direction, packet)
+        && flow.moves(class, seconds(now))
+    {
+        flows.refresh(id, class, now);
+    }
+    fragments.rewrite(packet, arrived, departing, now);
+    Known::Translated
 }
 
-impl Translation<'_> {
-    #[inline]
-    pub(crate) fn translate_known(&mut self, packet: &mut NatPacket<'_>, key: FlowKey) -> Known {
-        let Some(arrived) = Tuple::of(packet.ip) else { return self.translate_without_tuple(packet) };
-        let Some((id, direction)) = self.flows.find(arrived, key) else { return Known::Miss };
-        let flow = self.flows.get_mut(id);
-        let departing = flow.translated(direction);
-        if let Some(class) = flow.note(direction, packet)
-            && flow.moves(class, seconds(self.now))
-        {
-            self.flows.refresh(id, class, self.now);
-        }
-        self.rewrite(packet, arrived, departing);
-        Known::Translated
+#[cold]
+fn translate_without_tuple(
+    flows: &mut FlowTable,
+    fragments: &Fragments,
+    packet: &mut NatPacket<'_>,
+    now: Millis,
+) -> Known {
+    match packet.ip.l4 {
+        L4::IcmpError => icmp::translate_error(packet, flows),
+        L4::None => translate_later(flows, fragments, packet, now),
+        _ => Known::Miss,
     }
+}
 
-    #[inline]
-    pub(crate) fn rewrite(&mut self, packet: &mut NatPacket<'_>, arrived: Tuple, departing: Tuple) {
-        if packet.ip.is_atomic() {
-            packet.rewrite(arrived, departing);
-        } else {
-            self.fragments.rewrite(packet, arrived, departing, self.owner, self.now);
-        }
+/// A later fragment counts for its flow, and says nothing about where that is in its life.
+fn translate_later(
+    flows: &mut FlowTable,
+    fragments: &Fragments,
+    packet: &mut NatPacket<'_>,
+    now: Millis,
+) -> Known {
+    let (known, flow) = fragments.translate_later(packet, now);
+    if let Some(flow) = flow
+        && let Some((id, direction)) = flows.find(flow, flows.key(flow))
+    {
+        flows.get_mut(id).count(direction, packet.ip.total_len);
     }
-
-    #[cold]
-    fn translate_without_tuple(&mut self, packet: &mut NatPacket<'_>) -> Known {
-        match packet.ip.l4 {
-            L4::IcmpError => icmp::translate_error(packet, self.flows),
-            L4::None => self.translate_later(packet),
-            _ => Known::Miss,
-        }
-    }
-
-    /// A later fragment counts for its flow, and says nothing about where that is in its life.
-    fn translate_later(&mut self, packet: &mut NatPacket<'_>) -> Known {
-        let (known, flow) = self.fragments.translate_later(packet, self.now);
-        if let Some(flow) = flow
-            && let Some((id, direction)) = self.flows.find(flow, self.flows.key(flow))
-        {
-            self.flows.get_mut(id).count(direction, packet.ip.total_len);
-        }
-        known
-    }
+    known
 }

@@ -6,11 +6,9 @@
 //!
 //! Rules are consulted for the first packet of a flow only; the flow remembers.
 
-use std::net::Ipv4Addr;
+use std::net::{Ipv4Addr, SocketAddrV4};
 
 use packet::{Ipv4Cidr, NetworkId, Protocol};
-
-use crate::Balance;
 
 /// The rules of one configuration, in order.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
@@ -209,6 +207,26 @@ pub enum Target {
     /// The network part of the address to this one, the host part stays; of the destination before routing, of the source
     /// after it. Ports stay.
     Netmap(Ipv4Cidr),
+}
+
+/// Servers that flows are spread over, one after the other.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub struct Balance {
+    /// Those that serve.
+    pub servers: Vec<SocketAddrV4>,
+    /// Those that serve while none of `servers` lives.
+    pub backups: Vec<SocketAddrV4>,
+}
+
+impl Balance {
+    /// The server whose `turn` it is, of those that live.
+    pub(super) fn pick(&self, turn: u64, is_alive: impl Fn(SocketAddrV4) -> bool) -> Option<SocketAddrV4> {
+        [&self.servers, &self.backups].into_iter().find_map(|servers| {
+            let alive = || servers.iter().copied().filter(|&server| is_alive(server));
+            let place = turn.checked_rem(alive().count() as u64)?;
+            alive().nth(place as usize)
+        })
+    }
 }
 
 /// What rules look at: the flow's first packet.

@@ -4,12 +4,12 @@ use packet::wire::TcpHeader;
 use packet::{L4, Protocol};
 
 use crate::flows::count::Count;
+use crate::flows::packet::NatPacket;
 use crate::flows::sequence::Sequence;
 use crate::flows::tcp::TcpState;
 use crate::flows::timeouts::TimeoutClass;
-use crate::flows::tuple::Direction;
+use crate::flows::tuple::{Direction, Tuple};
 use crate::memory::slab::Slab;
-use crate::{NatPacket, Tuple};
 
 /// A flow, as far as each of its packets needs it: one cache line.
 ///

@@ -8,6 +8,7 @@ use packet::wire::{FromBytes, IcmpHeader, Ipv4Header, TcpHeader, U16, UdpHeader}
 use packet::{DropReason, Fragment, Ipv4Packet, L4};
 
 use crate::flows::sequence::Segment;
+use crate::flows::tcp::TcpState;
 use crate::flows::tuple::Tuple;
 
 /// A packet as its caller parsed it.
@@ -128,6 +129,17 @@ impl NatPacket<'_> {
 
     pub(crate) fn is_fragment(&self) -> bool {
         self.ip.fragment != Fragment::Whole
+    }
+}
+
+/// The tuple of a packet that may be a flow's first.
+pub(crate) fn may_start_flow(ip: &Ipv4Packet) -> Result<Tuple, DropReason> {
+    match ip.l4 {
+        L4::Tcp | L4::Dccp if !TcpState::may_start(ip.tcp_flags) => Err(DropReason::TcpNoSyn),
+        L4::EchoReply | L4::TimestampReply => Err(DropReason::NatUnsolicited),
+        L4::IcmpError => Err(DropReason::IcmpErrorUnmatched),
+        L4::IcmpOther => Err(DropReason::NatProtocolUnsupported),
+        _ => Tuple::of(ip).ok_or(DropReason::FragmentWithoutFirst),
     }
 }
 

@@ -15,15 +15,15 @@ use std::collections::BTreeMap;
 use std::hint::black_box;
 use std::ops::Range;
 
-use packet::{BURST_FRAMES, Millis};
+use packet::{BURST_FRAMES, Millis, PortId};
 
-use crate::Tuple;
 use crate::flows::count::{Count, Passed};
 use crate::flows::flow::Flow;
 use crate::flows::timeouts::{TimeoutClass, Timeouts};
-use crate::flows::tuple::Direction;
+use crate::flows::tuple::{Direction, Tuple};
 use crate::memory::index::Index;
 use crate::memory::keyed::{PairHash, Purpose};
+use crate::memory::shares::Shares;
 use crate::memory::slab::{Id, Slab};
 
 /// A flow in use moves to the end of its list once in a second, not with each packet. So it may have been used this much
@@ -40,6 +40,19 @@ pub(crate) struct FlowTable {
     lists: [List; TimeoutClass::ALL.len()],
     /// What passed through flows and has no room in them. Those are few: see [`Count`].
     carried: BTreeMap<u32, [Passed; 2]>,
+    shares: Shares,
+    counts: FlowCounts,
+}
+
+/// What became of all flows so far.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct FlowCounts {
+    /// Those that there were.
+    pub(crate) admitted: u64,
+    /// Those that are gone.
+    pub(crate) expired: u64,
+    /// Of `expired`, those that made room for another.
+    pub(crate) displaced: u64,
 }
 
 /// Where in the index of flows a packet's tuple is to be found.
@@ -88,6 +101,8 @@ impl FlowTable {
             hash: PairHash::new(seed, Purpose::Flows),
             lists: [List::default(); TimeoutClass::ALL.len()],
             carried: BTreeMap::new(),
+            shares: Shares::default(),
+            counts: FlowCounts::default(),
         }
     }
 
@@ -99,6 +114,25 @@ impl FlowTable {
         let _ = self.places.try_reserve_exact(limit.saturating_sub(self.places.len()));
         let Self { flows, index, hash, .. } = self;
         index.reserve(2 * limit, |entry| Entry(entry).hash(flows, hash));
+    }
+
+    /// Whose flows there are.
+    pub(crate) const fn shares(&self) -> &Shares {
+        &self.shares
+    }
+
+    /// The port of the switch is another's from now on.
+    pub(crate) fn forget_owner(&mut self, owner: PortId) {
+        self.shares.forget(owner);
+    }
+
+    pub(crate) const fn counts(&self) -> FlowCounts {
+        self.counts
+    }
+
+    /// The next flow to be removed makes room for another.
+    pub(crate) const fn count_displaced(&mut self) {
+        self.counts.displaced += 1;
     }
 
     pub(crate) const fn len(&self) -> usize {
@@ -174,12 +208,13 @@ impl FlowTable {
         &mut self.flows[id]
     }
 
-    /// Adds a flow, neither of whose tuples, which have these keys, may be in the table yet.
+    /// Adds a flow of `owner`, neither of whose tuples, which have these keys, may be in the table yet.
     pub(crate) fn insert(
         &mut self,
         flow: Flow,
         keys: [FlowKey; 2],
         mappings: FlowMappings,
+        owner: Option<PortId>,
         now: Millis,
     ) -> Id {
         let class = flow.class;
@@ -193,6 +228,8 @@ impl FlowTable {
             index.insert(key.hash, Entry::new(id, direction).0, |entry| Entry(entry).hash(flows, hash));
         }
         self.append(id, class, now);
+        self.shares.add(id, owner);
+        self.counts.admitted += 1;
         id
     }
 
@@ -205,6 +242,8 @@ impl FlowTable {
             let key = self.hash.of(flow.tuple(direction).words());
             self.index.remove(key, Entry::new(id, direction).0);
         }
+        self.shares.remove(id);
+        self.counts.expired += 1;
         Some(flow)
     }
 
@@ -238,6 +277,11 @@ impl FlowTable {
         if rest != [Passed::default(); 2] {
             self.carried.insert(id.get(), rest);
         }
+    }
+
+    /// When the next flow expires.
+    pub(crate) fn next_timeout(&self, timeouts: &Timeouts) -> Option<Millis> {
+        self.next_to_expire(timeouts).map(|(_, deadline)| deadline)
     }
 
     /// The next flow to expire, over all classes, and when.
@@ -341,7 +385,7 @@ mod tests {
 
     fn insert(table: &mut FlowTable, flow: Flow) -> Id {
         let keys = Direction::BOTH.map(|direction| table.key(flow.tuple(direction)));
-        table.insert(flow, keys, FlowMappings::default(), Millis::ZERO)
+        table.insert(flow, keys, FlowMappings::default(), None, Millis::ZERO)
     }
 
     fn ports(table: &FlowTable) -> Vec<u16> {

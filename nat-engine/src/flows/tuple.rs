@@ -137,6 +137,11 @@ impl Tuple {
     }
 }
 
+/// Whether there is something in a packet that tells several hosts behind one address apart.
+pub(crate) fn has_ports_or_identifiers(protocol: Protocol) -> bool {
+    protocol.has_ports() || protocol == Protocol::ICMP
+}
+
 impl fmt::Display for Tuple {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{} {} > {}", self.protocol(), self.source(), self.destination())

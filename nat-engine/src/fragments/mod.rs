@@ -25,6 +25,8 @@ pub(crate) struct Fragments {
     datagrams: Datagrams,
     waiting: Waiting,
     identifications: Identifications,
+    /// The port of the switch that fragments count for.
+    owner: Option<PortId>,
 }
 
 impl Fragments {
@@ -33,24 +35,46 @@ impl Fragments {
             datagrams: Datagrams::new(seed),
             waiting: Waiting::default(),
             identifications: Identifications::new(seed),
+            owner: None,
         }
+    }
+
+    /// From now on, fragments count for this port of the switch.
+    #[inline]
+    pub(crate) const fn set_owner(&mut self, owner: Option<PortId>) {
+        self.owner = owner;
     }
 
     /// A packet goes on untranslated. If it is a first fragment, the later ones follow it.
-    pub(crate) fn pass_untranslated(&mut self, ip: &Ipv4Packet, owner: Option<PortId>, now: Millis) {
+    pub(crate) fn pass_untranslated(&mut self, ip: &Ipv4Packet, now: Millis) {
         if ip.fragment == Fragment::First {
-            self.datagrams.record(key_of(ip), Route::Untranslated, owner, now);
+            self.datagrams.record(key_of(ip), Route::Untranslated, self.owner, now);
         }
     }
 
-    /// Rewrites a packet that may come in fragments: if others send from its new source address too, it gets another
-    /// identification. A first fragment is remembered for the later ones.
+    /// Makes a packet that has `arrived` with one tuple depart with the other.
+    #[inline]
     pub(crate) fn rewrite(
         &mut self,
         packet: &mut NatPacket<'_>,
         arrived: Tuple,
         departing: Tuple,
-        owner: Option<PortId>,
+        now: Millis,
+    ) {
+        if packet.ip.is_atomic() {
+            packet.rewrite(arrived, departing);
+        } else {
+            self.rewrite_non_atomic(packet, arrived, departing, now);
+        }
+    }
+
+    /// Rewrites a packet that may come in fragments: if others send from its new source address too, it gets another
+    /// identification. A first fragment is remembered for the later ones.
+    fn rewrite_non_atomic(
+        &mut self,
+        packet: &mut NatPacket<'_>,
+        arrived: Tuple,
+        departing: Tuple,
         now: Millis,
     ) {
         let key = key_of(packet.ip);
@@ -67,7 +91,7 @@ impl Fragments {
         };
         if is_first {
             let route = Route::Translated { flow: arrived, src, dst, id };
-            self.datagrams.record(key, route, owner, now);
+            self.datagrams.record(key, route, self.owner, now);
         }
         packet.rewrite_id(id);
         packet.rewrite(arrived, departing);
@@ -91,11 +115,10 @@ impl Fragments {
         &mut self,
         ip: &Ipv4Packet,
         from: NetworkId,
-        owner: Option<PortId>,
         bytes: &[u8],
         now: Millis,
     ) -> Result<(), DropReason> {
-        self.waiting.keep(ip, from, owner, bytes, now)
+        self.waiting.keep(ip, from, self.owner, bytes, now)
     }
 
     /// A fragment whose first one has come since.

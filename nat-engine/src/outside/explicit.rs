@@ -6,17 +6,18 @@
 //!
 //! It is the mapping that the host's own flows from that port have, or get. While it is requested it lets in everybody.
 
-use std::collections::{BTreeMap, BTreeSet};
 use std::net::{Ipv4Addr, SocketAddrV4};
 
-use packet::{Millis, NetworkId, PortId, Protocol};
+use packet::{Millis, Protocol};
 
+use crate::chains::rule::PortRange;
+use crate::config::{Behaviour, NatConfig};
 use crate::memory::slab::Id;
-use crate::nat::Nat;
-use crate::outside::mapping::{HashedKey, MappingKey};
-use crate::outside::port_pool::Wanted;
-use crate::prepare::{Outside, candidate, decide};
-use crate::{Behaviour, PortRange, Tuple};
+use crate::outside::Outside;
+use crate::outside::leasing::Leasing;
+use crate::outside::mapping::{HashedKey, MappingKey, SourceMapping};
+use crate::outside::port_pool::PortWish;
+use crate::outside::requests::{Request, RequestKey, key_of};
 
 /// What an inside host asks for.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -67,167 +68,95 @@ pub enum MappingRefused {
     ShareUsed,
 }
 
-/// The mappings that are asked for.
-#[derive(Debug, Default)]
-pub(crate) struct Explicit {
-    entries: BTreeMap<Key, Entry>,
-    /// Next to expire first.
-    expiry: BTreeSet<(Millis, Key)>,
-}
-
-/// Inside address first: a host's entries are neighbours.
-type Key = (Ipv4Addr, u8, u16);
-
-#[derive(Clone, Copy, Debug)]
-struct Entry {
-    mapping: Id,
-    owner: [u8; 12],
-    /// The port of the switch that the request came in by.
-    port: Option<PortId>,
-    until: Millis,
-}
-
 /// A host may ask for this many at a time: whoever claims another's address takes none of what that one may have.
 const HOST_LIMIT: usize = 128;
 
-impl Explicit {
-    pub(crate) fn next_timeout(&self) -> Option<Millis> {
-        self.expiry.first().map(|&(until, _)| until)
-    }
-
-    /// All mappings that are asked for.
-    pub(crate) fn mappings(&self) -> impl Iterator<Item = Id> + '_ {
-        self.entries.values().map(|entry| entry.mapping)
-    }
-
-    /// How many `host`, as far as it is behind that port of the switch, has asked for.
-    fn of_host(&self, host: Ipv4Addr, port: Option<PortId>) -> usize {
-        let entries = self.entries.range((host, 0, 0)..=(host, u8::MAX, u16::MAX));
-        entries.filter(|(_, entry)| entry.port == port).count()
-    }
-
-    /// The port of the switch is another's from now on.
-    pub(crate) fn forget_port(&mut self, port: PortId) {
-        self.entries
-            .values_mut()
-            .filter(|entry| entry.port == Some(port))
-            .for_each(|entry| entry.port = None);
-    }
-
-    fn set(&mut self, key: Key, entry: Entry) {
-        self.remove(key);
-        self.expiry.insert((entry.until, key));
-        self.entries.insert(key, entry);
-    }
-
-    fn remove(&mut self, key: Key) -> Option<Entry> {
-        let entry = self.entries.remove(&key)?;
-        self.expiry.remove(&(entry.until, key));
-        Some(entry)
-    }
-}
-
-impl Nat {
-    /// Gives the inside host, which is in the network `input`, a port of the outside address that its flows to `output` have;
-    /// or lengthens the time of the one that it has.
-    ///
-    /// # Errors
-    /// Nothing has changed then.
-    pub fn map(
+impl Outside {
+    /// Gives the inside host a port of the outside address that its flows have, or lengthens the time of
+    /// the one that it has. `shared` is that address and the ports of it that rules allow.
+    pub(crate) fn map(
         &mut self,
         request: &MappingRequest,
-        input: NetworkId,
-        output: NetworkId,
-        now: Millis,
+        shared: Option<(Ipv4Addr, Option<PortRange>)>,
+        leasing: &mut Leasing<'_>,
     ) -> Result<ExplicitMapping, MappingRefused> {
         let &MappingRequest { protocol, inside, owner, lifetime, .. } = request;
-        let key = key(protocol, inside);
-        let until = now + lifetime;
-        let mapping = match self.explicit.entries.get(&key) {
+        let key = key_of(protocol, inside);
+        let until = leasing.now + lifetime;
+        let mapping = match self.requests.get(key) {
             Some(entry) if entry.owner != owner => {
-                return Err(MappingRefused::NotOwner(entry.until.since(now)));
+                return Err(MappingRefused::NotOwner(entry.until.since(leasing.now)));
             }
             Some(entry) => entry.mapping,
-            None => self.new_explicit(request, input, output, now)?,
+            None => self.new_explicit(request, shared, leasing)?,
         };
-        self.explicit.set(key, Entry { mapping, owner, port: self.owner, until });
-        let outside = SocketAddrV4::new(self.mappings.key(mapping).outside(), self.mappings.port(mapping));
-        Ok(ExplicitMapping { protocol, inside, outside, until })
+        let entry = Request { mapping, owner, port: leasing.owner, until };
+        self.requests.set(key, entry);
+        Ok(self.explicit_mapping(&entry))
     }
 
-    /// The outside address that flows of `inside` to `output` have, where several hosts share it.
-    pub fn outside_address(
-        &self,
-        protocol: Protocol,
-        inside: SocketAddrV4,
-        input: NetworkId,
-        output: NetworkId,
-    ) -> Option<Ipv4Addr> {
-        self.shared(protocol, inside, input, output).map(|(address, _)| address)
-    }
-
-    /// Ends what the host asked for; port 0: all of that protocol. Flows that use a mapping keep it.
-    ///
-    /// # Errors
-    /// [`MappingRefused::NotOwner`], if that is so for all of them.
-    pub fn unmap(
+    /// Ends what the host asked for; port 0: all of that protocol.
+    pub(crate) fn unmap(
         &mut self,
         protocol: Protocol,
         inside: SocketAddrV4,
         owner: [u8; 12],
+        config: &NatConfig,
         now: Millis,
     ) -> Result<(), MappingRefused> {
-        let (address, protocol, port) = key(protocol, inside);
+        let (address, protocol, port) = key_of(protocol, inside);
         let ports = if port == 0 { 0..=u16::MAX } else { port..=port };
-        let range = (address, protocol, *ports.start())..=(address, protocol, *ports.end());
-        let found: Vec<_> = self.explicit.entries.range(range).map(|(&key, &entry)| (key, entry)).collect();
-        let (mine, others): (Vec<_>, Vec<_>) = found.into_iter().partition(|(_, entry)| entry.owner == owner);
+        let of_host = self.requests.of_ports((address, protocol, ports));
+        let (mine, others): (Vec<_>, Vec<_>) = of_host.partition(|(_, entry)| entry.owner == owner);
         if let ([], [(_, other), ..]) = (mine.as_slice(), others.as_slice()) {
             return Err(MappingRefused::NotOwner(other.until.since(now)));
         }
-        mine.into_iter().for_each(|(key, _)| self.end_explicit(key, now));
+        mine.into_iter().for_each(|(key, _)| self.end_explicit(key, config, now));
         Ok(())
     }
 
     /// What was asked for and still holds.
-    pub fn explicit_mappings(&self) -> impl Iterator<Item = ExplicitMapping> + '_ {
-        self.explicit.entries.values().map(|entry| {
-            let key = self.mappings.key(entry.mapping);
-            ExplicitMapping {
-                protocol: key.protocol(),
-                inside: key.inside(),
-                outside: SocketAddrV4::new(key.outside(), self.mappings.port(entry.mapping)),
-                until: entry.until,
-            }
-        })
+    pub(crate) fn explicit_mappings(&self) -> impl Iterator<Item = ExplicitMapping> + '_ {
+        self.requests.all().map(|entry| self.explicit_mapping(entry))
     }
 
-    /// Ends all but those that `keep` holds for.
-    pub fn retain_explicit(&mut self, keep: impl Fn(&ExplicitMapping) -> bool, now: Millis) {
-        let gone: Vec<_> = self.explicit_mappings().filter(|mapping| !keep(mapping)).collect();
-        gone.into_iter().for_each(|mapping| self.end_explicit(key(mapping.protocol, mapping.inside), now));
-    }
-
-    pub(crate) fn expire_explicit(&mut self, now: Millis) {
-        while let Some(&(until, key)) = self.explicit.expiry.first()
-            && until <= now
-        {
-            self.end_explicit(key, now);
+    fn explicit_mapping(&self, entry: &Request) -> ExplicitMapping {
+        let (key, port) = self.mapping(entry.mapping);
+        ExplicitMapping {
+            protocol: key.protocol(),
+            inside: key.inside(),
+            outside: SocketAddrV4::new(key.outside(), port),
+            until: entry.until,
         }
     }
 
-    /// Whether the mapping is one that was asked for.
-    pub(crate) fn is_requested(&self, mapping: Id) -> bool {
-        let key = self.mappings.key(mapping);
-        self.explicit
-            .entries
-            .get(&self::key(key.protocol(), key.inside()))
-            .is_some_and(|entry| entry.mapping == mapping)
+    /// Ends all but those that `keep` holds for.
+    pub(crate) fn retain_explicit(
+        &mut self,
+        keep: impl Fn(&ExplicitMapping) -> bool,
+        config: &NatConfig,
+        now: Millis,
+    ) {
+        let gone: Vec<_> = self.explicit_mappings().filter(|mapping| !keep(mapping)).collect();
+        gone.into_iter()
+            .for_each(|mapping| self.end_explicit(key_of(mapping.protocol, mapping.inside), config, now));
     }
 
-    fn end_explicit(&mut self, key: Key, now: Millis) {
-        if let Some(entry) = self.explicit.remove(key) {
-            self.release(entry.mapping, now);
+    /// When the next request ends.
+    pub(crate) fn next_timeout(&self) -> Option<Millis> {
+        self.requests.next_timeout()
+    }
+
+    /// Ends those whose time is over.
+    pub(crate) fn on_timeout(&mut self, config: &NatConfig, now: Millis) {
+        while let Some(key) = self.requests.due(now) {
+            self.end_explicit(key, config, now);
+        }
+    }
+
+    fn end_explicit(&mut self, key: RequestKey, config: &NatConfig, now: Millis) {
+        if let Some(entry) = self.requests.remove(key) {
+            self.release(entry.mapping, config, now);
         }
     }
 
@@ -235,22 +164,19 @@ impl Nat {
     fn new_explicit(
         &mut self,
         request: &MappingRequest,
-        input: NetworkId,
-        output: NetworkId,
-        now: Millis,
+        shared: Option<(Ipv4Addr, Option<PortRange>)>,
+        leasing: &mut Leasing<'_>,
     ) -> Result<Id, MappingRefused> {
         let &MappingRequest { protocol, inside, wanted, exactly, .. } = request;
         if !matches!(protocol, Protocol::TCP | Protocol::UDP) {
             return Err(MappingRefused::Protocol);
         }
-        let (outside, range) =
-            self.shared(protocol, inside, input, output).ok_or(MappingRefused::NotTranslated)?;
+        let (outside, range) = shared.ok_or(MappingRefused::NotTranslated)?;
         if exactly && !wanted.ip().is_unspecified() && *wanted.ip() != outside {
             return Err(MappingRefused::Taken);
         }
-        let settings = &self.config.settings;
-        let is_full = self.explicit.of_host(*inside.ip(), self.owner) >= HOST_LIMIT;
-        if is_full || settings.limits_hosts() && !self.hosts.may_add_flow(*inside.ip(), settings) {
+        let is_full = self.requests.of_host(*inside.ip(), leasing.owner) >= HOST_LIMIT;
+        if is_full || !self.may_add_flow(*inside.ip(), leasing.config) {
             return Err(MappingRefused::HostLimit);
         }
         let key = MappingKey::new(Behaviour::EndpointIndependent, protocol, inside, outside, UNSPECIFIED);
@@ -259,62 +185,40 @@ impl Nat {
         let mapping = match self.mappings.find(key) {
             Some((_, known)) if exactly && known != port => return Err(MappingRefused::Taken),
             Some((id, _)) => id,
-            None => self.lease_explicit(key, request, port, (outside, range), now)?,
+            None => self.lease_explicit(
+                key,
+                PortWish { port, keep: true, range, parity: false },
+                exactly,
+                leasing,
+            )?,
         };
-        self.acquire(mapping, now);
+        self.acquire(mapping, leasing.config, leasing.now);
         Ok(mapping)
     }
 
-    /// A new mapping with `port` of the outside address, or another one if that will do.
+    /// A new mapping with the port of `wish`, or another one unless that has to be it `exactly`.
     fn lease_explicit(
         &mut self,
         key: HashedKey,
-        request: &MappingRequest,
-        port: u16,
-        (outside, range): (Ipv4Addr, Option<PortRange>),
-        now: Millis,
+        wish: PortWish,
+        exactly: bool,
+        leasing: &mut Leasing<'_>,
     ) -> Result<Id, MappingRefused> {
-        let &MappingRequest { protocol, inside, exactly, .. } = request;
-        let settings = &self.config.settings;
-        if settings.limits_hosts() && !self.hosts.may_map(*inside.ip(), settings, now) {
+        let (protocol, inside, outside) = (key.key().protocol(), key.key().inside(), key.key().outside());
+        if !self.may_map(*inside.ip(), leasing) {
             return Err(MappingRefused::HostLimit);
         }
-        let wanted = Wanted { port, keep: true, range, parity: false };
-        if !self.may_lease(protocol, outside, wanted) {
+        if !self.may_lease(protocol, outside, wish, leasing) {
             return Err(MappingRefused::ShareUsed);
         }
-        let published = self.config.published();
-        let ports = &mut self.mappings.ports;
-        let lease = ports.lease(outside, protocol, wanted, &published, &mut self.random, now);
-        let lease = lease.ok_or(MappingRefused::NoPorts)?;
-        if exactly && lease.port() != port {
-            ports.give_back(lease);
+        let lease = self.lease(outside, protocol, wish, leasing).ok_or(MappingRefused::NoPorts)?;
+        if exactly && lease.port() != wish.port {
+            self.give_back(lease);
             return Err(MappingRefused::Taken);
         }
-        let mapping = self.mappings.insert(key, lease, true);
-        self.owners.add_mapping(mapping, self.owner);
-        Ok(mapping)
-    }
-
-    /// What POSTROUTING makes of flows to nobody in particular.
-    fn shared(
-        &self,
-        protocol: Protocol,
-        inside: SocketAddrV4,
-        input: NetworkId,
-        output: NetworkId,
-    ) -> Option<(Ipv4Addr, Option<PortRange>)> {
-        let original = Tuple::new(protocol, inside, UNSPECIFIED);
-        let candidate = candidate(original, UNSPECIFIED, input, Some(output));
-        match self.outside(decide(&self.config.rules.postrouting, &candidate), original, output) {
-            Ok(Some(Outside::Shared(address, range))) => Some((address, range)),
-            _ => None,
-        }
+        Ok(self.settle(SourceMapping::New(key, lease, true), leasing.owner))
     }
 }
 
-const UNSPECIFIED: SocketAddrV4 = SocketAddrV4::new(Ipv4Addr::UNSPECIFIED, 0);
-
-fn key(protocol: Protocol, inside: SocketAddrV4) -> Key {
-    (*inside.ip(), protocol.0, inside.port())
-}
+/// Nobody in particular.
+pub(crate) const UNSPECIFIED: SocketAddrV4 = SocketAddrV4::new(Ipv4Addr::UNSPECIFIED, 0);

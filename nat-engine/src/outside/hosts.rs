@@ -7,7 +7,7 @@ use std::net::Ipv4Addr;
 use hashbrown::HashTable;
 use packet::Millis;
 
-use crate::NatSettings;
+use crate::config::NatSettings;
 use crate::memory::keyed::{KeyedHash, Purpose};
 
 /// The inside hosts that have flows.

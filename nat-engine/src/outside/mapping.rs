@@ -13,12 +13,13 @@ use std::net::{Ipv4Addr, SocketAddrV4};
 
 use packet::Protocol;
 
+use crate::config::Behaviour;
+use crate::flows::tuple::Tuple;
 use crate::memory::index::Index;
 use crate::memory::keyed::{KeyedHash, Purpose};
 use crate::memory::slab::{Id, Slab};
 use crate::outside::contacts::Contacts;
 use crate::outside::port_pool::{PortLease, PortPools};
-use crate::{Behaviour, Tuple};
 
 /// The mappings of all inside sockets, and the ports they are made of.
 #[derive(Debug)]
@@ -29,7 +30,7 @@ pub(crate) struct Mappings {
     hash: KeyedHash,
     /// Those remote addresses that are not in their [`Mapping`].
     contacts: Contacts,
-    pub(crate) ports: PortPools,
+    pub(super) ports: PortPools,
 }
 
 /// What a mapping is found by from inside.
@@ -98,6 +99,19 @@ pub(crate) struct HashedKey {
     hash: u64,
 }
 
+impl HashedKey {
+    pub(super) const fn key(&self) -> MappingKey {
+        self.key
+    }
+}
+
+/// The mapping that a flow's source takes.
+pub(crate) enum SourceMapping {
+    Known(Id),
+    /// A new one, and whether it is to be found by its key.
+    New(HashedKey, PortLease, bool),
+}
+
 /// Half a cache line: most inside sockets send to one remote address only, so that one has its place here.
 ///
 /// Beside it: twice 7 bytes of index.
@@ -110,7 +124,7 @@ struct Mapping {
     remote_port: u16,
     remote: Ipv4Addr,
     flows: u32,
-    /// Whom the first flow went to. Counts while `contact_flows` do.
+    /// Remote address of the first flow; valid while `contact_flows` > 0.
     contact: Ipv4Addr,
     contact_flows: u32,
 }
@@ -211,11 +225,6 @@ impl Mappings {
         self.mappings[id].flows
     }
 
-    /// All mappings.
-    pub(crate) fn ids(&self) -> impl Iterator<Item = Id> + '_ {
-        self.mappings.ids()
-    }
-
     /// Adds a mapping, used by no flow yet. Of those with the same key, one `is_found` by it.
     pub(crate) fn insert(
         &mut self,
@@ -292,7 +301,7 @@ impl Mappings {
 
     pub(crate) fn clear_contacts(&mut self) {
         self.contacts.clear();
-        let ids: Vec<Id> = self.ids().collect();
+        let ids: Vec<Id> = self.mappings.ids().collect();
         ids.into_iter().for_each(|id| self.mappings[id].contact_flows = 0);
     }
 }
@@ -300,8 +309,7 @@ impl Mappings {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::RuleSet;
-    use crate::outside::port_pool::Published;
+    use crate::config::NatConfig;
     use proptest::prelude::*;
     use std::collections::BTreeMap;
 
@@ -313,12 +321,12 @@ mod tests {
             let inside = SocketAddrV4::new(Ipv4Addr::new(10, 0, 0, 1), 5000);
             let nobody = SocketAddrV4::new(Ipv4Addr::UNSPECIFIED, 0);
             let key = MappingKey::restored(Protocol::UDP, inside, outside, nobody);
-            let published = Published { rules: &RuleSet::default(), addresses: &[], shared: &[] };
+            let config = NatConfig::default();
             let remote = |last| Ipv4Addr::new(198, 51, 100, last);
             let (mut mapping, mut flows) = (None, BTreeMap::new());
             for (begins, last) in steps {
                 let id = *mapping.get_or_insert_with(|| {
-                    let lease = mappings.ports.claim(outside, Protocol::UDP, 5000, &published);
+                    let lease = mappings.ports.claim(outside, Protocol::UDP, 5000, &config);
                     mappings.insert(mappings.hashed(key), lease, true)
                 });
                 if begins || flows.is_empty() {

@@ -5,19 +5,21 @@
 //!                                reserved 1 bit per port: published by a DNAT rule
 //! ```
 //!
-//! A port that is free again rests for a while before somebody else gets it. The inside host's port is kept where it is free. Else the port is a random one of the same range (RFC 4787 REQ-3a):
-//! the first free one after a random place, RFC 6056 algorithm 1.
+//! The inside host's port is kept where it is free. Else the port is a random one of the same range
+//! (RFC 4787 REQ-3a): the first free one after a random place, RFC 6056 algorithm 1. A port that is free
+//! again rests for a while before another mapping gets it.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::net::{Ipv4Addr, SocketAddrV4};
 use std::ops::RangeInclusive;
 
-use packet::{Millis, NetworkId, Protocol};
+use packet::{Millis, Protocol};
 
+use crate::chains::rule::PortRange;
+use crate::config::NatConfig;
 use crate::memory::keyed::Random;
 use crate::memory::slab::{Id, Slab};
 use crate::outside::port_set::PortSet;
-use crate::{PortRange, RuleSet};
 
 /// A port of an address, or an identifier of ICMP queries. It goes back to where it came from; there is only one.
 ///
@@ -70,23 +72,23 @@ impl PortPools {
         }
     }
 
-    /// A free port of `address`: `wanted` itself, else another of its range. `None` if there is none left.
+    /// A free port of `address`: `wish` itself, else another of its range. `None` if there is none left.
     ///
     /// Up to 1024 words are looked at when the pool is nearly exhausted.
     pub(crate) fn lease(
         &mut self,
         address: Ipv4Addr,
         protocol: Protocol,
-        wanted: Wanted,
-        published: &Published<'_>,
+        wish: PortWish,
+        config: &NatConfig,
         random: &mut Random,
         now: Millis,
     ) -> Option<PortLease> {
         while let Some((_, rested)) = self.resting.pop_front_if(|(until, _)| *until <= now) {
             self.give_back(rested);
         }
-        let pool = self.pool(address, protocol, published);
-        let port = self.pools[pool].choose(wanted, random)?;
+        let pool = self.pool(address, protocol, config);
+        let port = self.pools[pool].choose(wish, random)?;
         Some(self.take(pool, port))
     }
 
@@ -106,9 +108,9 @@ impl PortPools {
         address: Ipv4Addr,
         protocol: Protocol,
         port: u16,
-        published: &Published<'_>,
+        config: &NatConfig,
     ) -> PortLease {
-        let pool = self.pool(address, protocol, published);
+        let pool = self.pool(address, protocol, config);
         self.take(pool, port)
     }
 
@@ -155,9 +157,9 @@ impl PortPools {
         }
     }
 
-    fn pool(&mut self, address: Ipv4Addr, protocol: Protocol, published: &Published<'_>) -> Id {
+    fn pool(&mut self, address: Ipv4Addr, protocol: Protocol, config: &NatConfig) -> Id {
         *self.by_address.entry((address, protocol)).or_insert_with(|| {
-            let (reserved, limit) = (published.ports(address, protocol), published.limit(address));
+            let (reserved, limit) = (reserved(config, address, protocol), config.limit(address));
             let leased = PortSet::default();
             self.pools.insert(PortPool { address, protocol, leased, reserved, limit, leases: 0 })
         })
@@ -172,15 +174,15 @@ impl PortPools {
         }
     }
 
-    /// The published ports have changed. Leases stay, also of ports that are reserved now.
-    pub(crate) fn republish(&mut self, published: &Published<'_>) {
+    /// The published ports, or those to be had, have changed. Leases stay, also of ports that are reserved now.
+    pub(crate) fn republish(&mut self, config: &NatConfig) {
         let Self { pools, by_address, .. } = self;
         by_address.retain(|&(address, protocol), &mut id| {
             let is_used = pools[id].leases > 0;
             match is_used {
                 true => {
-                    pools[id].reserved = published.ports(address, protocol);
-                    pools[id].limit = published.limit(address);
+                    pools[id].reserved = reserved(config, address, protocol);
+                    pools[id].limit = config.limit(address);
                 }
                 false => drop(pools.remove(id)),
             }
@@ -191,7 +193,7 @@ impl PortPools {
 
 /// Which port a flow would like to have.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Wanted {
+pub(crate) struct PortWish {
     /// The inside host's.
     pub(crate) port: u16,
     /// That one itself, if it is free.
@@ -202,7 +204,7 @@ pub(crate) struct Wanted {
     pub(crate) parity: bool,
 }
 
-impl Wanted {
+impl PortWish {
     /// The ports that it may be, of those that are to be had; `None`: there are none.
     pub(crate) fn range_for(&self, protocol: Protocol, limit: Option<PortRange>) -> Option<PortRange> {
         let range = self.range.filter(|_| protocol.has_ports());
@@ -215,31 +217,14 @@ impl Wanted {
 }
 
 /// The ports that DNAT rules publish.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Published<'a> {
-    pub(crate) rules: &'a RuleSet,
-    /// The switch's own addresses, by network.
-    pub(crate) addresses: &'a [Option<Ipv4Addr>],
-    /// Of these addresses only these ports are to be had.
-    pub(crate) shared: &'a [(Ipv4Addr, PortRange)],
-}
-
-impl Published<'_> {
-    pub(crate) fn limit(&self, address: Ipv4Addr) -> Option<PortRange> {
-        self.shared.iter().find(|(shared, _)| *shared == address).map(|&(_, range)| range)
-    }
-
-    fn ports(&self, address: Ipv4Addr, protocol: Protocol) -> PortSet {
-        let mut reserved = PortSet::default();
-        let own = |network: NetworkId| self.addresses.get(network.index()).copied().flatten();
-        let ranges = self.rules.prerouting.iter().flat_map(|rule| rule.publishes(address, protocol, own));
-        for &(low, high) in ranges {
-            if high.saturating_sub(low) < RESERVE_LIMIT {
-                (low..=high).for_each(|port| reserved.insert(port));
-            }
+fn reserved(config: &NatConfig, address: Ipv4Addr, protocol: Protocol) -> PortSet {
+    let mut reserved = PortSet::default();
+    for (low, high) in config.published(address, protocol) {
+        if high.saturating_sub(low) < RESERVE_LIMIT {
+            (low..=high).for_each(|port| reserved.insert(port));
         }
-        reserved
     }
+    reserved
 }
 
 /// A rule that publishes more ports than this (a quarter of them) reserves none: too little would be left to
@@ -259,9 +244,9 @@ struct PortPool {
 }
 
 impl PortPool {
-    fn choose(&self, wanted: Wanted, random: &mut Random) -> Option<u16> {
-        let Wanted { port, keep, parity, .. } = wanted;
-        let (low, high) = wanted.range_for(self.protocol, self.limit)?;
+    fn choose(&self, wish: PortWish, random: &mut Random) -> Option<u16> {
+        let PortWish { port, keep, parity, .. } = wish;
+        let (low, high) = wish.range_for(self.protocol, self.limit)?;
         let kept =
             (keep && (low..=high).contains(&port)).then(|| self.first_free(port..=port, ANY)).flatten();
         kept.or_else(|| {
@@ -314,34 +299,31 @@ fn range_of(protocol: Protocol, port: u16) -> PortRange {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{AddressRange, Condition, Match, NatRule, Target};
+    use crate::chains::rule::{AddressRange, Condition, Match, NatRule, Target};
     use packet::Ipv4Cidr;
     use proptest::prelude::*;
     use std::collections::HashSet;
 
     const OUTSIDE: Ipv4Addr = Ipv4Addr::new(203, 0, 113, 1);
 
-    fn same(port: u16) -> Wanted {
-        Wanted { port, keep: true, range: None, parity: false }
+    fn same(port: u16) -> PortWish {
+        PortWish { port, keep: true, range: None, parity: false }
     }
 
     struct Fixture {
         pools: PortPools,
-        rules: RuleSet,
-        shared: Vec<(Ipv4Addr, PortRange)>,
+        config: NatConfig,
         random: Random,
     }
 
     impl Fixture {
         fn new() -> Self {
-            let random = Random::new([1, 2]);
-            Self { pools: PortPools::new(), rules: RuleSet::default(), shared: Vec::new(), random }
+            let config = NatConfig { addresses: vec![Some(OUTSIDE)], ..NatConfig::default() };
+            Self { pools: PortPools::new(), config, random: Random::new([1, 2]) }
         }
 
-        fn lease(&mut self, protocol: Protocol, wanted: Wanted) -> Option<PortLease> {
-            let published =
-                Published { rules: &self.rules, addresses: &[Some(OUTSIDE)], shared: &self.shared };
-            self.pools.lease(OUTSIDE, protocol, wanted, &published, &mut self.random, Millis::ZERO)
+        fn lease(&mut self, protocol: Protocol, wish: PortWish) -> Option<PortLease> {
+            self.pools.lease(OUTSIDE, protocol, wish, &self.config, &mut self.random, Millis::ZERO)
         }
 
         fn udp(&mut self, port: u16) -> Option<PortLease> {
@@ -400,17 +382,18 @@ mod tests {
             ports: None,
             base: None,
         };
-        fixture.rules.prerouting.push(NatRule { matches, target });
+        fixture.config.rules.prerouting.push(NatRule { matches, target });
         assert!(!(5000..=5001).contains(&fixture.udp(5000).unwrap().port()));
         assert_eq!(fixture.lease(Protocol::TCP, same(5000)).unwrap().port(), 5000);
-        fixture.rules.prerouting.clear();
-        fixture.pools.republish(&Published { rules: &fixture.rules, addresses: &[], shared: &[] });
+        fixture.config.rules.prerouting.clear();
+        fixture.pools.republish(&fixture.config);
         assert_eq!(fixture.udp(5000).unwrap().port(), 5000);
     }
 
     #[test]
     fn of_a_shared_address_only_its_range_is_leased_and_each_change_is_told() {
-        let mut fixture = Fixture { shared: vec![(OUTSIDE, (40_000, 40_003))], ..Fixture::new() };
+        let mut fixture = Fixture::new();
+        fixture.config.shared.push((OUTSIDE, (40_000, 40_003)));
         let kept = fixture.udp(40_001).unwrap();
         assert_eq!(kept.port(), 40_001);
         let ping = fixture.lease(Protocol::ICMP, same(7)).unwrap();
@@ -418,7 +401,7 @@ mod tests {
         let others: Vec<_> = [80, 5000, 50_000].map(|port| fixture.udp(port).unwrap().port()).into();
         assert!(others.iter().all(|port| (40_000..=40_003).contains(port)), "{others:?}");
         assert!(fixture.udp(40_000).is_none());
-        let ruled = |low, high| Wanted { range: Some((low, high)), ..same(9) };
+        let ruled = |low, high| PortWish { range: Some((low, high)), ..same(9) };
         assert!(fixture.lease(Protocol::TCP, ruled(1024, 39_999)).is_none());
         let ruled = fixture.lease(Protocol::TCP, ruled(1024, u16::MAX)).unwrap();
         assert!((40_000..=40_003).contains(&ruled.port()));
@@ -436,8 +419,8 @@ mod tests {
     fn rfc4787_req4_parity_is_kept_on_request_as_long_as_it_can_be() {
         let mut fixture = Fixture::new();
         let mut lease = |port| {
-            let wanted = Wanted { port, keep: true, range: Some((2000, 2007)), parity: true };
-            fixture.lease(Protocol::UDP, wanted).map(|lease| (lease.port() % 2, lease))
+            let wish = PortWish { port, keep: true, range: Some((2000, 2007)), parity: true };
+            fixture.lease(Protocol::UDP, wish).map(|lease| (lease.port() % 2, lease))
         };
         let leases: Vec<_> = (0..4).filter_map(|n| lease(9001 + 2 * n)).collect();
         assert_eq!(leases.iter().map(|(parity, _)| *parity).collect::<Vec<_>>(), [1; 4]);

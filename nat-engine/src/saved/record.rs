@@ -16,14 +16,12 @@ use std::net::{Ipv4Addr, SocketAddrV4};
 
 use packet::{Millis, Protocol};
 
-use crate::Tuple;
 use crate::flows::count::Passed;
 use crate::flows::flow::Flow;
 use crate::flows::sequence::{Sequence, Side};
 use crate::flows::tcp::TcpState;
-use crate::flows::tuple::Direction;
+use crate::flows::tuple::{Direction, Tuple, has_ports_or_identifiers};
 use crate::outside::mapping::MappingKey;
-use crate::prepare::has_ports_or_identifiers;
 
 /// How many bytes [`Nat::state_len`](crate::Nat::state_len) needs.
 pub const STATE_START: usize = 8 + 2 + 2 + 4 + 4;

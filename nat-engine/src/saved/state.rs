@@ -10,11 +10,11 @@ use std::ops::Range;
 use packet::{Millis, Protocol};
 use siphasher::sip::SipHasher13;
 
-use crate::Tuple;
-use crate::flows::table::FlowMappings;
-use crate::flows::tuple::Direction;
-use crate::memory::slab::Id;
-use crate::nat::Nat;
+use crate::config::NatConfig;
+use crate::flows::table::{FlowMappings, FlowTable};
+use crate::flows::tuple::{Direction, Tuple};
+use crate::lifecycle::Lifecycle;
+use crate::outside::Outside;
 use crate::outside::mapping::MappingKey;
 use crate::saved::record::{
     CHECKSUM, FLOW, FLOW_ALONE, Header, MAGIC, MAPPING, Reader, SOCKET, STATE_START, SavedFlow, SavedMapping,
@@ -39,89 +39,68 @@ struct Saved {
     flows: Vec<SavedFlow>,
 }
 
-impl Nat {
-    /// All flows and mappings, for [`import`](Self::import) into another process. Walks the whole table; about 110 bytes per
-    /// flow.
-    pub fn export(&self, now: Millis) -> Vec<u8> {
-        let mut snapshot = self.snapshot();
-        self.copy_flows(0..self.flow_places(), now, &mut snapshot);
-        snapshot.into_bytes()
-    }
+/// A snapshot with no flow in it yet.
+pub(crate) fn snapshot(config: &NatConfig) -> Snapshot {
+    let addresses = config.addresses.iter().flatten();
+    Snapshot { addresses: addresses.map(Ipv4Addr::octets).collect(), parts: Vec::new() }
+}
 
-    /// As [`export`](Self::export), for whoever has no time for a million flows at once: nothing is in the snapshot yet, and
-    /// all flows are in it when [`copy_flows`](Self::copy_flows) had all places below [`flow_places`](Self::flow_places) in
-    /// turn. Packets may go on meanwhile.
-    pub fn snapshot(&self) -> Snapshot {
-        let addresses = self.config.addresses.iter().flatten();
-        Snapshot { addresses: addresses.map(std::net::Ipv4Addr::octets).collect(), parts: Vec::new() }
+/// Adds the flows in `places` of the table, as they are now.
+pub(crate) fn copy_flows(
+    flows: &FlowTable,
+    outside: &Outside,
+    places: Range<usize>,
+    now: Millis,
+    snapshot: &mut Snapshot,
+) {
+    let mut part = Part { flows: Writer(Vec::new()), mappings: Vec::new() };
+    for id in flows.ids_in(places) {
+        part.flows.flow(flows.get(id), flows.passed(id), now);
+        let FlowMappings { source, destination } = flows.mappings(id);
+        part.mappings.push([source, destination].map(|mapping| mapping.map(|id| outside.mapping(id))));
     }
+    snapshot.parts.push(part);
+}
 
-    /// Adds the flows in `places` of the table, as they are now.
-    pub fn copy_flows(&self, places: Range<usize>, now: Millis, snapshot: &mut Snapshot) {
-        let mut part = Part { flows: Writer(Vec::new()), mappings: Vec::new() };
-        for id in self.flows.ids_in(places) {
-            part.flows.flow(self.flows.get(id), self.flows.passed(id), now);
-            let FlowMappings { source, destination } = self.flows.mappings(id);
-            let mapping = |id: Id| (self.mappings.key(id), self.mappings.port(id));
-            part.mappings.push([source.map(mapping), destination.map(mapping)]);
-        }
-        snapshot.parts.push(part);
-    }
+/// How many bytes the state has that begins with `start`.
+pub(crate) fn state_len(start: &[u8]) -> Result<u64, StateError> {
+    Header::read(start).map(|(header, _)| header.state_len())
+}
 
-    /// How many bytes the state has that begins with `start`, its first [`STATE_START`] bytes: to be
-    /// asked before memory is spent on the rest.
-    ///
-    /// # Errors
-    /// It is no state that [`import`](Self::import) could read.
-    pub fn state_len(start: &[u8]) -> Result<u64, StateError> {
-        Header::read(start).map(|(header, _)| header.state_len())
+/// Takes over what was saved `age` ago.
+pub(crate) fn import(
+    into: &mut Lifecycle<'_>,
+    state: &[u8],
+    age: Millis,
+    now: Millis,
+) -> Result<Imported, StateError> {
+    if into.flows.len() > 0 {
+        return Err(StateError::NotEmpty);
     }
-
-    /// Takes over what [`export`](Self::export) saved `age` ago, into a NAT that has its configuration and no flows yet.
-    ///
-    /// Flows stay as when a NAT of the saved configuration is [reconfigured](Self::reconfigure) to this one. Their idle
-    /// time goes on, `age` included; as no flow can have been used before [`Millis::ZERO`], `now` should be later than
-    /// the longest timeout.
-    ///
-    /// # Errors
-    /// Nothing has changed then.
-    pub fn import(&mut self, state: &[u8], age: Millis, now: Millis) -> Result<Imported, StateError> {
-        if self.flow_count() > 0 {
-            return Err(StateError::NotEmpty);
-        }
-        let Saved { addresses, mappings, mut flows } = read(state)?;
-        check(&mappings, &flows)?;
-        // The tables' lists are in the order of last use.
-        flows.sort_by_key(|saved| std::cmp::Reverse(saved.idle));
-        let saved = flows.len();
-        flows.drain(..saved.saturating_sub(self.flow_limit()));
-        self.admitted += flows.len() as u64;
-        let mut ids = vec![None; mappings.len()];
-        for SavedFlow { flow, passed, idle, source, destination } in flows {
-            let mut id = |place: Option<usize>| {
-                place.map(|place| *ids[place].get_or_insert_with(|| self.restore_mapping(&mappings[place])))
-            };
-            let mappings = FlowMappings { source: id(source), destination: id(destination) };
-            let keys = Direction::BOTH.map(|direction| self.flows.key(flow.tuple(direction)));
-            let idle = Millis::from_secs(idle.into()) + age;
-            let id = self.add_flow(flow, keys, mappings, Millis::new(now.get().saturating_sub(idle.get())));
-            self.flows.restore_passed(id, passed);
-        }
-        self.forget_addresses(addresses);
-        while self.next_flow_timeout().is_some_and(|at| at <= now) {
-            self.on_timeout(now);
-        }
-        Ok(Imported { flows: self.flow_count(), left_out: saved - self.flow_count() })
+    let Saved { addresses, mappings, mut flows } = read(state)?;
+    check(&mappings, &flows)?;
+    // The tables' lists are in the order of last use.
+    flows.sort_by_key(|saved| std::cmp::Reverse(saved.idle));
+    let saved = flows.len();
+    flows.drain(..saved.saturating_sub(into.config.flow_limit()));
+    let mut ids = vec![None; mappings.len()];
+    for SavedFlow { flow, passed, idle, source, destination } in flows {
+        let mut id = |place: Option<usize>| {
+            let place = place?;
+            let SavedMapping { key, port } = mappings[place];
+            Some(*ids[place].get_or_insert_with(|| into.outside.restore(key, port, into.config)))
+        };
+        let mappings = FlowMappings { source: id(source), destination: id(destination) };
+        let keys = Direction::BOTH.map(|direction| into.flows.key(flow.tuple(direction)));
+        let idle = Millis::from_secs(idle.into()) + age;
+        let used = Millis::new(now.get().saturating_sub(idle.get()));
+        let id = into.begin(flow, keys, mappings, None, used);
+        into.flows.restore_passed(id, passed);
     }
-
-    /// A mapping that no flow uses yet.
-    fn restore_mapping(&mut self, &SavedMapping { key, port }: &SavedMapping) -> Id {
-        let published = self.config.published();
-        let lease = self.mappings.ports.claim(key.outside(), key.protocol(), port, &published);
-        let key = self.mappings.hashed(key);
-        let is_first = self.mappings.find(key).is_none();
-        self.mappings.insert(key, lease, is_first)
-    }
+    into.forget_addresses(&addresses);
+    into.catch_up(now);
+    let flows = into.flows.len();
+    Ok(Imported { flows, left_out: saved - flows })
 }
 
 /// Flows as they were when they were copied.
@@ -150,7 +129,7 @@ impl Snapshot {
         self.len() == 0
     }
 
-    /// The flows, as [`export`](Nat::export) has them. Of two that can't have been there at once, the one that was copied
+    /// The flows, as [`export`](crate::Nat::export) has them. Of two that can't have been there at once, the one that was copied
     /// later is in it.
     pub fn into_bytes(self) -> Vec<u8> {
         let (mut flows, mut mappings) = (Vec::new(), Mappings::default());

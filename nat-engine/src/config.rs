@@ -1,6 +1,66 @@
-//! What a NAT does where the RFCs leave a choice.
+//! What a NAT is told from outside: rules, addresses, times, and what it does where the RFCs leave a choice.
 
-use packet::Millis;
+use std::net::Ipv4Addr;
+
+use packet::{Millis, NetworkId, Protocol};
+
+use crate::chains::rule::{PortRange, RuleSet};
+use crate::flows::timeouts::Timeouts;
+use crate::memory::slab::Id;
+
+/// What a [`Nat`](crate::Nat) is told from outside.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub struct NatConfig {
+    /// The rules.
+    pub rules: RuleSet,
+    /// Idle times of flows.
+    pub timeouts: Timeouts,
+    /// Flows at most; a new one beyond that is refused. 2 147 483 646 if that is less.
+    pub flow_limit: u32,
+    /// The switch's own address on each network, by [`packet::NetworkId::index`]: what MASQUERADE takes on the way out.
+    pub addresses: Vec<Option<Ipv4Addr>>,
+    /// By which network packets to elsewhere leave, by [`packet::NetworkId::index`] of the network they come from: hosts that
+    /// reach each other by outside addresses see the sources they have there. `None` for networks that are outside.
+    pub uplinks: Vec<Option<NetworkId>>,
+    /// Own addresses that a host has, too: only these ports and identifiers of theirs are taken for hosts inside. What is in
+    /// use of them is told by [`Nat::take_port_changes`](crate::Nat::take_port_changes), which has to be called.
+    pub shared: Vec<(Ipv4Addr, PortRange)>,
+    /// Mapping, filtering and limits.
+    pub settings: NatSettings,
+}
+
+impl NatConfig {
+    /// Flows at most, of those that can be numbered.
+    pub(crate) fn flow_limit(&self) -> usize {
+        self.flow_limit.min(Id::LIMIT - 2) as usize
+    }
+
+    /// The switch's own address on a network.
+    pub(crate) fn own_address(&self, network: NetworkId) -> Option<Ipv4Addr> {
+        self.addresses.get(network.index()).copied().flatten()
+    }
+
+    /// By which network packets of this one leave, if it is inside.
+    pub(crate) fn uplink(&self, network: NetworkId) -> Option<NetworkId> {
+        self.uplinks.get(network.index()).copied().flatten()
+    }
+
+    /// Of this address only these ports are to be had; `None`: all.
+    pub(crate) fn limit(&self, address: Ipv4Addr) -> Option<PortRange> {
+        self.shared.iter().find(|(shared, _)| *shared == address).map(|&(_, range)| range)
+    }
+
+    /// The ports of this address that DNAT rules publish.
+    pub(crate) fn published(&self, address: Ipv4Addr, protocol: Protocol) -> impl Iterator<Item = PortRange> {
+        let own = move |network| self.own_address(network);
+        self.rules.prerouting.iter().flat_map(move |rule| rule.publishes(address, protocol, own)).copied()
+    }
+
+    /// Whether a mapping lets in those only that its inside socket has sent to.
+    pub(crate) fn filters_by_address(&self) -> bool {
+        self.settings.filtering == Behaviour::AddressDependent
+    }
+}
 
 /// What a mapping, or its filter, depends on. RFC 4787, 4.1 and 5.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
