@@ -3,7 +3,9 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
-use std::path::PathBuf;
+use std::iter::Peekable;
+use std::path::{Path, PathBuf};
+use std::str::Chars;
 
 use cargo_metadata::{DependencyKind, Metadata, MetadataCommand, Package};
 
@@ -110,4 +112,141 @@ fn core_crates_disallow_clock_io_and_threads() {
         let (path, text) = file(members[name], "clippy.toml");
         assert!(text == expected, "{} differs from that of packet", path.display());
     }
+}
+
+/// What each folder of nat-engine may import from, of its siblings. Files beside the folders may import from all:
+/// what they do concerns several owners.
+const NAT_ENGINE: [(&str, &[&str]); 7] = [
+    ("memory", &[]),
+    ("flows", &["memory"]),
+    ("fragments", &["memory", "flows"]),
+    ("chains", &["memory", "flows"]),
+    ("outside", &["memory", "flows", "chains"]),
+    ("first_packet", &["memory", "flows", "fragments", "chains", "outside"]),
+    ("saved", &["memory", "flows", "chains", "outside"]),
+];
+
+#[test]
+fn folders_of_nat_engine_import_one_way() {
+    let modules = modules("nat-engine");
+    for (module, imports) in &modules {
+        let folder = |path: &str| path.split('/').next().unwrap_or_default().to_owned();
+        let Some((_, allowed)) = NAT_ENGINE.iter().find(|(name, _)| *name == folder(module)) else {
+            continue;
+        };
+        for import in imports.iter().map(|import| folder(import)) {
+            let is_folder = NAT_ENGINE.iter().any(|(name, _)| *name == import);
+            let is_allowed = import == folder(module) || allowed.contains(&import.as_str());
+            assert!(!is_folder || is_allowed, "nat-engine: {module} imports from {import}");
+        }
+    }
+    let folders: BTreeSet<&str> = modules.keys().filter_map(|path| Some(path.split_once('/')?.0)).collect();
+    assert_eq!(folders, NAT_ENGINE.iter().map(|(name, _)| *name).collect(), "folders that this test knows");
+}
+
+#[test]
+fn no_files_of_nat_engine_import_each_other_in_a_circle() {
+    let mut left = modules("nat-engine");
+    // Whoever imports none of those that are left is in no circle.
+    while let Some(leaf) = left.iter().find(|(_, imports)| imports.is_empty()).map(|(leaf, _)| leaf.clone()) {
+        left.remove(&leaf);
+        for imports in left.values_mut() {
+            imports.remove(&leaf);
+        }
+    }
+    assert!(left.is_empty(), "these import each other, or such as do: {left:#?}");
+}
+
+#[test]
+fn calls_of_the_nat_stand_in_one_file() {
+    for (path, text) in sources("nat-engine") {
+        let is_index = path == "nat";
+        let has_calls = text.lines().any(|line| line == "impl Nat {");
+        assert_eq!(has_calls, is_index, "nat-engine/src/{path}.rs");
+    }
+}
+
+/// The files of a crate by their modules' paths, such as `flows/table`, without comments and unit tests. The root isn't
+/// among them.
+fn sources(package: &str) -> BTreeMap<String, String> {
+    fn read(folder: &Path, module: &str, found: &mut BTreeMap<String, String>) {
+        for entry in fs::read_dir(folder).expect("the folder exists").flatten() {
+            let (path, name) = (entry.path(), entry.file_name().to_string_lossy().into_owned());
+            let below =
+                |name: &str| if module.is_empty() { name.to_owned() } else { format!("{module}/{name}") };
+            match name.strip_suffix(".rs") {
+                None => read(&path, &below(&name), found),
+                Some("lib" | "main") if module.is_empty() => {}
+                Some(stem) => {
+                    let text = fs::read_to_string(&path).expect("a source can be read");
+                    let code = text.split("#[cfg(test)]\nmod tests {").next().unwrap_or_default();
+                    let code = code.lines().filter(|line| !line.trim_start().starts_with("//"));
+                    let module = if stem == "mod" { module.to_owned() } else { below(stem) };
+                    found.insert(module, code.collect::<Vec<_>>().join("\n"));
+                }
+            }
+        }
+    }
+    let mut found = BTreeMap::new();
+    read(&Path::new(env!("CARGO_MANIFEST_DIR")).join(package).join("src"), "", &mut found);
+    found
+}
+
+/// Which modules of a crate import which others.
+fn modules(package: &str) -> BTreeMap<String, BTreeSet<String>> {
+    let sources = sources(package);
+    let of_path = |path: &str| {
+        let ends = path.match_indices('/').map(|(at, _)| at).chain([path.len()]).rev();
+        let mut prefixes = ends.map(|end| &path[..end]);
+        prefixes.find(|prefix| sources.contains_key(*prefix)).map(str::to_owned)
+    };
+    let mut modules = BTreeMap::new();
+    for (module, text) in &sources {
+        assert!(!text.contains("super::"), "{package}: {module} names a module by super::, not by crate::");
+        let mut imports = BTreeSet::new();
+        for path in crate_paths(text) {
+            let import = of_path(&path);
+            imports
+                .insert(import.unwrap_or_else(|| panic!("{package}: {module} takes {path} from the root")));
+        }
+        imports.remove(module);
+        modules.insert(module.clone(), imports);
+    }
+    modules
+}
+
+/// All paths behind `crate::`, with `/` between their parts.
+fn crate_paths(text: &str) -> Vec<String> {
+    let mut found = Vec::new();
+    for (at, start) in text.match_indices("crate::") {
+        read_tree(&mut text[at + start.len()..].chars().peekable(), String::new(), &mut found);
+    }
+    found
+}
+
+/// Reads a path, or what stands in braces at its end.
+fn read_tree(rest: &mut Peekable<Chars<'_>>, before: String, found: &mut Vec<String>) {
+    let mut path = before;
+    while let Some(next) = rest.peek().copied() {
+        match next {
+            '{' => {
+                while rest.next_if(|next| *next != '}').is_some() {
+                    while rest.next_if(|next| next.is_whitespace() || *next == ',').is_some() {}
+                    if rest.peek() != Some(&'}') {
+                        read_tree(rest, path.clone(), found);
+                    }
+                }
+                rest.next();
+                return;
+            }
+            ':' => path.push_str(rest.next_if(|_| true).map_or("", |_| "/")),
+            _ if next.is_alphanumeric() || next == '_' => path.extend(rest.next()),
+            _ => break,
+        }
+        // The second colon.
+        if next == ':' {
+            rest.next();
+        }
+    }
+    found.push(path);
 }
