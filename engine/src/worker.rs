@@ -110,6 +110,7 @@ impl Worker {
         self.out.restart();
         let Some(origin) = burst.origin() else { return OwnFrames(()) };
         let input = burst.network();
+        let is_suspicious = self.bridges.get_mut(input.index()).is_some_and(Bridge::take_suspicion);
         let Self { host, gateway, bridges, out, .. } = self;
         let mut slow = Slow { now, gateway, bridges, out };
         let count = if self.punts { burst.len() } else { 0 };
@@ -123,7 +124,6 @@ impl Worker {
                 self.counters[origin.index()].drops.count(reason);
             }
         }
-        let is_suspicious = slow.bridges.get(input.index()).is_some_and(Bridge::take_suspicion);
         if is_suspicious || self.flooding {
             host.loops.suspect(origin, input, now);
         }

@@ -155,9 +155,9 @@ impl Burst {
     /// free ones (at most [`HEADROOM`]), in one slice: the way to put a `virtio_net_hdr` in front without moving it.
     #[inline]
     pub fn outgoing(&mut self, entry: TxEntry, headroom: usize) -> (&FrameMeta, &mut [u8]) {
-        let index = entry.frame();
-        let (start, len) = (index * STRIDE + HEADROOM, self.lens[index] as usize);
-        (&self.metas[index], &mut self.buffers[start - headroom.min(HEADROOM)..start + len])
+        let (index, headroom) = (entry.frame(), headroom.min(HEADROOM));
+        let (start, len) = (index * STRIDE + HEADROOM - headroom, headroom + self.lens[index] as usize);
+        (&self.metas[index], &mut self.buffers[start..][..len])
     }
 
     /// Calls `stage` on each frame, in order.

@@ -14,6 +14,8 @@ pub struct FrameMeta {
     pub copy: Option<PuntReason>,
     /// The network the frame is in: the ingress port's at first, the way out's after routing.
     pub network: NetworkId,
+    /// The source may be learned: there is one, and no stage has refused the frame because of it.
+    pub learn: bool,
     /// The gateway forwarded it: it comes from the switch's own MAC now, and may go to any port.
     pub routed: bool,
     /// The checksum and segmentation that the sender left to its hardware.
@@ -37,6 +39,7 @@ impl FrameMeta {
             verdict: Verdict::Undecided,
             copy: None,
             network,
+            learn: false,
             routed: false,
             offload,
             vid: Vid::DEFAULT,
@@ -52,11 +55,18 @@ impl FrameMeta {
         matches!(self.verdict, Verdict::Drop(_))
     }
 
-    /// Drops the frame for `reason`, unless an earlier stage has already dropped it: the first reason wins.
+    /// Drops the frame for `reason`, unless an earlier stage has already dropped it: the first reason wins. Its source may
+    /// still be learned.
     pub const fn drop(&mut self, reason: crate::DropReason) {
         if !self.is_dropped() {
             self.verdict = Verdict::Drop(reason);
         }
+    }
+
+    /// Drops the frame for `reason`, as [`drop`](Self::drop) does, and has nothing learned from it.
+    pub const fn refuse(&mut self, reason: crate::DropReason) {
+        self.drop(reason);
+        self.learn = false;
     }
 }
 

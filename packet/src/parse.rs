@@ -1,25 +1,20 @@
 //! Stage 1: bytes to `FrameMeta`. Layer 2 only, on every frame: a bridge doesn't judge layer 3.
 
-use crate::{Burst, DropReason, EtherType, Frame, MacAddr, Vid};
+use crate::{Burst, DropReason, EtherType, Frame, FrameMeta, MacAddr, Vid};
 
 /// Finds the addresses, the VLAN and the EtherType of each frame.
 ///
 /// Drops: `FrameTooShort`, `BadVlanTag`, `BadSourceMac`. About 2 ns a frame.
 pub fn parse(burst: &mut Burst) {
-    burst.for_each(|_, frame| {
-        if let Err(reason) = parse_frame(frame) {
-            reason.1.drop(reason.0);
-        }
+    burst.for_each(|_, Frame { meta, bytes }| match parse_frame(meta, bytes) {
+        // What was dropped while it was received teaches nothing.
+        Ok(()) => meta.learn = !meta.is_dropped(),
+        Err(reason) => meta.refuse(reason),
     });
 }
 
-type Refused<'a> = (DropReason, &'a mut crate::FrameMeta);
-
-fn parse_frame(frame: Frame<'_>) -> Result<(), Refused<'_>> {
-    let Frame { meta, bytes } = frame;
-    let Some((head, rest)) = bytes.split_first_chunk::<14>() else {
-        return Err((DropReason::FrameTooShort, meta));
-    };
+fn parse_frame(meta: &mut FrameMeta, bytes: &[u8]) -> Result<(), DropReason> {
+    let (head, rest) = bytes.split_first_chunk::<14>().ok_or(DropReason::FrameTooShort)?;
     let [d0, d1, d2, d3, d4, d5, source_and_type @ ..] = *head;
     let source_and_type = u64::from_be_bytes(source_and_type);
     meta.dst = MacAddr::new([d0, d1, d2, d3, d4, d5]);
@@ -27,7 +22,7 @@ fn parse_frame(frame: Frame<'_>) -> Result<(), Refused<'_>> {
     meta.ether_type = EtherType(source_and_type as u16);
     meta.l3 = 14;
     if !meta.src.is_station() {
-        return Err((DropReason::BadSourceMac, meta));
+        return Err(DropReason::BadSourceMac);
     }
     if meta.ether_type == EtherType::VLAN || meta.ether_type == EtherType::SERVICE_VLAN {
         return parse_tags(meta, rest);
@@ -37,11 +32,11 @@ fn parse_frame(frame: Frame<'_>) -> Result<(), Refused<'_>> {
 
 /// The outermost tag gives the VLAN; one more is stepped over.
 #[cold]
-fn parse_tags<'a>(meta: &'a mut crate::FrameMeta, mut rest: &[u8]) -> Result<(), Refused<'a>> {
+fn parse_tags(meta: &mut FrameMeta, mut rest: &[u8]) -> Result<(), DropReason> {
     let mut outermost = true;
     while meta.ether_type == EtherType::VLAN || meta.ether_type == EtherType::SERVICE_VLAN {
         let Some((&[i0, i1, t0, t1], behind)) = rest.split_first_chunk::<4>() else {
-            return Err((DropReason::FrameTooShort, meta));
+            return Err(DropReason::FrameTooShort);
         };
         let vid = u16::from_be_bytes([i0, i1]) & 0xfff;
         if outermost {
@@ -50,7 +45,7 @@ fn parse_tags<'a>(meta: &'a mut crate::FrameMeta, mut rest: &[u8]) -> Result<(),
                 0 => {}
                 _ => match Vid::new(vid) {
                     Some(vid) => meta.vid = vid,
-                    None => return Err((DropReason::BadVlanTag, meta)),
+                    None => return Err(DropReason::BadVlanTag),
                 },
             }
         } else if meta.l3 >= MAX_TAGS_END {
@@ -71,7 +66,7 @@ const MAX_TAGS_END: u16 = 14 + 2 * 4;
 mod tests {
     use super::*;
     use crate::builder::eth;
-    use crate::{FrameMeta, NetworkId, Offload, Verdict};
+    use crate::{NetworkId, Offload, Verdict};
 
     fn meta_of(bytes: &[u8]) -> FrameMeta {
         let mut burst = Burst::new();

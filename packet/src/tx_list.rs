@@ -56,6 +56,7 @@ impl TxLists {
     }
 
     /// Adds a frame of the burst for `port`. A frame is added once per port, so a list can't overflow.
+    #[inline]
     pub fn push(&mut self, port: PortId, entry: TxEntry) {
         let Some(list) = self.lists.get_mut(port.index()) else { return };
         let at = usize::from(list.len);

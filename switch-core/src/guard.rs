@@ -112,7 +112,7 @@ impl Guards {
                 return;
             }
             if let Err(reason) = self.judge(place, &frame, &holder, &is_static, &mut last) {
-                frame.meta.drop(reason);
+                frame.meta.refuse(reason);
             }
         });
     }

@@ -13,11 +13,16 @@
 #![forbid(unsafe_code)]
 
 mod bridge;
+mod egress;
 mod fdb;
+mod forward;
 mod guard;
+mod ingress;
+mod learn;
+mod own;
 mod ports;
 
-pub use bridge::{Bridge, BridgePort, Group, PortState};
+pub use bridge::Bridge;
 pub use fdb::{Fdb, FdbEntry, Learned, Sighting};
 pub use guard::{Guard, PortGuard};
-pub use ports::PortSettings;
+pub use ports::{BridgePort, Group, PortSettings, PortState};

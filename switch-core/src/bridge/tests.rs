@@ -1,12 +1,14 @@
 use packet::builder::eth;
-use packet::{NetworkId, Offload, parse};
+use packet::{DropReason, NetworkId, Offload, PuntReason, parse};
 
 use super::*;
+use crate::Group;
 
 const SECRET: [u64; 2] = [1, 2];
 const NOW: Millis = Millis::from_secs(10);
 const SWITCH: MacAddr = MacAddr::local(99);
 const TUNNELS: Group = Group(1);
+const SPANNING_TREE: MacAddr = MacAddr::new([1, 0x80, 0xc2, 0, 0, 0]);
 
 fn id(port: u16) -> PortId {
     PortId::new(port).unwrap()
@@ -39,18 +41,21 @@ impl Segment {
     }
 
     /// A frame from the station at each port, to nobody's station, so that all are learned.
-    fn all_were_heard(self) -> Self {
-        for port in self.0.members().to_vec() {
+    fn all_were_heard(mut self) -> Self {
+        for port in self.0.ports.members().to_vec() {
             self.send(port.get(), mac(port.get()));
         }
         self
     }
 
     /// The ports that a frame from the station at a port leaves by, and what becomes of it.
-    fn send(&self, from: u16, to: MacAddr) -> (Vec<u16>, Verdict) {
-        let mut burst = Burst::new();
-        burst.restart(Some(id(from)), NetworkId::new(0));
-        assert!(burst.push(&eth().src(mac(from)).dst(to).payload(b"hello"), Offload::NONE));
+    fn send(&mut self, from: u16, to: MacAddr) -> (Vec<u16>, Verdict) {
+        self.send_as(mac(from), from, to)
+    }
+
+    /// The same of a frame that says it is from another station.
+    fn send_as(&mut self, src: MacAddr, from: u16, to: MacAddr) -> (Vec<u16>, Verdict) {
+        let mut burst = burst(src, from, to);
         parse(&mut burst);
         self.0.ingress(&mut burst);
         self.0.learn(&burst, &mut PortCounters::default(), NOW);
@@ -60,13 +65,16 @@ impl Segment {
 
     /// The same of a frame that the gateway forwards from a port.
     fn route(&self, from: u16, to: MacAddr) -> (Vec<u16>, Verdict) {
-        let mut burst = Burst::new();
-        burst.restart(Some(id(from)), NetworkId::new(0));
-        assert!(burst.push(&eth().src(SWITCH).dst(to).payload(b"hello"), Offload::NONE));
+        let mut burst = burst(SWITCH, from, to);
         parse(&mut burst);
         let verdict = self.0.towards(to, NOW);
         (burst.metas_mut()[0].routed, burst.metas_mut()[0].verdict) = (true, verdict);
         self.leave(&mut burst)
+    }
+
+    /// Where a station was learned.
+    fn port_of(&self, mac: MacAddr) -> Option<u16> {
+        self.0.fdb().lookup(mac, Vid::DEFAULT, NOW).map(PortId::get)
     }
 
     fn leave(&self, burst: &mut Burst) -> (Vec<u16>, Verdict) {
@@ -78,13 +86,20 @@ impl Segment {
     }
 }
 
+fn burst(src: MacAddr, from: u16, to: MacAddr) -> Burst {
+    let mut burst = Burst::new();
+    burst.restart(Some(id(from)), NetworkId::new(0));
+    assert!(burst.push(&eth().src(src).dst(to).payload(b"hello"), Offload::NONE));
+    burst
+}
+
 const ISOLATED: Verdict = Verdict::Drop(DropReason::PortIsolated);
 
 #[test]
 fn ports_of_a_group_see_all_others_but_not_each_other() {
-    let segment = Segment::of_groups(&[Some(Group::ISOLATED), Some(Group::ISOLATED), None, None]);
+    let mut segment = Segment::of_groups(&[Some(Group::ISOLATED), Some(Group::ISOLATED), None, None]);
     assert_eq!(segment.send(0, mac(1)).0, [2, 3], "unknown");
-    let segment = segment.all_were_heard();
+    let mut segment = segment.all_were_heard();
     for to in [MacAddr::BROADCAST, mac(77)] {
         assert_eq!(segment.send(0, to), (vec![2, 3], Verdict::Flood));
         assert_eq!(segment.send(2, to), (vec![0, 1, 3], Verdict::Flood));
@@ -101,7 +116,7 @@ fn ports_of_a_group_see_all_others_but_not_each_other() {
 fn groups_see_each_other() {
     let guests = Some(Group::ISOLATED);
     let tunnels = Some(TUNNELS);
-    let segment = Segment::of_groups(&[guests, guests, tunnels, tunnels]).all_were_heard();
+    let mut segment = Segment::of_groups(&[guests, guests, tunnels, tunnels]).all_were_heard();
     assert_eq!(segment.send(0, MacAddr::BROADCAST).0, [2, 3]);
     assert_eq!(segment.send(3, MacAddr::BROADCAST).0, [0, 1]);
     assert_eq!(segment.send(3, mac(2)), (vec![], ISOLATED));
@@ -152,7 +167,7 @@ fn where_no_port_sees_another_the_gateway_floods_nothing_that_is_for_one_station
 #[test]
 fn frames_leave_by_the_port_they_came_from_if_it_is_a_hairpin() {
     let hairpin = BridgePort { hairpin: true, ..settings(None) };
-    let segment = Segment::new(&[hairpin, settings(None)]).all_were_heard();
+    let mut segment = Segment::new(&[hairpin, settings(None)]).all_were_heard();
     assert_eq!(segment.send(0, mac(0)).0, [0]);
     assert_eq!(segment.send(0, MacAddr::BROADCAST).0, [0, 1]);
     assert_eq!(segment.send(0, mac(1)).0, [1]);
@@ -163,19 +178,72 @@ fn frames_leave_by_the_port_they_came_from_if_it_is_a_hairpin() {
 #[test]
 fn a_group_keeps_apart_ports_and_not_what_is_behind_one_of_them() {
     let hairpin = BridgePort { hairpin: true, ..settings(Some(Group::ISOLATED)) };
-    let segment = Segment::new(&[hairpin; 2]).all_were_heard();
+    let mut segment = Segment::new(&[hairpin; 2]).all_were_heard();
     assert_eq!(segment.send(0, mac(0)).0, [0]);
     assert_eq!(segment.send(0, MacAddr::BROADCAST).0, [0]);
     assert_eq!(segment.send(0, mac(1)), (vec![], ISOLATED));
 }
 
 #[test]
+fn each_state_of_a_port_lets_in_and_learns_what_it_may() {
+    use DropReason::{LoopDamped, PortNotForwarding};
+    let probes = mac(50);
+    for (state, ordinary, probe, learns) in [
+        (PortState::Forwarding, Verdict::Flood, PuntReason::Control.into(), true),
+        (PortState::Learning, PortNotForwarding.into(), PortNotForwarding.into(), true),
+        (PortState::Discarding, PortNotForwarding.into(), PortNotForwarding.into(), false),
+        (PortState::Looping, LoopDamped.into(), PuntReason::Control.into(), false),
+    ] {
+        let mut segment = Segment::new(&[BridgePort { state, ..settings(None) }, settings(None)]);
+        segment.0.set_probe(probes);
+        segment.0.ask_for(probes.to_group());
+        assert_eq!(segment.send(0, MacAddr::BROADCAST).1, ordinary, "{state:?}");
+        assert_eq!(segment.send(0, probes.to_group()).1, probe, "{state:?}");
+        assert_eq!(segment.port_of(mac(0)), learns.then_some(0), "{state:?}");
+    }
+}
+
+#[test]
+fn a_frame_from_the_switchs_own_address_hints_at_a_loop_and_teaches_nothing() {
+    let mut segment = Segment::of_groups(&[None; 2]);
+    segment.send(0, mac(1));
+    assert!(!segment.0.take_suspicion());
+    assert_eq!(segment.send_as(SWITCH, 0, mac(1)).1, DropReason::OwnSourceMac.into());
+    assert!(segment.0.take_suspicion() && !segment.0.take_suspicion());
+    assert_eq!(segment.send_as(SWITCH, 0, SPANNING_TREE).1, PuntReason::Control.into());
+    assert_eq!(segment.port_of(SWITCH), None);
+}
+
+#[test]
+fn what_was_dropped_while_it_was_received_teaches_nothing() {
+    let mut segment = Segment::of_groups(&[None; 2]);
+    let mut burst = burst(mac(0), 0, mac(1));
+    burst.metas_mut()[0].drop(DropReason::BadOffload);
+    parse(&mut burst);
+    segment.0.learn(&burst, &mut PortCounters::default(), NOW);
+    assert_eq!(segment.port_of(mac(0)), None);
+}
+
+#[test]
+fn a_guarded_port_that_lies_teaches_nothing() {
+    let mut segment = Segment::of_groups(&[None; 2]);
+    let guard = PortGuard { checks: crate::Guard::ALL, macs: vec![mac(0)], ..PortGuard::default() };
+    segment.0.set_guard(id(0), Some(guard));
+    for (src, learned) in [(mac(7), None), (mac(0), Some(0))] {
+        let mut burst = burst(src, 0, mac(1));
+        parse(&mut burst);
+        segment.0.guard(&mut burst, |_| None);
+        segment.0.learn(&burst, &mut PortCounters::default(), NOW);
+        assert_eq!(segment.port_of(src), learned);
+    }
+}
+
+#[test]
 fn frames_to_a_control_address_end_at_the_host_whatever_else_is_there() {
     let mut segment = Segment::of_groups(&[None, Some(Group::ISOLATED)]);
     segment.0.set_local(None);
-    let spanning_tree = MacAddr::new([1, 0x80, 0xc2, 0, 0, 0]);
-    assert_eq!(segment.send(0, spanning_tree), (vec![], PuntReason::Control.into()));
-    assert_eq!(segment.send(1, spanning_tree).1, PuntReason::Control.into());
+    assert_eq!(segment.send(0, SPANNING_TREE), (vec![], PuntReason::Control.into()));
+    assert_eq!(segment.send(1, SPANNING_TREE).1, PuntReason::Control.into());
     let cisco = MacAddr::new([1, 0, 0x0c, 0xcc, 0xcc, 0xcd]);
     assert_eq!(segment.send(0, cisco), (vec![1], Verdict::Flood));
     segment.0.ask_for(cisco);
