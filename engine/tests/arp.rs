@@ -9,7 +9,6 @@ use common::*;
 use packet::builder::eth;
 use packet::{MacAddr, Millis};
 
-const FAR: Ipv4Addr = Ipv4Addr::new(198, 51, 100, 9);
 const OUTSIDE_2: Ipv4Addr = Ipv4Addr::new(203, 0, 113, 2);
 const OTHER_MAC: MacAddr = MacAddr::new([2, 0, 0, 0, 0xee, 2]);
 

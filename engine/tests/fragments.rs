@@ -7,13 +7,11 @@ use std::collections::BTreeMap;
 use std::net::Ipv4Addr;
 
 use common::*;
-use packet::builder::{FrameBuilder, eth, fragments};
+use packet::builder::fragments;
 use packet::checksum::Sum;
 use packet::wire::Ipv4Header;
 use packet::{Ipv4Packet, Millis, Protocol};
 use proptest::prelude::*;
-
-const FAR: Ipv4Addr = Ipv4Addr::new(198, 51, 100, 9);
 
 /// What a host makes of the fragments in these frames: one datagram, its checksum right.
 fn put_together(frames: &[Vec<u8>]) -> (Ipv4Packet, Vec<u8>) {
@@ -56,14 +54,6 @@ fn pass(bench: &mut Bench, from: u16, frames: &[Vec<u8>], burst: usize, to: u16)
     }
     sent.extend(bench.wait(Millis::ZERO).remove(&to).unwrap_or_default());
     sent
-}
-
-fn from_guest(n: u16) -> FrameBuilder {
-    eth().src(guest_mac(n)).dst(LAN_MAC)
-}
-
-fn from_outside() -> FrameBuilder {
-    eth().src(OUTSIDE_MAC).dst(WAN_MAC)
 }
 
 fn payload(len: usize) -> Vec<u8> {

@@ -3,7 +3,7 @@
 
 mod common;
 
-use std::net::{Ipv4Addr, SocketAddrV4};
+use std::net::SocketAddrV4;
 
 use common::*;
 use engine::report::{CheckOutcome, ServerReport, ServerState};
@@ -13,7 +13,6 @@ use packet::builder::eth;
 use packet::wire::{FromBytes, IcmpHeader, TcpHeader};
 use packet::{Ipv4Packet, L4, Millis, Protocol};
 
-const FAR: Ipv4Addr = Ipv4Addr::new(198, 51, 100, 9);
 const SYN: u8 = TcpHeader::SYN;
 const ACK: u8 = TcpHeader::ACK;
 const RST: u8 = TcpHeader::RST;

@@ -3,15 +3,11 @@
 
 mod common;
 
-use std::net::Ipv4Addr;
-
 use common::*;
 use packet::builder::eth;
 use packet::checksum::Sum;
 use packet::wire::TcpHeader;
 use packet::{Gso, Offload};
-
-const FAR: Ipv4Addr = Ipv4Addr::new(198, 51, 100, 9);
 
 const TCP: Offload = Offload { needs_checksum: true, csum_start: 34, csum_offset: 16, ..Offload::NONE };
 const UDP: Offload = Offload { csum_offset: 6, ..TCP };

@@ -2,14 +2,11 @@
 
 mod common;
 
-use std::net::Ipv4Addr;
-
 use common::*;
 use packet::builder::eth;
 use packet::wire::TcpHeader;
 use packet::{Ipv4Packet, Millis, Protocol};
 
-const FAR: Ipv4Addr = Ipv4Addr::new(198, 51, 100, 9);
 const RANGE: std::ops::RangeInclusive<u16> = 40_000..=40_999;
 
 fn shared() -> Bench {

@@ -10,7 +10,10 @@ use engine::{
     Reach, RuntimeConfig, Worker,
 };
 use nat_engine::{Condition, Match, NatRule, PortList, Target};
-use packet::{Burst, MacAddr, Millis, NetworkId, Offload, PortId, Protocol, TxEntry};
+use packet::builder::{FrameBuilder, eth};
+use packet::checksum::Sum;
+use packet::wire::{FromBytes, IcmpHeader};
+use packet::{Burst, Ipv4Packet, MacAddr, Millis, NetworkId, Offload, PortId, Protocol, TxEntry};
 
 pub const LAN: NetworkId = NetworkId::new(0);
 pub const WAN: NetworkId = NetworkId::new(1);
@@ -178,9 +181,49 @@ impl Bench {
 }
 
 pub fn arp_request(mac: MacAddr, ip: Ipv4Addr, target: Ipv4Addr) -> Vec<u8> {
-    packet::builder::eth().src(mac).dst(MacAddr::BROADCAST).arp(1, (mac, ip), (MacAddr::ZERO, target))
+    eth().src(mac).dst(MacAddr::BROADCAST).arp(1, (mac, ip), (MacAddr::ZERO, target))
 }
 
 pub fn arp_reply(mac: MacAddr, ip: Ipv4Addr, to: (MacAddr, Ipv4Addr)) -> Vec<u8> {
-    packet::builder::eth().src(mac).dst(to.0).arp(2, (mac, ip), to)
+    eth().src(mac).dst(to.0).arp(2, (mac, ip), to)
+}
+
+/// A host in the world.
+pub const FAR: Ipv4Addr = Ipv4Addr::new(198, 51, 100, 9);
+
+/// From guest `n` to its gateway's MAC.
+pub fn from_guest(n: u16) -> FrameBuilder {
+    eth().src(guest_mac(n)).dst(LAN_MAC)
+}
+
+/// From the world to the uplink's MAC.
+pub fn from_outside() -> FrameBuilder {
+    eth().src(OUTSIDE_MAC).dst(WAN_MAC)
+}
+
+/// The only frame, sent by the only port that sent any.
+pub fn only(sent: Sent) -> (u16, Vec<u8>) {
+    let mut all: Vec<_> =
+        sent.into_iter().flat_map(|(port, frames)| frames.into_iter().map(move |f| (port, f))).collect();
+    assert_eq!(all.len(), 1, "{all:?}");
+    all.remove(0)
+}
+
+/// The IPv4 packet in a frame. Its layer-4 checksum must be right.
+pub fn ip_of(frame: &[u8]) -> Ipv4Packet {
+    let ip = Ipv4Packet::parse(&frame[14..]).unwrap();
+    let l4 = &frame[14 + usize::from(ip.header_len)..14 + usize::from(ip.total_len)];
+    let pseudo = match ip.protocol {
+        Protocol::ICMP => Sum::ZERO,
+        protocol => Sum::pseudo_header_v4(ip.src, ip.dst, protocol.0, l4.len() as u16),
+    };
+    assert_eq!(pseudo.add(Sum::of(l4)).checksum(), 0, "layer-4 checksum of {ip:?}");
+    ip
+}
+
+/// Type and code of the ICMP message in a frame.
+pub fn icmp_of(frame: &[u8]) -> (u8, u8) {
+    assert_eq!(ip_of(frame).protocol, Protocol::ICMP);
+    let (icmp, _) = IcmpHeader::ref_from_prefix(&frame[34..]).unwrap();
+    (icmp.kind, icmp.code)
 }
