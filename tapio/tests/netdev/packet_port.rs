@@ -8,7 +8,7 @@ use packet::builder::eth;
 use packet::wire::TcpHeader;
 use packet::{DropReason, Gso, MacAddr, Offload, PortCounters, Verdict, parse};
 use rustix::net::{AddressFamily, Protocol, RecvFlags, SocketFlags, SocketType, recv, socket_with};
-use tapio::testing::Port;
+use tapio::testing::{PacketSocket, Port};
 use tapio::{HostStack, LinkEvent, LinkLoss, LinkMonitor, PacketConfig, PortError, PortSpec, Rx};
 
 use crate::lab::{Cable, Host, drain, empty_burst, open, send, transfer, wait_until};
@@ -269,7 +269,7 @@ fn a_port_waits_for_its_device_and_takes_it_again_when_it_comes_back() {
         assert!(monitor.events().contains(&LinkEvent::Changed("v0".to_owned())));
         assert!(port.link_up());
         let frame = eth().src(A).dst(B).payload(&[1; 60]);
-        host.0.enter(|| tapio::testing::PacketSocket::open("h0").unwrap().send(&frame).unwrap()).unwrap();
+        host.0.enter(|| PacketSocket::open("h0").unwrap().send(&frame).unwrap()).unwrap();
         poll.poll(&mut events, Some(Duration::from_secs(5))).unwrap();
         assert!(events.iter().any(|event| event.token() == Token(0)));
         assert!(drain(&mut port).unwrap().contains(&frame));
@@ -318,4 +318,58 @@ fn what_is_in_the_way_is_said() {
     let error =
         open_packet(PacketConfig { mtu: Some(u16::MAX), ..config(&host, "t0") }).unwrap_err().to_string();
     assert!(error.contains("the device can't have this MTU"), "{error}");
+}
+
+#[test]
+fn another_queue_reads_on_in_order_where_the_last_one_stopped() {
+    let host = host_with_veth("10.9.0.1/24");
+    let mut port = open_packet(config(&host, "v0")).unwrap();
+    let socket = host.0.enter(|| PacketSocket::open("h0")).unwrap().unwrap();
+    let numbered = |n: u16| eth().payload(&[&n.to_be_bytes()[..], &[0; 44]].concat());
+    let mut sent = 0..;
+    // The ring has 1024 slots: at its beginning, in its midst, full, and empty.
+    for (before, after) in [(0, 3), (700, 900), (5, 1024), (10, 0)] {
+        let mut expected: Vec<_> = sent.by_ref().take(before).map(numbered).collect();
+        expected.iter().for_each(|frame| socket.send(frame).unwrap());
+        assert!(drain_frames(&mut port) == expected, "{before} read");
+        expected = sent.by_ref().take(after).map(numbered).collect();
+        expected.iter().for_each(|frame| socket.send(frame).unwrap());
+        port.renew_queue();
+        let mut received = drain_frames(&mut port);
+        // Of a full ring nobody can tell where it begins.
+        if after == 1024 {
+            received.sort_unstable();
+        }
+        assert!(received == expected, "{before} read, {after} left");
+        let next = numbered(sent.next().unwrap());
+        socket.send(&next).unwrap();
+        assert_eq!(drain_frames(&mut port), [next], "{before} read, {after} left");
+    }
+}
+
+/// Frames that are there; those of the host's own stack have other types.
+fn drain_frames(port: &mut Port) -> Vec<Vec<u8>> {
+    let own = |frame: &Vec<u8>| frame[12..14] == eth().payload(&[])[12..14];
+    drain(port).unwrap().into_iter().filter(own).collect()
+}
+
+#[test]
+fn a_disarmed_device_is_left_as_it_is_for_who_has_its_socket() {
+    if in_user_namespace() {
+        return;
+    }
+    let host = host_with_veth("10.9.0.1/24");
+    let filters = || host.run("tc filter show dev v0 ingress").unwrap();
+    let mut port = open_packet(PacketConfig { mtu: Some(4000), ..config(&host, "v0") }).unwrap();
+    assert!(filters().contains("tapswitch"));
+    port.device.disarm();
+    drop(port);
+    let left = host.links().find("v0").unwrap();
+    assert_eq!((left.mtu, left.up), (4000, true));
+    assert!(filters().contains("tapswitch"));
+    // Nobody has it any more: the next one gives it back as the first one found it.
+    drop(open_packet(PacketConfig { mtu: Some(4000), ..config(&host, "v0") }).unwrap());
+    let left = host.links().find("v0").unwrap();
+    assert_eq!((left.mtu, left.up), (1500, false));
+    assert!(!filters().contains("tapswitch"));
 }

@@ -192,3 +192,57 @@ fn a_device_that_ends_with_the_namespace_it_was_moved_to_is_an_error() {
         std::thread::sleep(Duration::from_millis(5));
     }
 }
+
+#[test]
+fn a_tap_outlives_its_queue_and_the_next_one_has_what_came_meanwhile() {
+    let host = Host::new();
+    let mut device = PortSpec::Tap(host.tap()).open().unwrap();
+    drop(device.queue().unwrap());
+    assert!(device.link_up() && !device.needs_queue());
+    let socket = host.0.enter(|| PacketSocket::open("t0")).unwrap().unwrap();
+    let frame = eth().payload(&[5; 46]);
+    socket.send(&frame).unwrap();
+    let mut queue = device.queue().unwrap();
+    let mut burst = empty_burst();
+    assert_eq!(queue.rx_burst(&mut burst).unwrap(), Rx::Drained);
+    assert!((0..burst.len()).any(|n| burst.bytes(n) == frame));
+}
+
+#[test]
+fn another_queue_is_needed_when_offloads_change_and_as_before_when_that_is_taken_back() {
+    let host = Host::new();
+    let mut device = PortSpec::Tap(host.tap()).open().unwrap();
+    assert!(device.needs_queue());
+    assert_eq!(device.queue().unwrap().offloads(), OffloadSet::ALL);
+    let changed = TapConfig { offload: false, mtu: Some(4000), ..host.tap() };
+    device.reconfigure(&changed).unwrap();
+    assert!(device.needs_queue());
+    assert_eq!(device.queue().unwrap().offloads(), OffloadSet::NONE);
+    device.take_back();
+    assert!(device.needs_queue());
+    assert_eq!(device.queue().unwrap().offloads(), OffloadSet::ALL);
+    assert_eq!(host.links().find("t0").unwrap().mtu, 1500);
+    device.reconfigure(&TapConfig { mtu: Some(4000), ..host.tap() }).unwrap();
+    device.settle();
+    device.take_back();
+    assert!(!device.needs_queue());
+    assert_eq!(host.links().find("t0").unwrap().mtu, 4000, "it was settled");
+}
+
+#[test]
+fn a_disarmed_tap_is_left_as_it_is() {
+    let host = Host::new();
+    host.run("ip tuntap add t0 mode tap").unwrap();
+    let found = host.links().find("t0").unwrap();
+    for (disarm, mtu) in [(true, 4000), (false, 1500)] {
+        let changed = TapConfig { mtu: Some(4000), ..host.tap() };
+        let mut device = PortSpec::Tap(changed).open().unwrap();
+        if disarm {
+            device.disarm();
+        }
+        drop(device);
+        let left = host.links().find("t0").unwrap();
+        assert_eq!((left.mtu, left.up), (mtu, disarm), "{found:?}");
+        host.run("ip link set t0 down mtu 1500").unwrap();
+    }
+}

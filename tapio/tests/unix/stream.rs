@@ -285,3 +285,18 @@ fn peers_that_come_and_go_quickly_leave_a_port_that_works() {
     wait_until(|| port.port.link_up());
     assert_eq!(port.receive_frames(2), frames(2));
 }
+
+#[test]
+fn a_socket_outlives_its_queue_and_when_disarmed_its_device() {
+    let folder = Folder::new();
+    let mut server = Driven::open(&server(folder.path("s")));
+    let mut first = Peer::connect(folder.path("s"));
+    assert!(server.port.link_up());
+    server.port.renew_queue();
+    assert!(first.is_refused(), "a connection is its queue's");
+    let _second = Peer::connect(folder.path("s"));
+    assert!(server.port.link_up());
+    server.port.device.disarm();
+    drop(server);
+    assert!(folder.path("s").exists());
+}
