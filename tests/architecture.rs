@@ -144,9 +144,47 @@ fn folders_of_nat_engine_import_one_way() {
     assert_eq!(folders, NAT_ENGINE.iter().map(|(name, _)| *name).collect(), "folders that this test knows");
 }
 
+/// The same for tapio, where all files are in folders.
+const TAPIO: [(&str, &[&str]); 4] = [
+    ("sys", &[]),
+    ("device", &["sys"]),
+    ("port", &["device", "sys"]),
+    ("testing", &["port", "device", "sys"]),
+];
+
 #[test]
-fn no_files_of_nat_engine_import_each_other_in_a_circle() {
-    let mut left = modules("nat-engine");
+fn folders_of_tapio_import_one_way() {
+    for (module, imports) in modules("tapio") {
+        let folder = |path: &str| path.split('/').next().unwrap_or_default().to_owned();
+        let known = TAPIO.iter().find(|(name, _)| *name == folder(&module));
+        let (_, allowed) = known.unwrap_or_else(|| panic!("tapio: {module} is in no folder that is known"));
+        for import in imports.iter().map(|import| folder(import)) {
+            let is_allowed = import == folder(&module) || allowed.contains(&import.as_str());
+            assert!(is_allowed, "tapio: {module} imports from {import}");
+        }
+    }
+}
+
+#[test]
+fn the_product_has_no_test_doubles() {
+    let metadata = metadata();
+    let members = members(&metadata);
+    let tests = "testing".to_owned();
+    let features = &members["tapio"].features;
+    assert!(features.contains_key(&tests) && features.get("default").is_none_or(|on| !on.contains(&tests)));
+    let shipped = members["tapswitch"].dependencies.iter().filter(|used| used.kind == DependencyKind::Normal);
+    for used in shipped.filter(|used| used.name == "tapio") {
+        assert!(!used.features.contains(&tests), "what only tests need is in the product");
+    }
+}
+
+#[test]
+fn no_files_of_nat_engine_or_tapio_import_each_other_in_a_circle() {
+    ["nat-engine", "tapio"].into_iter().for_each(refuse_circles);
+}
+
+fn refuse_circles(package: &str) {
+    let mut left = modules(package);
     // Whoever imports none of those that are left is in no circle.
     while let Some(leaf) = left.iter().find(|(_, imports)| imports.is_empty()).map(|(leaf, _)| leaf.clone()) {
         left.remove(&leaf);
@@ -154,7 +192,7 @@ fn no_files_of_nat_engine_import_each_other_in_a_circle() {
             imports.remove(&leaf);
         }
     }
-    assert!(left.is_empty(), "these import each other, or such as do: {left:#?}");
+    assert!(left.is_empty(), "{package}: these import each other, or such as do: {left:#?}");
 }
 
 #[test]

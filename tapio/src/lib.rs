@@ -21,6 +21,7 @@
 mod device;
 mod port;
 mod sys;
+#[cfg(feature = "testing")]
 pub mod testing;
 
 pub use device::host_use::{DefaultRoute, HostUse};

@@ -6,7 +6,7 @@ use std::io;
 use std::os::fd::OwnedFd;
 use std::os::unix::fs::OpenOptionsExt;
 
-use super::netdevice::request;
+use crate::sys::netdevice::request;
 use libc::{c_int, c_short, c_uint, ifreq};
 use rustix::ioctl::{IntegerSetter, Opcode, Setter, Updater, ioctl};
 

@@ -5,14 +5,14 @@ use std::sync::Arc;
 
 use rustix::io::Errno;
 
-use super::config::{HostStack, PacketConfig};
-use super::queue::{Attached, PacketQueue};
-use super::ring::FrameRing;
-use super::taken::Taken;
 use crate::device::netns::{Netns, NetnsHandle, NetnsId};
 use crate::device::shared_address::Share;
 use crate::port::error::{Operation, PortError};
 use crate::port::kind::{Device, Queue, Settings, own_mtu};
+use crate::port::packet_socket::config::{HostStack, PacketConfig};
+use crate::port::packet_socket::queue::{Attached, PacketQueue};
+use crate::port::packet_socket::ring::FrameRing;
+use crate::port::packet_socket::taken::Taken;
 
 impl Settings for PacketConfig {
     fn kind(&self) -> &'static str {

@@ -11,11 +11,11 @@ use packet::{
 };
 use rustix::io::Errno;
 
-use super::ring::FrameRing;
-use super::send::send;
 use crate::device::shared_address::Share;
 use crate::port::kind::Queue;
 use crate::port::outcome::{LinkLoss, Rx, send_each};
+use crate::port::packet_socket::ring::FrameRing;
+use crate::port::packet_socket::send::send;
 use crate::sys::netdevice::{self, LinkIndex};
 use crate::sys::packet_options::{self as options, HEADER_LEN, Received};
 use crate::sys::watch::Watch;

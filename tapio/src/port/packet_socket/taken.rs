@@ -7,14 +7,14 @@ use std::sync::Arc;
 use rustix::io::Errno;
 use rustix::net::{AddressFamily, SocketFlags, SocketType, socket_with};
 
-use super::config::{HostStack, PacketConfig};
-use super::ring;
 use crate::device::claim::Claim;
 use crate::device::host_use::HostUse;
 use crate::device::link::{Link, LinkChange, Links};
 use crate::device::shared_address::{Fence, Share};
 use crate::device::silence::{Remains, Silence};
 use crate::port::error::{Operation, PortError};
+use crate::port::packet_socket::config::{HostStack, PacketConfig};
+use crate::port::packet_socket::ring;
 use crate::sys::packet_options as options;
 
 /// A device that the port has.

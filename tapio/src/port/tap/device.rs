@@ -8,11 +8,11 @@ use std::sync::Arc;
 use packet::{Ipv4Cidr, MacAddr, OffloadSet, VNET_HDR_LEN};
 use rustix::io::Errno;
 
-use super::queue::TapQueue;
 use crate::device::link::{Link, LinkChange, Links};
 use crate::device::netns::{Netns, NetnsHandle, NetnsId};
 use crate::port::error::{Operation, PortError};
 use crate::port::kind::{Device, Queue, Settings, own_mtu};
+use crate::port::tap::queue::TapQueue;
 use crate::sys::tap_ioctl;
 
 /// Settings of a tap.

@@ -11,14 +11,14 @@ use std::fs;
 use std::os::fd::{AsFd, AsRawFd};
 use std::sync::Arc;
 
-use super::call;
-use super::features::{Features, protocol};
-use super::keeper::{GuestFd, Keeper};
-use super::memory_table::{MAX_REGIONS, MemoryTable, RegionAddress};
-use super::message::{Header, Request, RingAddress};
-use super::ring::Ring;
-use super::violation::Violation;
-use super::watched::Watched;
+use crate::port::vhost::call;
+use crate::port::vhost::features::{Features, protocol};
+use crate::port::vhost::keeper::{GuestFd, Keeper};
+use crate::port::vhost::memory_table::{MAX_REGIONS, MemoryTable, RegionAddress};
+use crate::port::vhost::message::{Header, Request, RingAddress};
+use crate::port::vhost::ring::Ring;
+use crate::port::vhost::violation::Violation;
+use crate::port::vhost::watched::Watched;
 use crate::sys::watch::Watch;
 
 /// The virtio-net device of one connection.

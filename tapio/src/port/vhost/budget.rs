@@ -13,7 +13,7 @@ use std::sync::{Arc, OnceLock};
 
 use rustix::process::{Resource, getrlimit};
 
-use super::fault::WATCHED_RANGES;
+use crate::port::vhost::fault::WATCHED_RANGES;
 
 /// What one port's guest has taken. It counts as a port as long as it lives.
 #[derive(Debug)]

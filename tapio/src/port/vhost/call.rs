@@ -11,7 +11,7 @@ use std::io;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::sync::{Arc, OnceLock};
 
-use super::keeper::GuestFd;
+use crate::port::vhost::keeper::GuestFd;
 use crate::sys::closer::Closer;
 
 /// Tells the guest. Where the kernel can't be asked to, the guest's own thread writes, and waits if it must.

@@ -11,11 +11,11 @@ use rustix::net::{
     shutdown,
 };
 
-use super::keeper::{GuestFd, Keeper};
-use super::message::{HEADER_LEN, Header, MAX_DESCRIPTORS, MAX_PAYLOAD, Request};
-use super::violation::Violation;
-use super::watched::Watched;
 use crate::port::outcome::LinkLoss;
+use crate::port::vhost::keeper::{GuestFd, Keeper};
+use crate::port::vhost::message::{HEADER_LEN, Header, MAX_DESCRIPTORS, MAX_PAYLOAD, Request};
+use crate::port::vhost::violation::Violation;
+use crate::port::vhost::watched::Watched;
 use crate::sys::closer::Given;
 use crate::sys::unix_socket::SCM_MAX_FD;
 

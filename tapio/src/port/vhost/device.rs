@@ -6,11 +6,11 @@ use std::path::{Path, PathBuf};
 
 use rustix::net::{SocketType, listen};
 
-use super::keeper::Keeper;
-use super::queue::VhostQueue;
 use crate::port::error::{Operation, PortError};
 use crate::port::kind::{Device, Queue, Settings};
 use crate::port::stream::Role;
+use crate::port::vhost::keeper::Keeper;
+use crate::port::vhost::queue::VhostQueue;
 use crate::sys::unix_socket::{BoundSocket, Passed};
 
 /// Settings of a vhost-user port.

@@ -12,10 +12,10 @@ use rustix::event::{EventfdFlags, eventfd};
 use rustix::fs::{MemfdFlags, ftruncate, memfd_create};
 use rustix::net::{SendAncillaryBuffer, SendAncillaryMessage, SendFlags, SocketType, sendmsg};
 
-use super::features::DRIVER_FEATURES;
-use super::guest_memory::{Mapping, SharedArea};
-use super::keeper::Keeper;
-use super::message;
+use crate::port::vhost::features::DRIVER_FEATURES;
+use crate::port::vhost::guest_memory::{Mapping, SharedArea};
+use crate::port::vhost::keeper::Keeper;
+use crate::port::vhost::message;
 use crate::sys::closer::Given;
 use crate::sys::unix_socket::{Passed, connect_to};
 

@@ -29,6 +29,7 @@ const GUEST_OFFLOADS: u64 = GUEST_CSUM | GUEST_TSO | GUEST_USO;
 const BASE: u64 = VERSION_1 | MRG_RXBUF | GUEST_ANNOUNCE | MQ | INDIRECT_DESC | EVENT_IDX | PROTOCOL_FEATURES;
 
 /// What a driver accepts that is to be simple and fast.
+#[cfg(feature = "testing")]
 pub(super) const DRIVER_FEATURES: u64 = VERSION_1 | MRG_RXBUF;
 
 /// What was agreed on with a front-end. `HOST` in a name is us, `GUEST` the guest.

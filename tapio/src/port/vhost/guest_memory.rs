@@ -21,10 +21,10 @@ use rustix::fs::{FileType, fcntl_get_seals, fstat};
 use rustix::io::Errno;
 use rustix::mm::{MapFlags, ProtFlags, mmap, munmap};
 
-use super::budget::Taken;
-use super::fault::Guard;
-use super::keeper::Keeper;
-use super::violation::Violation;
+use crate::port::vhost::budget::Taken;
+use crate::port::vhost::fault::Guard;
+use crate::port::vhost::keeper::Keeper;
+use crate::port::vhost::violation::Violation;
 
 /// A part of a file, mapped and shared with whoever else has it mapped.
 #[derive(Debug)]

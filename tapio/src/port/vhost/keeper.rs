@@ -7,8 +7,8 @@ use std::sync::Arc;
 
 use rustix::fs::{SealFlags, fcntl_add_seals};
 
-use super::budget::{Account, Kind, Taken};
-use super::violation::Violation;
+use crate::port::vhost::budget::{Account, Kind, Taken};
+use crate::port::vhost::violation::Violation;
 use crate::sys::closer::{Closer, Given};
 
 /// A descriptor that a front-end sent.

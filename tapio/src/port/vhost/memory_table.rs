@@ -10,9 +10,9 @@
 use std::os::fd::AsFd;
 use std::sync::Arc;
 
-use super::guest_memory::{GuestSlice, Mapping, SharedArea};
-use super::keeper::{GuestFd, Keeper};
-use super::violation::Violation;
+use crate::port::vhost::guest_memory::{GuestSlice, Mapping, SharedArea};
+use crate::port::vhost::keeper::{GuestFd, Keeper};
+use crate::port::vhost::violation::Violation;
 
 /// Where a region lies, as a message says.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]

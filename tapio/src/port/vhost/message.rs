@@ -5,9 +5,9 @@
 //!             └ version 1:2, reply:1, wants a reply:1
 //! ```
 
-use super::keeper::GuestFd;
-use super::memory_table::RegionAddress;
-use super::violation::Violation;
+use crate::port::vhost::keeper::GuestFd;
+use crate::port::vhost::memory_table::RegionAddress;
+use crate::port::vhost::violation::Violation;
 
 pub(super) const HEADER_LEN: usize = 12;
 
@@ -186,6 +186,7 @@ pub(super) fn reply(request: u32, payload: &[u8]) -> Vec<u8> {
 }
 
 /// A request as a front-end sends it.
+#[cfg(feature = "testing")]
 pub(super) fn request(request: u32, payload: &[u8]) -> Vec<u8> {
     message(request, VERSION, payload)
 }

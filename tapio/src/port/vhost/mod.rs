@@ -17,6 +17,7 @@ mod budget;
 mod call;
 mod connection;
 mod device;
+#[cfg(feature = "testing")]
 mod driver;
 mod fault;
 mod features;
@@ -34,4 +35,5 @@ pub(super) mod violation;
 mod watched;
 
 pub use self::device::VhostUserConfig;
+#[cfg(feature = "testing")]
 pub use self::driver::VhostDriver;

@@ -3,10 +3,10 @@
 use packet::BURST_FRAMES;
 use packet::{Burst, DropReason, HEADROOM, MAX_FRAME, Offload, VNET_HDR_LEN};
 
-use super::guest_memory::GuestSlice;
-use super::memory_table::{Finder, MemoryTable};
-use super::ring::{Descriptor, Direction, Pieces, Ring};
-use super::violation::Violation;
+use crate::port::vhost::guest_memory::GuestSlice;
+use crate::port::vhost::memory_table::{Finder, MemoryTable};
+use crate::port::vhost::ring::{Descriptor, Direction, Pieces, Ring};
+use crate::port::vhost::violation::Violation;
 
 /// Appends the frames that the guest has sent to `burst`, 64 at most, and gives their buffers back. Returns whether
 /// the guest wants to be told.

@@ -15,10 +15,10 @@ use std::sync::atomic::{Ordering, fence};
 use packet::BURST_FRAMES;
 use zerocopy::IntoBytes;
 
-use super::guest_memory::{GuestSlice, SharedArea};
-use super::memory_table::{Finder, MemoryTable};
-use super::message::RingAddress;
-use super::violation::Violation;
+use crate::port::vhost::guest_memory::{GuestSlice, SharedArea};
+use crate::port::vhost::memory_table::{Finder, MemoryTable};
+use crate::port::vhost::message::RingAddress;
+use crate::port::vhost::violation::Violation;
 
 /// A ring that runs.
 #[derive(Debug)]

@@ -4,16 +4,16 @@ use std::sync::Arc;
 
 use packet::{BURST_FRAMES, Burst, PortCounters, TxEntry};
 
-use super::backend::{Backend, MAX_QUEUE_PAIRS, Running};
-use super::connection::Connection;
-use super::features::Features;
-use super::keeper::Keeper;
-use super::ring::Pieces;
-use super::transmit::{Transmitter, drop_all};
-use super::violation::Violation;
-use super::watched::Watched;
-use super::{fault, message, receive, spread};
 use crate::port::outcome::LinkLoss;
+use crate::port::vhost::backend::{Backend, MAX_QUEUE_PAIRS, Running};
+use crate::port::vhost::connection::Connection;
+use crate::port::vhost::features::Features;
+use crate::port::vhost::keeper::Keeper;
+use crate::port::vhost::ring::Pieces;
+use crate::port::vhost::transmit::{Transmitter, drop_all};
+use crate::port::vhost::violation::Violation;
+use crate::port::vhost::watched::Watched;
+use crate::port::vhost::{fault, message, receive, spread};
 use crate::sys::closer::Given;
 use crate::sys::watch::Watch;
 

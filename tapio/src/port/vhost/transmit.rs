@@ -3,13 +3,13 @@
 use packet::BURST_FRAMES;
 use packet::{Burst, DropReason, OffloadSet, PortCounters, TxEntry, VNET_HDR_LEN};
 
-use super::features::Features;
-use super::guest_memory::GuestSlice;
-use super::memory_table::{Finder, MemoryTable};
-use super::ring::{Direction, MAX_PIECES, Pieces, Ring};
-use super::violation::Violation;
 use crate::port::outcome::send_each;
 use crate::port::software_offload::Scratch;
+use crate::port::vhost::features::Features;
+use crate::port::vhost::guest_memory::GuestSlice;
+use crate::port::vhost::memory_table::{Finder, MemoryTable};
+use crate::port::vhost::ring::{Direction, MAX_PIECES, Pieces, Ring};
+use crate::port::vhost::violation::Violation;
 
 /// What sending needs beside the ring.
 #[derive(Debug)]

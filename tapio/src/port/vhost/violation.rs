@@ -4,7 +4,7 @@ use std::fmt;
 
 use rustix::io::Errno;
 
-pub use super::budget::Kind;
+pub use crate::port::vhost::budget::Kind;
 
 /// How a front-end or its guest broke the vhost-user protocol.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
