@@ -17,6 +17,7 @@ mod leases;
 mod link_state;
 mod links;
 mod missing;
+mod news;
 mod pauses;
 mod ports;
 mod run_error;
@@ -35,7 +36,6 @@ use std::sync::Arc;
 use std::sync::mpsc::{Receiver, channel};
 use std::time::{Duration, Instant};
 
-use engine::report::{CheckOutcome, LoopChange, ServerChange};
 use engine::{OwnFrames, Worker};
 use mio::{Events, Poll, Token, Waker};
 use packet::{BURST_FRAMES, Burst, Millis, PortId};
@@ -92,8 +92,11 @@ pub fn run(
     let verb = if all == 1 { "is" } else { "are" };
     log.say(&format!("tapswitch: ready, {up} of {} {verb} up", count(all as u64, "port")));
     driver.run(&commands)?;
-    driver.save_connections();
-    driver.finish_leases();
+    driver.pause(|driver| {
+        driver.save_connections();
+        driver.finish_leases();
+    });
+    info!(longest_pause = ?driver.pauses.longest(), "ended");
     Ok(())
 }
 
@@ -219,19 +222,27 @@ impl Driver {
             }
             for event in &events {
                 match event.token() {
-                    SIGNALS if self.obey_signals() => return Ok(()),
-                    SIGNALS => {}
-                    CONTROL => self.pause(|driver| {
-                        driver.go_on_changing();
-                        driver.obey_commands(commands);
-                    }),
                     Token(port @ ..LINKS) => self.mark_ready(port),
-                    Token(link @ ..PROCESSES) => self.pause(|driver| driver.on_link_event(link - LINKS)),
-                    Token(process) => self.on_process_end(process - PROCESSES),
+                    other if self.pause(|driver| driver.obey(other, commands)) => return Ok(()),
+                    _ => {}
                 }
             }
             while !self.serve_round() {}
         }
+    }
+
+    /// Does what an event asks for that tells of no frames. Whether to end.
+    fn obey(&mut self, token: Token, commands: &Receiver<Command>) -> bool {
+        match token {
+            SIGNALS => return self.obey_signals(),
+            CONTROL => {
+                self.go_on_changing();
+                self.obey_commands(commands);
+            }
+            Token(link @ ..PROCESSES) => self.on_link_event(link - LINKS),
+            Token(process) => self.on_process_end(process - PROCESSES),
+        }
+        false
     }
 
     fn wait(&mut self, events: &mut Events) -> io::Result<()> {
@@ -252,12 +263,11 @@ impl Driver {
         self.shares.give(self.mark, std::mem::take(&mut self.slept));
         self.shares.wake(&mut self.ready);
         self.tend_leases(now);
-        let mut is_late = self.on_timeout(now);
-        if self.has_chores() {
-            self.pause(|driver| driver.go_on_with_chores(now));
-            is_late = true;
-        }
-        if is_late {
+        if self.has_chores() || self.timeouts().into_iter().flatten().any(|at| at <= now) {
+            self.pause(|driver| {
+                driver.on_timeout(now);
+                driver.go_on_with_chores(now);
+            });
             // No port's fault.
             self.mark = self.clock.nanos();
         }
@@ -265,8 +275,7 @@ impl Driver {
         for _ in 0..self.ready.len().min(ROUND) {
             self.serve_next(now);
         }
-        self.tell_server_changes();
-        self.tell_loops();
+        self.tell_news();
         if let Some(port) = self.shares.found_dear() {
             let port = self.plan.place_of(port);
             warn!(port, "its frames take so long that it gets only the time that others leave");
@@ -285,10 +294,11 @@ impl Driver {
     }
 
     /// Does something else than packets, and takes note of how long that took.
-    fn pause(&mut self, work: impl FnOnce(&mut Self)) {
+    fn pause<R>(&mut self, work: impl FnOnce(&mut Self) -> R) -> R {
         let begun = self.pauses.begin(self.clock);
-        work(self);
+        let result = work(self);
         self.pauses.add(begun, self.clock);
+        result
     }
 
     fn timeout(&self) -> Option<Duration> {
@@ -297,11 +307,13 @@ impl Driver {
         }
         let credit = self.shares.is_anyone_resting().then(|| self.clock.now() + Millis::new(1));
         let leases = [self.leases.next_timeout(self.worker.leases_changed()), self.lease_log.next_timeout()];
-        let next = [self.worker.next_timeout(), self.recheck, credit, self.links.next_timeout()]
-            .into_iter()
-            .chain(leases);
-        let next = next.flatten().min()?;
+        let next = self.timeouts().into_iter().chain([credit]).chain(leases).flatten().min()?;
         Some(Duration::from_millis(next.since(self.clock.now()).get()))
+    }
+
+    /// When [`on_timeout`](Self::on_timeout) has something to do.
+    fn timeouts(&self) -> [Option<Millis>; 3] {
+        [self.worker.next_timeout(), self.recheck, self.links.next_timeout()]
     }
 
     fn mark_ready(&mut self, port: usize) {
@@ -413,56 +425,18 @@ impl Driver {
         self.note_down(&down, now);
     }
 
-    /// Whether there was something to do.
-    fn on_timeout(&mut self, now: Millis) -> bool {
-        let links = self.links.next_timeout();
-        let is_due =
-            [links, self.recheck, self.worker.next_timeout()].into_iter().flatten().any(|at| at <= now);
+    fn on_timeout(&mut self, now: Millis) {
         if self.links.next_timeout().is_some_and(|at| at <= now) {
-            self.pause(|driver| driver.look_at_namespaces(now));
+            self.look_at_namespaces(now);
         }
         if self.recheck.is_some_and(|at| at <= now) {
-            self.pause(|driver| driver.recheck_ports(now));
+            self.recheck_ports(now);
         }
         if self.worker.next_timeout().is_some_and(|at| at <= now) {
             let own = self.worker.on_timeout(now);
             self.claim_ports();
             let mut meter = self.meter();
             self.transmit_own(own, &mut meter, now);
-        }
-        is_due
-    }
-
-    /// Servers that connections are spread over have died, or are back.
-    fn tell_server_changes(&mut self) {
-        while let Some(ServerChange { network, server, protocol, outcome }) = self.worker.next_server_change()
-        {
-            let network = self.plan.network_name(network);
-            match outcome {
-                CheckOutcome::Answered => info!(network, %server, %protocol, "the server is back"),
-                CheckOutcome::Refused => {
-                    warn!(network, %server, %protocol, "the server is dead: it refuses connections");
-                }
-                CheckOutcome::Silent => {
-                    warn!(network, %server, %protocol, "the server is dead: it doesn't answer");
-                }
-            }
-        }
-    }
-
-    /// Ports have been closed because of a loop, or are open again.
-    fn tell_loops(&mut self) {
-        while let Some(LoopChange { port, other }) = self.worker.next_loop_change() {
-            let path = |port| {
-                let network = self.worker.network_of(port).map_or("", |id| self.plan.network_name(id));
-                format!("{network}/{}", self.plan.port_name(port))
-            };
-            match other.map(path) {
-                Some(other) => {
-                    warn!(port = path(port), other, "there is a loop between these ports: closed the first");
-                }
-                None => info!(port = path(port), "the loop is gone: the port is open"),
-            }
         }
     }
 

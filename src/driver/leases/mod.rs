@@ -25,7 +25,7 @@ use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, SyncSender, TryRecvErr
 use std::thread::{Builder, JoinHandle};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
-use engine::report::{LeaseChanges, LeaseRecord};
+use engine::report::{LeaseChanges, LeaseEvent, LeaseRecord};
 use mio::Waker;
 use packet::Millis;
 use tracing::{error, info, warn};
@@ -115,8 +115,8 @@ impl Driver {
 
     /// Hands over what has changed, takes note of what is kept, and logs what has happened.
     pub(super) fn tend_leases(&mut self, now: Millis) {
-        while let Some(event) = self.worker.next_lease_event() {
-            self.lease_log.tell(&event, self.plan.network_name(event.network), now);
+        if let Some(first) = self.worker.next_lease_event() {
+            self.pause(|driver| driver.tell_lease_events(first, now));
         }
         self.lease_log.tell_of_others(now);
         let Some(keeper) = &mut self.leases.keeper else { return };
@@ -135,7 +135,16 @@ impl Driver {
             }
         }
         if self.leases.next_timeout(self.worker.leases_changed()).is_some_and(|at| at <= now) {
-            self.hand_over_leases(now);
+            self.pause(|driver| driver.hand_over_leases(now));
+        }
+    }
+
+    /// This one, and more.
+    fn tell_lease_events(&mut self, first: LeaseEvent, now: Millis) {
+        let mut next = Some(first);
+        while let Some(event) = next {
+            self.lease_log.tell(&event, self.plan.network_name(event.network), now);
+            next = self.worker.next_lease_event();
         }
     }
 
