@@ -22,4 +22,4 @@ pub use runtime_config::{
     NetworkSettings, PortConfig, Reach, RuntimeConfig,
 };
 pub use switch_core::{Guard, PortSettings};
-pub use worker::{OwnFrames, Processed, Transmitted, Worker};
+pub use worker::{NewTables, OwnFrames, Processed, Transmitted, Worker};

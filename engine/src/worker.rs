@@ -12,6 +12,7 @@ use packet::{
 };
 use switch_core::Bridge;
 
+pub use self::install::NewTables;
 pub use self::turn::{OwnFrames, Processed, Transmitted};
 use crate::gateway::Gateway;
 use crate::host::{Host, Outgoing, Slow};

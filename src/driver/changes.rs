@@ -10,25 +10,26 @@
 //!
 //! As there is one at a time, a draft is always made from the plan that it is applied to.
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::VecDeque;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, Sender, SyncSender, TryRecvError, channel};
 use std::thread::Builder;
+use std::time::Duration;
 
-use engine::RuntimeConfig;
 use mio::Waker;
 use packet::PortId;
 use tapio::{PortError, PortSpec};
 use tracing::{error, info};
 
-use super::Driver;
 use super::closing::Closing;
+use super::planned::{Means, Planned};
 use super::ports::Port;
 use super::shared::look_at_hosts;
-use super::transition::{Prepared, Rest};
-use crate::config::{Action, Config, Plan};
+use super::transition::{Rest, Transition};
+use super::{Driver, SLICE};
+use crate::config::{Config, Plan};
 use crate::control::{RequestError, Response, Told};
 use crate::mistake::Mistakes;
 use crate::rules;
@@ -67,11 +68,27 @@ pub(super) struct Missing {
 
 /// The changes that are to be made, and the one that is being made.
 pub(super) struct Changes {
-    jobs: Sender<Job>,
+    jobs: Sender<Work>,
     drafts: Receiver<(Change, Result<Draft, RequestError>)>,
     waiting: VecDeque<(Change, Option<SyncSender<Response>>)>,
     /// Who asked for the one that is being made, if anybody did.
     current: Option<Option<SyncSender<Response>>>,
+    /// That one, while the loop goes over to its plan.
+    applying: Option<Applying>,
+}
+
+struct Applying {
+    change: Change,
+    transition: Transition,
+    answer: Option<Answer>,
+    lines: Vec<String>,
+}
+
+/// What the thread has to do.
+enum Work {
+    Change(Job),
+    /// Something whose end nobody waits for.
+    Chore(Box<dyn FnOnce() + Send>),
 }
 
 struct Job {
@@ -88,61 +105,41 @@ struct Draft {
     planned: Option<Planned>,
     /// `None`: nobody has asked.
     answer: Option<Answer>,
-}
-
-/// A plan, and what goes with it.
-pub(super) struct Planned {
-    pub(super) plan: Arc<Plan>,
-    /// The plan's, for the worker to keep.
-    pub(super) runtime: RuntimeConfig,
-    /// Ports of the plan that are new.
-    pub(super) prepared: Vec<(PortId, Prepared)>,
-}
-
-impl Planned {
-    pub(super) fn new(plan: Plan) -> Self {
-        Self { runtime: plan.runtime.clone(), plan: Arc::new(plan), prepared: Vec::new() }
-    }
-
-    /// With those ports open that are new and need nothing that a port of `old` has, one of those in `open`.
-    fn with_ports(mut self, old: &Plan, open: &[PortId], closing: &Closing) -> Self {
-        let is_open = |id: &PortId| open.binary_search(id).is_ok();
-        let taken: HashMap<_, &PortSpec> = old
-            .devices
-            .iter()
-            .filter(|(id, _)| is_open(id))
-            .map(|(_, spec)| ((spec.device(), spec.netns()), spec))
-            .collect();
-        for action in Plan::diff(old, &self.plan) {
-            let Action::Open(id, spec) = action else { continue };
-            let holder = taken.get(&(spec.device(), spec.netns())).filter(|holder| holder.collides(&spec));
-            // What that port has made it leaves to this one later, and one that is the same moves.
-            if holder.is_some_and(|holder| !spec.is_device() || holder.same_device(&spec)) {
-                continue;
-            }
-            closing.wait_for(&spec);
-            self.prepared.push((id, Prepared::new(&spec, holder.is_some())));
-        }
-        self
-    }
+    /// What the log is to say of it.
+    lines: Vec<String>,
 }
 
 impl Changes {
     /// Starts the thread: later there may be none to be had.
-    pub(super) fn start(waker: Arc<Waker>, closing: Closing) -> io::Result<Self> {
-        let (jobs, todo) = channel::<Job>();
+    pub(super) fn start(waker: Arc<Waker>, means: Arc<Means>) -> io::Result<Self> {
+        let (jobs, todo) = channel::<Work>();
         let (done, drafts) = channel();
         let make = move || {
-            for mut job in todo {
-                let draft = job.draft(&closing);
-                let change = job.change;
-                if done.send((change, draft)).is_err() || waker.wake().is_err() {
-                    return;
+            for work in todo {
+                match work {
+                    Work::Chore(chore) => chore(),
+                    Work::Change(mut job) => {
+                        let draft = job.draft(&means);
+                        if done.send((job.change, draft)).is_err() || waker.wake().is_err() {
+                            return;
+                        }
+                    }
                 }
             }
         };
         Builder::new().name("changes".into()).stack_size(STACK).spawn(make)?;
-        Ok(Self { jobs, drafts, waiting: VecDeque::new(), current: None })
+        Ok(Self { jobs, drafts, waiting: VecDeque::new(), current: None, applying: None })
+    }
+
+    /// Does something on the thread that nobody waits for: to write thousands of lines to the log, or to give much memory back.
+    pub(super) fn later(&self, chore: impl FnOnce() + Send + 'static) {
+        // Without the thread it is not done; nothing can be changed then, either.
+        let _ = self.jobs.send(Work::Chore(Box::new(chore)));
+    }
+
+    /// Whether [`go_on_applying`](Driver::go_on_applying) has something to do.
+    pub(super) fn is_applying(&self) -> bool {
+        self.applying.is_some()
     }
 
     /// Whether nothing is being changed, and nothing waits to be.
@@ -183,7 +180,7 @@ impl Driver {
         let Some((change, reply)) = self.changes.waiting.pop_front() else { return };
         let open = self.ports.ids().collect();
         let job = Job { change, plan: Arc::clone(&self.plan), open, config: self.config.clone() };
-        match self.changes.jobs.send(job) {
+        match self.changes.jobs.send(Work::Change(job)) {
             Ok(()) => self.changes.current = Some(reply),
             Err(_) => error!("the configuration can't be changed any more: the thread for that has ended"),
         }
@@ -200,54 +197,101 @@ impl Driver {
                 return self.changes.waiting.clear();
             }
         };
-        let reply = self.changes.current.take().flatten();
-        let outcome = draft.and_then(|draft| self.finish_change(&change, draft));
-        let outcome = match outcome {
-            Ok((answer, reopen)) if !reopen.is_empty() => {
-                self.changes.waiting.push_front((Change::Reopen(reopen, answer), reply));
-                return self.begin_change();
+        match draft {
+            Ok(Draft { planned: Some(planned), answer, lines }) => {
+                let transition = Transition::new(planned, false);
+                self.changes.applying = Some(Applying { change, transition, answer, lines });
+                self.go_on_applying();
             }
-            Ok((answer, _)) => Ok(answer),
-            Err(error) => {
-                tell_failure(&change, &error);
-                Err(error)
-            }
+            Ok(Draft { planned: None, answer, .. }) => self.end_change(change, Ok(answer)),
+            Err(error) => self.end_change(change, Err(error)),
+        }
+    }
+
+    /// Goes over to the plan of the change that is being made, a part at a time.
+    pub(super) fn go_on_applying(&mut self) {
+        let Some(Applying { change, mut transition, answer, lines }) = self.changes.applying.take() else {
+            return;
         };
+        let (clock, start) = (self.clock, self.clock.nanos());
+        let has_time = || clock.nanos() - start < SLICE;
+        match transition.go_on(&mut self.ports, self.poll.registry(), has_time) {
+            Ok(false) => {
+                self.changes.applying = Some(Applying { change, transition, answer, lines });
+            }
+            Ok(true) => {
+                let Rest { waiting, reopen } = self.go_over(transition);
+                self.warn_of(&waiting);
+                self.tell_change(&change, lines);
+                if reopen.is_empty() {
+                    return self.end_change(change, Ok(answer));
+                }
+                let missing = |(id, spec)| Missing { id, spec, port: None, refusal: None };
+                let reopen = Change::Reopen(reopen.into_iter().map(missing).collect(), answer);
+                let reply = self.changes.current.take().flatten();
+                self.changes.waiting.push_front((reopen, reply));
+                self.begin_change();
+            }
+            Err(error) => self.end_change(change, Err(RequestError::Failed(Box::new(error)))),
+        }
+    }
+
+    /// What was begun is taken back: the process ends.
+    pub(super) fn abandon_changes(&mut self) {
+        self.means.end();
+        if let Some(mut applying) = self.changes.applying.take() {
+            return applying.transition.take_back(&mut self.ports, self.poll.registry());
+        }
+        if self.changes.current.is_none() {
+            return;
+        }
+        let Ok((change, draft)) = self.changes.drafts.recv_timeout(PATIENCE) else { return };
+        if let Ok(Draft { planned: Some(planned), .. }) = draft {
+            Transition::new(planned, false).take_back(&mut self.ports, self.poll.registry());
+        }
+        if let Change::Missing(ports) | Change::Reopen(ports, _) = change {
+            for Missing { spec, port, .. } in ports {
+                port.into_iter().for_each(|port| self.ports.close_port(&spec, port));
+            }
+        }
+    }
+
+    /// The answer, and the next one.
+    fn end_change(&mut self, change: Change, outcome: Result<Option<Answer>, RequestError>) {
+        let reply = self.changes.current.take().flatten();
+        if let Err(error) = &outcome {
+            tell_failure(&change, error);
+        }
         if let Change::Missing(ports) | Change::Reopen(ports, _) = change {
             self.take_found(ports);
         }
         if let (Some(reply), Some(response)) = (reply, outcome.transpose()) {
-            // Whoever asked may have gone.
-            let _ = reply.try_send(response.map(Told::from));
+            let means = Arc::clone(&self.means);
+            self.changes.later(move || {
+                // When the log has it, and what was closed is gone. Whoever asked may have gone, too.
+                means.closing.wait_for_all();
+                let _ = reply.try_send(response.map(Told::from));
+            });
         }
         self.begin_change();
         self.look_for_missing();
     }
 
-    /// The answer, and ports that are to be opened before it is given.
-    fn finish_change(
-        &mut self,
-        change: &Change,
-        draft: Draft,
-    ) -> Result<(Option<Answer>, Vec<Missing>), RequestError> {
-        let Some(planned) = draft.planned else { return Ok((draft.answer, Vec::new())) };
-        let Rest { waiting, reopen } =
-            self.apply(planned).map_err(|error| RequestError::Failed(Box::new(error)))?;
-        self.warn_of(&waiting);
-        match (change, &draft.answer) {
-            (Change::Reload, Some(Answer::Reloaded(reloaded))) => {
+    fn tell_change(&mut self, change: &Change, lines: Vec<String>) {
+        match change {
+            Change::Reload => {
                 self.follow_lease_file();
-                info!(changes = reloaded.changes.len(), "configuration reloaded");
-                reloaded.changes.iter().for_each(|change| info!("reloaded: {change}"));
+                self.changes.later(move || {
+                    info!(changes = lines.len(), "configuration reloaded");
+                    lines.iter().for_each(|change| info!("reloaded: {change}"));
+                });
             }
-            (Change::Nat { line }, _) => info!(%line, "NAT rule changed"),
-            (Change::PortAdd { .. } | Change::PortDel { .. }, _) => {
+            Change::Nat { line } => info!(%line, "NAT rule changed"),
+            Change::PortAdd { .. } | Change::PortDel { .. } => {
                 info!(ports = self.ports.len(), "port added or deleted");
             }
-            _ => {}
+            Change::Hosts | Change::Missing(_) | Change::Reopen(..) => {}
         }
-        let missing = |(id, spec)| Missing { id, spec, port: None, refusal: None };
-        Ok((draft.answer, reopen.into_iter().map(missing).collect()))
     }
 }
 
@@ -266,7 +310,7 @@ fn tell_failure(change: &Change, error: &RequestError) {
 
 impl Job {
     /// What the thread does.
-    fn draft(&mut self, closing: &Closing) -> Result<Draft, RequestError> {
+    fn draft(&mut self, means: &Means) -> Result<Draft, RequestError> {
         let Self { change, plan, open, config } = self;
         let (mut new, answer) = match change {
             Change::Reload => read(config, plan)?,
@@ -281,18 +325,22 @@ impl Job {
             Change::Nat { line } => with_rule(line, plan)?,
             Change::Hosts => (Plan::clone(plan), None),
             Change::Missing(ports) => {
-                ports.iter_mut().for_each(|missing| missing.look(closing));
-                return Ok(Draft { planned: None, answer: None });
+                ports.iter_mut().for_each(|missing| missing.look(&means.closing));
+                return Ok(Draft { planned: None, answer: None, lines: Vec::new() });
             }
             Change::Reopen(ports, answer) => {
-                ports.iter_mut().for_each(|missing| missing.look(closing));
-                return Ok(Draft { planned: None, answer: answer.take() });
+                ports.iter_mut().for_each(|missing| missing.look(&means.closing));
+                return Ok(Draft { planned: None, answer: answer.take(), lines: Vec::new() });
             }
         };
         look_at_hosts(&mut new);
         let is_news = !matches!(change, Change::Hosts) || new != **plan;
-        let planned = is_news.then(|| Planned::new(new).with_ports(plan, open, closing));
-        Ok(Draft { planned, answer })
+        let planned = is_news.then(|| means.planned(new, plan, open));
+        let lines = match &answer {
+            Some(Answer::Reloaded(reloaded)) => reloaded.changes.iter().map(ToString::to_string).collect(),
+            _ => Vec::new(),
+        };
+        Ok(Draft { planned, answer, lines })
     }
 }
 
@@ -343,5 +391,7 @@ impl Missing {
 
 /// Enough for everybody who can ask at once, several times.
 const MAX_WAITING: usize = 64;
+/// How long the process waits at its end for what the thread is about to do: no disk takes longer to read a file.
+const PATIENCE: Duration = Duration::from_secs(5);
 /// As much as a main thread has.
 const STACK: usize = 8 << 20;

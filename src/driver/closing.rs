@@ -23,7 +23,20 @@ pub(super) struct Closing(Sender<Message>);
 
 /// What only one port can have: the name of a device, and its namespace; or the path of a socket.
 #[derive(Clone, PartialEq, Eq, Debug)]
-struct Place(String, Option<NetnsId>);
+pub(super) struct Place(String, Option<NetnsId>);
+
+impl Place {
+    /// What `spec` needs, by whatever name its namespace goes. A system call or two.
+    pub(super) fn of(spec: &PortSpec) -> Self {
+        let netns = if spec.is_device() { NetnsId::find(spec.netns()).ok() } else { None };
+        Self(spec.device().into_owned(), netns)
+    }
+
+    /// The name of the device, or the path.
+    pub(super) fn name(&self) -> &str {
+        &self.0
+    }
+}
 
 #[derive(Debug)]
 enum Message {
@@ -55,13 +68,12 @@ impl Closing {
 
     /// Waits until what `spec` needs is not being closed any more. Not for the thread that moves frames.
     pub(super) fn wait_for(&self, spec: &PortSpec) {
-        let netns = if spec.is_device() { NetnsId::find(spec.netns()).ok() } else { None };
-        self.wait(Some(Place(spec.device().into_owned(), netns)), PATIENCE);
+        self.wait(Some(Place::of(spec)), PATIENCE);
     }
 
     /// Waits until nothing is being closed any more.
     pub(super) fn wait_for_all(&self) {
-        self.wait(None, Duration::MAX);
+        self.wait(None, LONG_PATIENCE);
     }
 
     fn wait(&self, place: Option<Place>, patience: Duration) {
@@ -144,3 +156,5 @@ const MOST: usize = 64;
 const STACK: usize = 128 * 1024;
 /// For what takes longer, the kernel waits for somebody else.
 const PATIENCE: Duration = Duration::from_secs(10);
+/// For hundreds of ports. At the end of the process the kernel closes what is not closed by then.
+const LONG_PATIENCE: Duration = Duration::from_secs(30);

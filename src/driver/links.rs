@@ -72,9 +72,11 @@ impl fmt::Display for Loss {
 impl Namespaces {
     /// From now on, to listen in the namespaces where `plan` has devices, and no longer in others.
     pub(super) fn follow(&mut self, plan: &Plan, ports: &mut Ports) {
-        for (id, spec) in &plan.devices {
+        let ended = self.places.iter().flatten().filter(|namespace| matches!(namespace.state, State::Ended));
+        let ended: HashSet<Option<Netns>> = ended.map(|namespace| namespace.netns.clone()).collect();
+        for (id, spec) in plan.devices.iter().filter(|_| !ended.is_empty()) {
             // Somebody has named the process anew.
-            if ports.device(*id).is_some() && !self.may_return(spec.netns()) {
+            if ports.device(*id).is_some() && ended.contains(&spec.netns().cloned()) {
                 self.forget(spec.netns());
             }
         }

@@ -19,6 +19,7 @@ mod links;
 mod missing;
 mod news;
 mod pauses;
+mod planned;
 mod ports;
 mod run_error;
 mod send;
@@ -43,21 +44,22 @@ use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use tapio::{Clock, LinkLoss, Rx, Signal, Signals, random_bytes};
 use tracing::{info, warn};
 
-use self::changes::{Change, Changes, Planned};
+use self::changes::{Change, Changes};
 use self::closing::Closing;
 use self::leases::{LeaseLog, Leases};
 use self::links::{LINKS, Namespaces, PROCESSES};
 use self::missing::Checks;
 use self::pauses::Pauses;
+use self::planned::{Means, Planned};
 pub use self::ports::PlacedError;
 use self::ports::Ports;
 pub use self::run_error::RunError;
 use self::send::Sender;
-use self::shared::look_at_hosts;
+use self::shared::{look_at_hosts, tell_hosts};
 use self::shares::{Meter, Shares, Way, Work};
 use self::spin::Spin;
 use self::state::Saving;
-use self::transition::Rest;
+use self::transition::{Rest, Transition};
 use self::walk::Walks;
 use crate::config::Plan;
 use crate::control::{Command, Server};
@@ -78,7 +80,8 @@ pub fn run(
     allow_descriptors();
     let mut driver = Driver::new(config, signals)?;
     look_at_hosts(&mut plan);
-    let Rest { waiting, .. } = driver.apply(Planned::new(plan))?;
+    let planned = driver.means.planned(plan, &Plan::default(), &[]);
+    let Rest { waiting, .. } = driver.apply(planned)?;
     driver.check_all_links();
     driver.warn_of(&waiting);
     driver.load_connections();
@@ -110,6 +113,7 @@ fn allow_descriptors() {
 struct Driver {
     config: PathBuf,
     plan: Arc<Plan>,
+    means: Arc<Means>,
     changes: Changes,
     poll: Poll,
     /// For threads that have something to say: a request, or that leases are kept.
@@ -144,6 +148,7 @@ struct Driver {
 
 impl Drop for Driver {
     fn drop(&mut self) {
+        self.abandon_changes();
         self.ports.close_all(&self.plan);
     }
 }
@@ -157,15 +162,19 @@ impl Driver {
         let word = |bytes: &[u8]| bytes.iter().fold(0, |word, &byte| word << 8 | u64::from(byte));
         let waker = Arc::new(Waker::new(poll.registry(), CONTROL)?);
         let closing = Closing::start(poll.registry())?;
+        let seed = [word(low), word(high)];
+        let means = Means::new(closing.clone(), poll.registry().try_clone()?, seed);
+        let means = Arc::new(means);
         Ok(Self {
             config: config.to_path_buf(),
             plan: Arc::new(Plan::default()),
-            changes: Changes::start(Arc::clone(&waker), closing.clone())?,
+            changes: Changes::start(Arc::clone(&waker), Arc::clone(&means))?,
+            means,
             waker,
             poll,
             clock: Clock::start(),
             signals,
-            worker: Worker::new([word(low), word(high)]),
+            worker: Worker::new(seed),
             ports: Ports::new(closing),
             links: Namespaces::default(),
             checks: Checks::default(),
@@ -187,21 +196,33 @@ impl Driver {
         })
     }
 
-    /// Goes over to another plan, wholly or not at all.
+    /// Goes over to the first plan.
     fn apply(&mut self, planned: Planned) -> Result<Rest, PlacedError> {
-        let Planned { mut plan, mut runtime, prepared } = planned;
-        let rest = self.ports.apply(&self.plan, &plan, prepared, self.poll.registry())?;
-        for (id, mtu) in self.ports.own_mtus() {
-            Arc::make_mut(&mut plan).runtime.set_mtu(id, mtu);
-            runtime.set_mtu(id, mtu);
-        }
+        let mut transition = Transition::new(planned, true);
+        transition.go_on(&mut self.ports, self.poll.registry(), || true)?;
+        Ok(self.go_over(transition))
+    }
+
+    /// Goes over to another plan, for which all is ready.
+    fn go_over(&mut self, transition: Transition) -> Rest {
+        let (planned, rest) = transition.finish(&self.plan, &mut self.ports, self.poll.registry());
+        let Planned { plan, runtime, tables, .. } = planned;
         let gone = self.plan.devices.iter().filter(|(id, _)| plan.spec(*id).is_none());
         gone.for_each(|(id, _)| self.shares.forget(*id));
-        self.worker.install(runtime);
+        let old = self.worker.install_with(runtime, tables);
         self.spin.set_mode(plan.poll);
         let before = std::mem::replace(&mut self.plan, plan);
         self.claim_all_ports();
-        self.tell_hosts(&before);
+        let (plan, is_start) = (Arc::clone(&self.plan), self.generation == 0);
+        let tell = move || {
+            tell_hosts(&plan, &before);
+            drop(old);
+        };
+        if is_start {
+            tell();
+        } else {
+            self.changes.later(tell);
+        }
         self.generation += 1;
         self.refusals.clear();
         self.links.follow(&self.plan, &mut self.ports);
@@ -210,7 +231,7 @@ impl Driver {
         // Not everybody's other side is there yet.
         self.checks.add(self.ports.ids());
         rest.waiting.iter().for_each(|&(id, _)| self.note_down(&[id], self.clock.now()));
-        Ok(rest)
+        rest
     }
 
     fn run(&mut self, commands: &Receiver<Command>) -> Result<(), RunError> {
@@ -285,12 +306,16 @@ impl Driver {
 
     /// Work that is done a part at a time, between bursts.
     fn has_chores(&self) -> bool {
-        !self.walks.is_empty() || !self.checks.is_done() || self.links.is_behind()
+        !self.walks.is_empty()
+            || !self.checks.is_done()
+            || self.links.is_behind()
+            || self.changes.is_applying()
     }
 
     fn go_on_with_chores(&mut self, now: Millis) {
         self.go_on_walking(now);
         self.go_on_checking();
+        self.go_on_applying();
     }
 
     /// Does something else than packets, and takes note of how long that took.

@@ -24,10 +24,10 @@ impl Driver {
             match outcome {
                 CheckOutcome::Answered => info!(network, %server, %protocol, "the server is back"),
                 CheckOutcome::Refused => {
-                    warn!(network, %server, %protocol, "the server is dead: it refuses connections")
+                    warn!(network, %server, %protocol, "the server is dead: it refuses connections");
                 }
                 CheckOutcome::Silent => {
-                    warn!(network, %server, %protocol, "the server is dead: it doesn't answer")
+                    warn!(network, %server, %protocol, "the server is dead: it doesn't answer");
                 }
             }
             next = self.worker.next_server_change();
@@ -43,7 +43,7 @@ impl Driver {
             };
             match other.map(path) {
                 Some(other) => {
-                    warn!(port = path(port), other, "there is a loop between these ports: closed the first")
+                    warn!(port = path(port), other, "there is a loop between these ports: closed the first");
                 }
                 None => info!(port = path(port), "the loop is gone: the port is open"),
             }

@@ -50,11 +50,6 @@ impl Ports {
         self.devices.get_mut(id.index())?.as_deref_mut()
     }
 
-    /// The MTUs of devices whose ports say none.
-    pub(super) fn own_mtus(&self) -> impl Iterator<Item = (PortId, u16)> + '_ {
-        self.ids().filter_map(|id| Some((id, self.devices[id.index()].as_ref()?.own_mtu()?)))
-    }
-
     /// Whether frames pass by the port. A system call or two.
     ///
     /// # Errors

@@ -53,50 +53,52 @@ impl Driver {
             }
         }
     }
+}
 
-    /// Says what has changed since `before`.
-    pub(super) fn tell_hosts(&self, before: &Plan) {
-        for (nth, uplink) in self.plan.shared.iter().enumerate() {
-            let name = self.plan.network_name(uplink.network);
-            let same = before.shared.iter().find(|old| before.network_name(old.network) == name);
-            let Some(spec) = self.plan.spec(uplink.port) else { continue };
-            if same.is_none_or(|old| old.host != uplink.host) {
-                self.tell_host(nth, name, spec);
-            }
-            if same.is_none_or(|old| before.spec(old.port) != Some(spec)) {
-                warn_of_listeners(name, spec);
-            }
+/// Says what has changed since `before`.
+pub(super) fn tell_hosts(plan: &Plan, before: &Plan) {
+    for (nth, uplink) in plan.shared.iter().enumerate() {
+        let name = plan.network_name(uplink.network);
+        let same = before.shared.iter().find(|old| before.network_name(old.network) == name);
+        let Some(spec) = plan.spec(uplink.port) else { continue };
+        if same.is_none_or(|old| old.host != uplink.host) {
+            tell_host(plan, nth, name, spec);
+        }
+        if same.is_none_or(|old| before.spec(old.port) != Some(spec)) {
+            warn_of_listeners(name, spec);
         }
     }
+}
 
-    fn tell_host(&self, nth: usize, uplink: &str, spec: &PortSpec) {
-        let (device, shared) = (spec.device(), &self.plan.shared[nth]);
-        let Some(HostAddress { address, gateway, .. }) = shared.host else {
-            match look(spec) {
-                Some(found) => warn!(
-                    uplink,
-                    "the host's address {} on {device} overlaps the network {}: write another address there",
-                    found.address,
-                    self.plan.overlapping(nth, found.address).unwrap_or_default()
-                ),
-                None => warn!(
+fn tell_host(plan: &Plan, nth: usize, uplink: &str, spec: &PortSpec) {
+    let (device, shared) = (spec.device(), &plan.shared[nth]);
+    let Some(HostAddress { address, gateway, .. }) = shared.host else {
+        match look(spec) {
+            Some(found) => warn!(
+                uplink,
+                "the host's address {} on {device} overlaps the network {}: write another address there",
+                found.address,
+                plan.overlapping(nth, found.address).unwrap_or_default()
+            ),
+            None => {
+                warn!(
                     uplink,
                     "the host has no IPv4 address on {device}: guests have no way out until it has"
-                ),
+                );
             }
-            return;
-        };
-        let (first, last) = shared.ports;
-        match gateway {
-            Some(gateway) => info!(
-                uplink,
-                "shares the host's address {address} on {device}, ports {first}-{last} in use for guests, by the router {gateway}"
-            ),
-            None => warn!(
-                uplink,
-                "the host has {address} on {device}, but no default route by it: guests reach that subnet only"
-            ),
         }
+        return;
+    };
+    let (first, last) = shared.ports;
+    match gateway {
+        Some(gateway) => info!(
+            uplink,
+            "shares the host's address {address} on {device}, ports {first}-{last} in use for guests, by the router {gateway}"
+        ),
+        None => warn!(
+            uplink,
+            "the host has {address} on {device}, but no default route by it: guests reach that subnet only"
+        ),
     }
 }
 

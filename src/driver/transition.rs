@@ -10,66 +10,84 @@
 //! path; a device that gets another kind of port is opened for a trial while the old port is there, and again when that is
 //! closed. The thread of [`changes`](super::changes) has opened all that it can before, and opens what is to be opened again.
 
-use std::collections::BTreeMap;
+use std::collections::VecDeque;
 
 use mio::Registry;
 use packet::PortId;
-use tapio::{Device, PortError, PortSpec};
+use tapio::{PortError, PortSpec};
 use tracing::warn;
 
+use super::planned::{Found, Move, Opening, Planned, Steps};
 use super::ports::{PlacedError, Port, Ports};
-use crate::config::{Action, Plan};
+use crate::config::Plan;
 
-impl Ports {
-    /// Goes from the ports of `old` to those of `new`, wholly or not at all. Those in `prepared` have been tried already.
-    ///
+/// The way from one plan to another, a part at a time.
+pub(super) struct Transition {
+    planned: Planned,
+    trial: Trial,
+}
+
+impl Transition {
     /// At the start, a socket that can't be had is no failure, lest others who may write to its folder keep the whole switch
     /// from starting: such ports are not open after it.
-    pub(super) fn apply(
-        &mut self,
-        old: &Plan,
-        new: &Plan,
-        prepared: Vec<(PortId, Prepared)>,
-        registry: &Registry,
-    ) -> Result<Rest, PlacedError> {
-        let steps = Steps::between(old, new, self);
-        let prepared = prepared.into_iter().collect();
-        let mut trial = Trial { prepared, sockets_may_wait: old.devices.is_empty(), ..Trial::default() };
-        if let Err((id, error)) = trial.run(&steps, self, registry) {
-            trial.take_back(self, new, registry);
-            return Err(PlacedError::new(new.place_of(id), error));
-        }
-        let rest = std::mem::take(&mut trial.rest);
-        self.finish(steps, trial, (old, new), registry);
-        Ok(rest)
+    pub(super) fn new(planned: Planned, is_start: bool) -> Self {
+        Self { planned, trial: Trial { sockets_may_wait: is_start, ..Trial::default() } }
     }
 
-    /// Step 3. What fails here, after it has worked a moment ago, leaves a port that is down and looked after.
-    fn finish(&mut self, steps: Steps, mut trial: Trial, (old, new): (&Plan, &Plan), registry: &Registry) {
+    /// Steps 1 and 2, for as long as there is time. Whether they are done.
+    ///
+    /// # Errors
+    /// A port can't be had as the plan says; all is as it was.
+    pub(super) fn go_on(
+        &mut self,
+        ports: &mut Ports,
+        registry: &Registry,
+        has_time: impl Fn() -> bool,
+    ) -> Result<bool, PlacedError> {
+        let outcome = self.trial.run(&mut self.planned.steps, ports, registry, has_time);
+        outcome.map_err(|(id, error)| {
+            self.take_back(ports, registry);
+            PlacedError::new(self.planned.plan.place_of(id), error)
+        })
+    }
+
+    /// All is as it was.
+    pub(super) fn take_back(&mut self, ports: &mut Ports, registry: &Registry) {
+        let mut trial = std::mem::take(&mut self.trial);
+        trial.openings.extend(std::mem::take(&mut self.planned.steps.open));
+        trial.take_back(ports, registry);
+    }
+
+    /// Step 3, for the ports of `old`. What fails here, after it has worked a moment ago, leaves a port that is down and looked
+    /// after.
+    pub(super) fn finish(mut self, old: &Plan, ports: &mut Ports, registry: &Registry) -> (Planned, Rest) {
+        let steps = std::mem::take(&mut self.planned.steps);
         let moving = steps.change.iter().filter(|change| change.from != change.to);
-        let moved: Vec<(&Change, Option<Port>)> =
-            moving.map(|change| (change, self.take(change.from, registry))).collect();
+        let moved: Vec<(&Move, Option<Port>)> =
+            moving.map(|change| (change, ports.take(change.from, registry))).collect();
         for id in steps.close {
             if let Some(spec) = old.spec(id) {
-                self.close(id, spec);
+                ports.close(id, spec);
             }
         }
         for (change, port) in moved {
             let Some(mut port) = port else { continue };
             match port.register(change.to, registry) {
-                Ok(()) => self.put(change.to, port),
-                Err(error) => warn!(port = new.place_of(change.to), %error, "the port is down"),
+                Ok(()) => ports.put(change.to, port),
+                Err(error) => {
+                    warn!(port = self.planned.plan.place_of(change.to), %error, "the port is down");
+                }
             }
         }
-        for (id, port) in std::mem::take(&mut trial.opened) {
-            self.put(id, port);
+        for (id, _, port) in self.trial.opened {
+            ports.put(id, port);
         }
-        for change in &steps.change {
-            if let Some(device) = self.device(change.to) {
+        for change in steps.change.iter().filter(|change| change.is_change) {
+            if let Some(device) = ports.device(change.to) {
                 device.settle();
             }
         }
-        trial.close(self, new);
+        (self.planned, self.trial.rest)
     }
 }
 
@@ -82,76 +100,15 @@ pub(super) struct Rest {
     pub(super) reopen: Vec<(PortId, PortSpec)>,
 }
 
-/// What was found out about a new port before the change.
-pub(super) enum Prepared {
-    Open(Box<Port>),
-    /// Its device could be had, but for the port that has it now.
-    Tried,
-    /// It can't be had.
-    Refused(PortError),
-}
-
-impl Prepared {
-    /// `is_taken`: another port has its device.
-    pub(super) fn new(spec: &PortSpec, is_taken: bool) -> Self {
-        match Port::open(spec) {
-            Ok(_) if is_taken => Self::Tried,
-            Ok(port) => Self::Open(Box::new(port)),
-            Err(error) => Self::Refused(error),
-        }
-    }
-}
-
-/// What is to be done. A port that is in none of the lists stays as it is.
-struct Steps {
-    open: Vec<(PortId, PortSpec)>,
-    change: Vec<Change>,
-    close: Vec<PortId>,
-}
-
-/// An open port that is to have another number, other settings, or both.
-struct Change {
-    from: PortId,
-    to: PortId,
-    spec: PortSpec,
-}
-
-impl Steps {
-    fn between(old: &Plan, new: &Plan, ports: &mut Ports) -> Self {
-        let mut steps = Self { open: Vec::new(), change: Vec::new(), close: Vec::new() };
-        for action in Plan::diff(old, new) {
-            match action {
-                Action::Close(id) => steps.close.push(id),
-                Action::Open(id, spec) => steps.open.push((id, spec)),
-                Action::Reconfigure(id, spec) => steps.change.push(Change { from: id, to: id, spec }),
-            }
-        }
-        steps.move_ports(ports);
-        // Packet ports keep the host off their devices: the later, the less it notices of a failure.
-        steps.open.sort_by_key(|(_, spec)| matches!(spec, PortSpec::Packet(_)));
-        // Nothing can fail there.
-        steps.change.sort_by_key(|change| matches!(change.spec, PortSpec::Dgram(_)));
-        steps
-    }
-
-    /// What would be closed here and opened there moves: its device stays.
-    fn move_ports(&mut self, ports: &mut Ports) {
-        let Self { open, change, close } = self;
-        open.retain(|(to, spec)| {
-            let here = close.iter().position(|&id| ports.device(id).is_some_and(|device| device.is(&**spec)));
-            let Some(here) = here else { return true };
-            change.push(Change { from: close.remove(here), to: *to, spec: spec.clone() });
-            false
-        });
-    }
-}
-
 /// Steps 1 and 2 as far as they were done.
 #[derive(Default)]
 struct Trial {
-    prepared: BTreeMap<PortId, Prepared>,
-    opened: Vec<(PortId, Port)>,
+    /// Ports that are still to be opened, or were before.
+    openings: VecDeque<Opening>,
+    opened: Vec<(PortId, PortSpec, Port)>,
     aside: Vec<PortId>,
+    /// How many of the changes were made, and of which ports.
+    made: usize,
     changed: Vec<PortId>,
     rest: Rest,
     sockets_may_wait: bool,
@@ -160,59 +117,85 @@ struct Trial {
 impl Trial {
     fn run(
         &mut self,
-        steps: &Steps,
+        steps: &mut Steps,
+        ports: &mut Ports,
+        registry: &Registry,
+        has_time: impl Fn() -> bool,
+    ) -> Result<bool, (PortId, PortError)> {
+        self.open_all(steps, ports, registry)?;
+        while let Some(change) = steps.change.get(self.made) {
+            if !has_time() {
+                return Ok(false);
+            }
+            self.made += 1;
+            // A port that is gone takes its settings when it comes back.
+            if let Some(device) = ports.device(change.from).filter(|_| change.is_change) {
+                device.reconfigure(&*change.spec).map_err(|error| (change.to, error))?;
+                self.changed.push(change.from);
+                ports.renew_queue(change.from, registry).map_err(|error| (change.to, error))?;
+            }
+        }
+        Ok(true)
+    }
+
+    /// Step 1; nothing if it is done.
+    fn open_all(
+        &mut self,
+        steps: &mut Steps,
         ports: &mut Ports,
         registry: &Registry,
     ) -> Result<(), (PortId, PortError)> {
-        let (mut at_socket, mut on_device) = (Vec::new(), Vec::new());
-        for (id, spec) in &steps.open {
-            let mut held = |holds: fn(&mut dyn Device, &PortSpec) -> bool| {
-                let mut closing = steps.close.iter().copied();
-                closing.find(|&id| ports.device(id).is_some_and(|device| holds(device, spec)))
+        let mut at_socket = Vec::new();
+        // What fails leaves the others where they are closed.
+        let openings = std::mem::take(&mut steps.open);
+        let (held, free): (Vec<_>, Vec<_>) = openings.into_iter().partition(|open| open.holder.is_some());
+        self.openings.extend(free);
+        for opening in held {
+            let held = opening.holder.and_then(|id| Some((id, ports.device(id)?)));
+            let Some((from, device)) = held else {
+                self.openings.push_back(opening);
+                continue;
             };
-            if let Some(holder) = held(|device, spec| device.has_socket_of(&**spec)) {
-                at_socket.push((*id, spec, holder));
-            } else if held(|device, spec| device.has_device_of(&**spec)).is_some() {
-                on_device.push((*id, spec));
+            if device.is(&*opening.spec) {
+                steps.close.retain(|&id| id != from);
+                let Opening { id, spec, .. } = opening;
+                steps.change.push(Move { from, to: id, spec, is_change: true });
+            } else if device.has_socket_of(&*opening.spec) {
+                at_socket.push((opening, from));
+            } else if device.has_device_of(&*opening.spec) {
+                let Opening { id, spec, found, .. } = opening;
+                if let Found::Refused(error) = found {
+                    return Err((id, error));
+                }
+                self.rest.reopen.push((id, spec));
             } else {
-                self.open(*id, spec, registry)?;
+                self.openings.push_back(opening);
             }
         }
-        for (id, spec, holder) in at_socket {
+        while let Some(opening) = self.openings.pop_front() {
+            self.open(opening, registry)?;
+        }
+        for (opening, holder) in at_socket {
             if let Some(device) = ports.device(holder) {
-                device.step_aside().map_err(|error| (id, error))?;
+                device.step_aside().map_err(|error| (opening.id, error))?;
                 self.aside.push(holder);
             }
-            self.open(id, spec, registry)?;
-        }
-        for Change { from, to, spec } in &steps.change {
-            // A port that is gone takes its settings when it comes back.
-            if let Some(device) = ports.device(*from) {
-                device.reconfigure(&**spec).map_err(|error| (*to, error))?;
-                self.changed.push(*from);
-                ports.renew_queue(*from, registry).map_err(|error| (*to, error))?;
-            }
-        }
-        for (id, spec) in on_device {
-            match self.prepared.remove(&id) {
-                Some(Prepared::Refused(error)) => return Err((id, error)),
-                Some(Prepared::Open(port)) => ports.close_port(spec, *port),
-                Some(Prepared::Tried) | None => {}
-            }
-            self.rest.reopen.push((id, spec.clone()));
+            self.open(opening, registry)?;
         }
         Ok(())
     }
 
-    fn open(&mut self, id: PortId, spec: &PortSpec, registry: &Registry) -> Result<(), (PortId, PortError)> {
-        let opened = match self.prepared.remove(&id) {
-            Some(Prepared::Open(port)) => Ok(*port),
-            Some(Prepared::Refused(error)) => Err(error),
-            Some(Prepared::Tried) | None => Port::open(spec),
+    fn open(&mut self, opening: Opening, registry: &Registry) -> Result<(), (PortId, PortError)> {
+        let Opening { id, spec, found, .. } = opening;
+        let opened = match found {
+            Found::Open(port) => Ok(*port),
+            Found::Refused(error) => Err(error),
+            Found::Nothing => {
+                Port::open(&spec).and_then(|mut port| port.register(id, registry).map(|()| port))
+            }
         };
-        let watched = opened.and_then(|mut port| port.register(id, registry).map(|()| port));
-        match watched {
-            Ok(port) => self.opened.push((id, port)),
+        match opened {
+            Ok(port) => self.opened.push((id, spec, port)),
             Err(error) if self.sockets_may_wait && error.is_about_socket() => {
                 self.rest.waiting.push((id, error));
             }
@@ -221,32 +204,29 @@ impl Trial {
         Ok(())
     }
 
-    fn take_back(mut self, ports: &mut Ports, new: &Plan, registry: &Registry) {
-        for id in std::mem::take(&mut self.changed).into_iter().rev() {
+    fn take_back(self, ports: &mut Ports, registry: &Registry) {
+        for id in self.changed.into_iter().rev() {
             if let Some(device) = ports.device(id) {
                 device.take_back();
             }
             // Where it fails, it is tried again with the next look at the link.
             let _ = ports.renew_queue(id, registry);
+            // Where it fails, it is tried again with the next look at the link.
+            let _ = ports.renew_queue(id, registry);
         }
-        let aside = std::mem::take(&mut self.aside);
-        self.close(ports, new);
-        for id in aside {
-            if let Some(device) = ports.device(id) {
-                device.step_back();
+        let unused = self.openings.into_iter().filter_map(|Opening { spec, found, .. }| match found {
+            Found::Open(port) => Some((spec, *port)),
+            Found::Nothing | Found::Refused(_) => None,
+        });
+        for (spec, port) in self.opened.into_iter().map(|(_, spec, port)| (spec, port)).chain(unused) {
+            // A socket goes at once: another is to have its path again.
+            if spec.is_device() {
+                ports.close_port(&spec, port);
             }
         }
-    }
-
-    /// Closes what was opened for nothing. Sockets at once: another is to take the path back.
-    fn close(self, ports: &Ports, new: &Plan) {
-        let unused = self.prepared.into_iter().filter_map(|(id, prepared)| match prepared {
-            Prepared::Open(port) => Some((id, *port)),
-            Prepared::Tried | Prepared::Refused(_) => None,
-        });
-        for (id, port) in self.opened.into_iter().chain(unused) {
-            if let Some(spec) = new.spec(id).filter(|spec| spec.is_device()) {
-                ports.close_port(spec, port);
+        for id in self.aside {
+            if let Some(device) = ports.device(id) {
+                device.step_back();
             }
         }
     }

@@ -44,6 +44,7 @@ mod reload;
 mod resets;
 mod route;
 mod shared_address;
+mod signals;
 mod state;
 mod switch;
 mod traffic;

@@ -1,6 +1,6 @@
 //! How the worker goes over to another configuration, and what bridges are told of their ports.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use packet::{MacAddr, Millis, NetworkId, PortCounters, PortId, Vid};
 use switch_core::{Bridge, BridgePort, Fdb, Group, Guard, PortGuard, PortSettings, PortState};
@@ -9,17 +9,38 @@ use super::Worker;
 use crate::host;
 use crate::runtime_config::{NetworkConfig, PortConfig, RuntimeConfig};
 
+/// Forwarding databases for networks that are new: the memory for hundreds takes tens of milliseconds to come by, in which
+/// packets needn't wait.
+#[derive(Debug, Default)]
+pub struct NewTables(BTreeMap<NetworkId, Fdb>);
+
+impl NewTables {
+    /// Those that a worker with this `seed` needs to go from `old` to `new`.
+    pub fn between(old: &RuntimeConfig, new: &RuntimeConfig, seed: [u64; 2]) -> Self {
+        let known: BTreeSet<&str> = old.networks.iter().map(|network| network.name.as_str()).collect();
+        let made = new.networks.iter().filter(|network| !known.contains(network.name.as_str()));
+        Self(made.map(|network| (network.id, new_table(network, seed))).collect())
+    }
+}
+
 impl Worker {
     /// Takes over a configuration. Networks with the name of an earlier one keep what they learned and leased, ports
     /// with the same id their counters, and all flows stay. A new port's link is taken to be up.
     pub fn install(&mut self, config: RuntimeConfig) {
+        self.install_with(config, NewTables::default());
+    }
+
+    /// The same where packets wait: with what was made before, and the old configuration to be dropped elsewhere.
+    pub fn install_with(&mut self, config: RuntimeConfig, mut tables: NewTables) -> RuntimeConfig {
         let mut old: Vec<_> = self.bridges.drain(..).map(Some).collect();
+        let places = places(&self.config);
         for network in &config.networks {
-            let before = self.config.networks.iter().position(|other| other.name == network.name);
-            let bridge = before.and_then(|index| old.get_mut(index)?.take());
+            let before = places.get(&network.name);
+            let bridge = before.and_then(|index| old.get_mut(*index)?.take());
             let mut bridge = bridge.unwrap_or_else(|| {
                 self.bridges_made += 1;
-                new_bridge(network, self.seed, self.bridges_made)
+                let table = tables.0.remove(&network.id).unwrap_or_else(|| new_table(network, self.seed));
+                new_bridge(table, self.seed, self.bridges_made)
             });
             bridge.fdb_mut().set_ageing(network.settings.ageing);
             bridge.fdb_mut().set_capacity(network.settings.fdb_capacity);
@@ -38,10 +59,12 @@ impl Worker {
         self.forget_ports(&old);
         (0..self.config.ports.len()).for_each(|index| self.set_port(index));
         self.set_stations(&old);
+        old
     }
 
     /// Ports that are gone, or in another network now, leave nothing behind.
     fn forget_ports(&mut self, old: &RuntimeConfig) {
+        let places = places(&self.config);
         for port in &old.ports {
             let same = self.place_of(port.id).map(|index| &self.config.ports[index]);
             let stays = same.is_ok_and(|other| {
@@ -50,11 +73,10 @@ impl Worker {
                         == old.networks[port.network.index()].name
             });
             if !stays {
-                let name = &old.networks[port.network.index()].name;
-                if let Some(index) = self.config.networks.iter().position(|network| network.name == *name) {
+                if let Some(&index) = places.get(&old.networks[port.network.index()].name) {
                     self.doubt_stations(port.id, NetworkId::new(index as u16));
+                    self.bridges[index].remove_port(port.id);
                 }
-                self.bridges.iter_mut().for_each(|bridge| bridge.remove_port(port.id));
                 self.counters[port.id.index()] = PortCounters::default();
                 self.links[port.id.index()] = true;
                 self.gateway.forget_port(port.id);
@@ -125,9 +147,18 @@ fn static_stations(config: &RuntimeConfig) -> BTreeSet<(&str, MacAddr, PortId)> 
     config.ports.iter().flat_map(of_port).collect()
 }
 
+/// Where the networks are, by their names.
+fn places(config: &RuntimeConfig) -> BTreeMap<String, usize> {
+    config.networks.iter().enumerate().map(|(place, network)| (network.name.clone(), place)).collect()
+}
+
+fn new_table(network: &NetworkConfig, seed: [u64; 2]) -> Fdb {
+    Fdb::new(network.settings.fdb_capacity, network.settings.ageing, seed)
+}
+
 /// The `nth` bridge ever made.
-fn new_bridge(network: &NetworkConfig, seed: [u64; 2], nth: u64) -> Bridge {
-    let mut bridge = Bridge::new(Fdb::new(network.settings.fdb_capacity, network.settings.ageing, seed));
+fn new_bridge(table: Fdb, seed: [u64; 2], nth: u64) -> Bridge {
+    let mut bridge = Bridge::new(table);
     bridge.set_probe(host::probe_source(seed, nth));
     bridge.ask_for(bridge.probe().1);
     bridge

@@ -1,5 +1,10 @@
 //! How often each rule decided.
 
+use std::collections::{HashMap, VecDeque};
+use std::hash::BuildHasherDefault;
+
+use siphasher::sip::SipHasher13;
+
 use crate::chains::rule::{NatRule, RuleSet};
 
 /// How often a rule was the deciding one.
@@ -62,14 +67,18 @@ impl Counters {
     }
 }
 
-/// The counters of `new` rules: those of an equal old rule, else from zero. Mostly the rules are in their old order, so the
-/// search goes on where the last one ended.
+/// The counters of `new` rules: those of an equal old rule, of several such of the next one, else from zero. Packets wait
+/// meanwhile, so it takes no longer where all rules are others.
 fn carry_over(old: &[NatRule], new: &[NatRule], counters: &[RuleCounter]) -> Vec<RuleCounter> {
-    let mut next = 0;
+    // Whoever writes rules is trusted: no key has to be secret.
+    let mut places: HashMap<&NatRule, VecDeque<usize>, BuildHasherDefault<SipHasher13>> = HashMap::default();
+    for (place, rule) in old.iter().enumerate() {
+        places.entry(rule).or_default().push_back(place);
+    }
     let counter = |rule: &NatRule| {
-        let mut places = (next..old.len()).chain(0..next);
-        let found = places.find(|&place| old[place] == *rule)?;
-        next = found + 1;
+        let same = places.get_mut(rule)?;
+        let found = same.pop_front()?;
+        same.push_back(found);
         counters.get(found).copied()
     };
     new.iter().map(counter).map(Option::unwrap_or_default).collect()

@@ -58,7 +58,7 @@ impl RuleSet {
 }
 
 /// A rule: the first one that matches decides.
-#[derive(Clone, PartialEq, Eq, Debug)]
+#[derive(Clone, PartialEq, Eq, Debug, Hash)]
 pub struct NatRule {
     /// What it applies to.
     pub matches: Match,
@@ -67,7 +67,7 @@ pub struct NatRule {
 }
 
 /// A condition that may be negated, as iptables' `!` does.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Hash)]
 pub struct Condition<T> {
     /// The value to compare with.
     pub value: T,
@@ -92,7 +92,7 @@ impl<T> Condition<T> {
 }
 
 /// The conditions of a rule; all must hold, `None` always does.
-#[derive(Clone, PartialEq, Eq, Debug, Default)]
+#[derive(Clone, PartialEq, Eq, Debug, Default, Hash)]
 pub struct Match {
     /// `-i`: where the packet came from.
     pub input: Option<Condition<NetworkId>>,
@@ -116,7 +116,7 @@ pub struct Match {
 pub type PortRange = (u16, u16);
 
 /// Ports of which one has to be met.
-#[derive(Clone, PartialEq, Eq, Debug, Default)]
+#[derive(Clone, PartialEq, Eq, Debug, Default, Hash)]
 pub struct PortList(pub Vec<PortRange>);
 
 impl PortList {
@@ -138,7 +138,7 @@ impl From<PortRange> for PortList {
 }
 
 /// Addresses in a row, both ends included. One whose end is before its start has just the start.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Hash)]
 pub struct AddressRange {
     /// The first one.
     pub first: Ipv4Addr,
@@ -167,7 +167,7 @@ impl From<Ipv4Addr> for AddressRange {
 }
 
 /// What a rule does. Ports apply to TCP and UDP only; a target that is no use in its chain does nothing.
-#[derive(Clone, PartialEq, Eq, Debug)]
+#[derive(Clone, PartialEq, Eq, Debug, Hash)]
 pub enum Target {
     /// No translation; no further rule is looked at.
     Accept,
@@ -210,7 +210,7 @@ pub enum Target {
 }
 
 /// Servers that flows are spread over, one after the other.
-#[derive(Clone, PartialEq, Eq, Debug, Default)]
+#[derive(Clone, PartialEq, Eq, Debug, Default, Hash)]
 pub struct Balance {
     /// Those that serve.
     pub servers: Vec<SocketAddrV4>,

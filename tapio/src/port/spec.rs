@@ -25,6 +25,15 @@ pub enum PortSpec {
 }
 
 impl PortSpec {
+    /// Whether it has the MTU that its device has, as the settings say none.
+    pub const fn has_own_mtu(&self) -> bool {
+        match self {
+            Self::Tap(settings) => settings.mtu.is_none(),
+            Self::Packet(settings) => settings.mtu.is_none(),
+            Self::Stream(_) | Self::Dgram(_) | Self::VhostUser(_) => false,
+        }
+    }
+
     /// Whether both are the same device, so that an open one goes from these settings to `other` by
     /// [`Device::reconfigure`](crate::Device::reconfigure). Otherwise it has to be closed and opened anew.
     pub fn same_device(&self, other: &Self) -> bool {
