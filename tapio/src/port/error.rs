@@ -68,7 +68,8 @@ impl PortError {
         matches!(self.operation, Operation::OpenNetns(_)) && self.kind() == io::ErrorKind::NotFound
     }
 
-    fn advice(&self) -> Option<&'static str> {
+    /// For devices and namespaces.
+    fn device_advice(&self) -> Option<&'static str> {
         let errno = Errno::from_io_error(&self.source);
         let denied = matches!(errno, Some(Errno::PERM | Errno::ACCESS));
         Some(match (&self.operation, errno) {
@@ -98,6 +99,18 @@ impl PortError {
             (Operation::ConfigureLink, Some(Errno::ADDRNOTAVAIL)) => {
                 "the MAC address must be a station's: not a group address and not zero"
             }
+            (Operation::Move, _) => "close the port and open it again",
+            (_, Some(Errno::BADFD | Errno::NODEV)) => "the device is gone",
+            _ if denied => "the process needs CAP_NET_ADMIN",
+            _ => return None,
+        })
+    }
+
+    /// For sockets: those of a packet port, and those at a path.
+    fn socket_advice(&self) -> Option<&'static str> {
+        let errno = Errno::from_io_error(&self.source);
+        let denied = matches!(errno, Some(Errno::PERM | Errno::ACCESS));
+        Some(match (&self.operation, errno) {
             (Operation::Listen, Some(Errno::NAMETOOLONG)) => "a socket's path has 107 bytes at most",
             (Operation::Listen, _) if self.kind() == io::ErrorKind::AlreadyExists => {
                 "something else than a socket is there: remove it, or write another path"
@@ -124,9 +137,6 @@ impl PortError {
             (Operation::ShareAddress, Some(Errno::INVAL)) => "this needs Linux 6.6",
             (Operation::ShareAddress, _) if denied => "the process needs CAP_BPF and CAP_NET_ADMIN",
             (Operation::OpenPacketSocket, _) if denied => "the process needs CAP_NET_RAW and CAP_NET_ADMIN",
-            (Operation::Move, _) => "close the port and open it again",
-            (_, Some(Errno::BADFD | Errno::NODEV)) => "the device is gone",
-            _ if denied => "the process needs CAP_NET_ADMIN",
             _ => return None,
         })
     }
@@ -161,7 +171,7 @@ impl fmt::Display for PortError {
             Operation::Move => write!(f, "cannot turn the port into {device}")?,
         }
         write!(f, ": {}", self.source)?;
-        self.advice().map_or(Ok(()), |advice| write!(f, "; {advice}"))
+        self.socket_advice().or_else(|| self.device_advice()).map_or(Ok(()), |advice| write!(f, "; {advice}"))
     }
 }
 
