@@ -81,8 +81,9 @@ pub struct BridgePort {
 }
 
 impl BridgePort {
-    /// A port in this state and group, with what is set for it.
-    pub const fn new(state: PortState, group: Option<Group>, settings: &PortSettings) -> Self {
+    /// A port in this state, with what is set for it. Where `is_apart`, the segment keeps all its ports apart.
+    pub const fn new(state: PortState, is_apart: bool, settings: &PortSettings) -> Self {
+        let group = if is_apart { Some(Group::ISOLATED) } else { None };
         Self { state, mtu: settings.mtu, learn_limit: settings.learn_limit, group, hairpin: false }
     }
 }

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use packet::{MacAddr, Millis, NetworkId, PortCounters, PortId, Vid};
-use switch_core::{Bridge, BridgePort, Fdb, Group, Guard, PortGuard, PortSettings, PortState};
+use switch_core::{Bridge, BridgePort, Fdb, Guard, PortGuard, PortSettings, PortState};
 
 use super::Worker;
 use crate::host;
@@ -102,10 +102,9 @@ impl Worker {
             true => PortState::Forwarding,
         };
         let is_apart = self.config.networks[port.network.index()].settings.isolated;
-        let group = is_apart.then_some(Group::ISOLATED);
         let guard = self.guard_of(port);
         let bridge = &mut self.bridges[port.network.index()];
-        bridge.set_port(port.id, BridgePort::new(state, group, &port.settings));
+        bridge.set_port(port.id, BridgePort::new(state, is_apart, &port.settings));
         bridge.set_guard(port.id, guard);
     }
 
