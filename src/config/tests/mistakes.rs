@@ -33,7 +33,12 @@ fn check(cases: &[Case]) {
         let mistakes = Config::parse("t", &BASE.replacen(from, to, 1), &[]).expect_err(to).to_string();
         let messages: Vec<&str> =
             mistakes.lines().map(|line| line.strip_prefix("t:").unwrap_or(line)).collect();
-        assert_eq!(messages, *expected, "{from} → {to}");
+        let is_said = |(said, expected): (&&str, &&str)| match expected.strip_suffix('…') {
+            Some(begins) => said.starts_with(begins),
+            None => said == expected,
+        };
+        let is_right = messages.len() == expected.len() && messages.iter().zip(*expected).all(is_said);
+        assert!(is_right, "{from} → {to}: {messages:?}, not {expected:?}");
     }
 }
 
@@ -144,7 +149,7 @@ const VALUES: &[Case] = &[
     ("port.vm1]\ntype = 'tap'", "port.vm1]\ntype = 'stream'", &[r#"7:23: `path` is missing; write path = "/run/tapswitch-guests/NAME.sock""#]),
     ("port.vm1]\ntype = 'tap'", "port.vm1]\ntype = 'stream'\npath = 'vm1.sock'", &[r#"9:8: "vm1.sock" can't be the path of a socket; write an absolute path, for example "/run/tapswitch-guests/vm1.sock""#]),
     ("port.vm1]\ntype = 'tap'", "port.vm1]\ntype = 'stream'\npath = '/run/a'\nrole = 'serve'", &["10:8: `serve` is not one of the choices; write `server`"]),
-    ("port.vm1]\ntype = 'tap'", "port.vm1]\ntype = 'stream'\npath = '/run/a'\ndevice = 'a'", &["10:1: unknown key `device`; write one of: type, path, role, mtu, learn-limit, static-macs, guard, addresses"]),
+    ("port.vm1]\ntype = 'tap'", "port.vm1]\ntype = 'stream'\npath = '/run/a'\ndevice = 'a'", &["10:1: unknown key `device`; write one of: type, path, role, …"]),
     ("port.vm1]\ntype = 'tap'", "port.vm1]\ntype = 'dgram'\npath = '/run/a'", &[r#"7:23: `peer` is missing; write peer = "…", the path of the other side's socket"#]),
     ("port.vm1]\ntype = 'tap'", "port.vm1]\ntype = 'packet'\nhost-stack = true\ntake-over = true", &["10:13: `take-over` takes what `host-stack` leaves; remove one of the two: with `host-stack` the host keeps the device"]),
     ("port.vm1]\ntype = 'tap'", "port.vm1]\ntype = 'packet'\ndevice = 'lo'", &["9:10: `lo` is the host's own loopback; write another device"]),
