@@ -220,6 +220,7 @@ fn port(name: Spanned<String>, entries: &DeTable<'_>, mistakes: &mut Vec<Mistake
         mtu: table.optional("mtu", mtu),
         settings: PortSettings {
             learn_limit: table.optional("learn-limit", learn_limit).value_or(defaults.learn_limit),
+            isolated: table.optional("isolated", boolean).value_or(defaults.isolated),
             ..defaults
         },
         static_macs: table.list("static-macs", text(value::station)),

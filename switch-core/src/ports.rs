@@ -19,6 +19,8 @@ pub struct PortSettings {
     pub guard: Guard,
     /// Addresses that are given to it, for `guard`.
     pub addresses: Vec<Ipv4Addr>,
+    /// Whether it sees only ports that are not isolated.
+    pub isolated: bool,
 }
 
 impl Default for PortSettings {
@@ -31,6 +33,7 @@ impl Default for PortSettings {
             static_macs: Vec::new(),
             guard: Guard::NONE,
             addresses: Vec::new(),
+            isolated: false,
         }
     }
 }
@@ -83,7 +86,7 @@ pub struct BridgePort {
 impl BridgePort {
     /// A port in this state, with what is set for it. Where `is_apart`, the segment keeps all its ports apart.
     pub const fn new(state: PortState, is_apart: bool, settings: &PortSettings) -> Self {
-        let group = if is_apart { Some(Group::ISOLATED) } else { None };
+        let group = if is_apart || settings.isolated { Some(Group::ISOLATED) } else { None };
         Self { state, mtu: settings.mtu, learn_limit: settings.learn_limit, group, hairpin: false }
     }
 }

@@ -287,3 +287,45 @@ fn a_namespace_whose_last_process_ends_disturbs_nobody() {
     b.ping("10.1.0.1");
     switch.terminate();
 }
+
+/// Frames that were dropped for this reason.
+fn dropped(switch: &Switch, reason: &str) -> u64 {
+    let drops = switch.show("drops");
+    let of = |drop: &&Value| drop["reason"] == reason;
+    drops.as_array().into_iter().flatten().filter(of).filter_map(|drop| drop["frames"].as_u64()).sum()
+}
+
+#[test]
+fn isolated_ports_see_only_ports_that_are_not_isolated_and_the_gateway() {
+    let (a, b, c) = (Host::new(), Host::new(), Host::new());
+    let isolated = |name, host, isolated| tap("lan", name, host) + &format!("isolated = {isolated}\n");
+    let config = |a_is, b_is| {
+        let ports = [isolated("p1", &a, a_is), isolated("p2", &b, b_is), tap("lan", "p3", &c)].concat();
+        format!("[network.lan]\nmode = \"host-only\"\naddress = \"10.1.0.254/24\"\n{ports}")
+    };
+    let switch = Switch::start(&config(true, true));
+    for (n, host) in [(1, &a), (2, &b), (3, &c)] {
+        host.address(&format!("10.1.0.{n}/24"));
+        host.ping("10.1.0.254");
+    }
+    for host in [&a, &b] {
+        host.ping("10.1.0.3");
+    }
+    c.ping("10.1.0.1");
+    c.ping("10.1.0.2");
+    // Neither a broadcast nor a frame to B's own address gets there.
+    a.cannot_ping("10.1.0.2");
+    assert_eq!(dropped(&switch, "port_isolated"), 0, "the broadcasts have reached others");
+    a.run(&format!("ip neighbour replace 10.1.0.2 lladdr {} dev {DEVICE}", b.mac()));
+    a.cannot_ping("10.1.0.2");
+    assert!(dropped(&switch, "port_isolated") > 0);
+    // A reload changes it live, in both directions; one that isn't isolated sees those that are.
+    let reloaded = switch.reload(&config(true, false));
+    let said = String::from_utf8_lossy(&reloaded.stdout).into_owned();
+    assert!(said.contains("lan/p2/isolated: true → false"), "{said}");
+    a.ping("10.1.0.2");
+    b.ping("10.1.0.1");
+    assert!(switch.reload(&config(true, true)).status.success());
+    b.cannot_ping("10.1.0.1");
+    switch.terminate();
+}
