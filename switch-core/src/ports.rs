@@ -21,6 +21,8 @@ pub struct PortSettings {
     pub addresses: Vec<Ipv4Addr>,
     /// Whether it sees only ports that are not isolated.
     pub isolated: bool,
+    /// Whether frames may leave by it that came in by it. IEEE 802.1Qbg, reflective relay.
+    pub hairpin: bool,
 }
 
 impl Default for PortSettings {
@@ -34,6 +36,7 @@ impl Default for PortSettings {
             guard: Guard::NONE,
             addresses: Vec::new(),
             isolated: false,
+            hairpin: false,
         }
     }
 }
@@ -86,8 +89,9 @@ pub struct BridgePort {
 impl BridgePort {
     /// A port in this state, with what is set for it. Where `is_apart`, the segment keeps all its ports apart.
     pub const fn new(state: PortState, is_apart: bool, settings: &PortSettings) -> Self {
-        let group = if is_apart || settings.isolated { Some(Group::ISOLATED) } else { None };
-        Self { state, mtu: settings.mtu, learn_limit: settings.learn_limit, group, hairpin: false }
+        let &PortSettings { mtu, learn_limit, isolated, hairpin, .. } = settings;
+        let group = if is_apart || isolated { Some(Group::ISOLATED) } else { None };
+        Self { state, mtu, learn_limit, group, hairpin }
     }
 }
 

@@ -329,3 +329,42 @@ fn isolated_ports_see_only_ports_that_are_not_isolated_and_the_gateway() {
     b.cannot_ping("10.1.0.1");
     switch.terminate();
 }
+
+#[test]
+fn two_stations_of_a_vepa_reach_each_other_where_their_port_is_a_hairpin() {
+    let (trunk, other) = (Host::new(), Host::new());
+    let config = |hairpin| {
+        let port = tap("lan", "p1", &trunk) + &format!("hairpin = {hairpin}\n");
+        format!("[network.lan]\nmode = \"internal\"\n{port}{}", tap("lan", "p2", &other))
+    };
+    let switch = Switch::start(&config(true));
+    other.address("10.1.0.9/24");
+    let stations: Vec<Host> = (1..=2)
+        .map(|n| {
+            let station = Host::new();
+            trunk.run(&format!("ip link add link {DEVICE} name m{n} type macvlan mode vepa"));
+            trunk.run(&format!("ip link set m{n} netns {station}"));
+            station.run(&format!("ip link set m{n} name {DEVICE}"));
+            station.address(&format!("10.1.0.{n}/24"));
+            station.run(&format!("ip link set {DEVICE} up"));
+            station
+        })
+        .collect();
+    let [a, b] = [&stations[0], &stations[1]];
+    // By broadcasts first, which come back, and then from one to the other.
+    a.ping("10.1.0.2");
+    b.ping("10.1.0.1");
+    for station in [a, b] {
+        station.ping("10.1.0.9");
+        assert_eq!(port_of(&switch.show("fdb"), &station.mac()).as_deref(), Some("p1"));
+    }
+    assert_eq!(dropped(&switch, "same_port"), 0);
+    assert!(switch.reload(&config(false)).status.success());
+    a.cannot_ping("10.1.0.2");
+    assert!(dropped(&switch, "same_port") > 0);
+    a.ping("10.1.0.9");
+    assert!(switch.reload(&config(true)).status.success());
+    a.ping("10.1.0.2");
+    assert_eq!(dropped(&switch, "loop_damped"), 0);
+    switch.terminate();
+}
