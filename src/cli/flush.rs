@@ -2,6 +2,7 @@
 
 use clap::Args;
 
+use super::show::pairs;
 use super::{Control, Failure, tell};
 use crate::control::Request;
 use crate::show::changed::Flushable;
@@ -22,22 +23,7 @@ pub(super) struct Flush {
 
 impl Flush {
     pub(super) fn run(&self) -> Result<(), Failure> {
-        let pair = |filter: &String| {
-            let (key, value) = filter.split_once('=').ok_or_else(|| {
-                Failure::wrong(format!(
-                    "--filter {filter} has no value; write KEY=VALUE, such as network=lan"
-                ))
-            })?;
-            Ok((key.to_owned(), value.to_owned()))
-        };
-        let mut filter = crate::control::filter::Filter::new();
-        for (key, value) in self.filters.iter().map(pair).collect::<Result<Vec<_>, Failure>>()? {
-            if filter.insert(key.clone(), value).is_some() {
-                return Err(Failure::wrong(format!(
-                    "--filter {key}= came twice; no entry can have both values"
-                )));
-            }
-        }
+        let filter = pairs(&self.filters)?;
         tell(&self.control, Request::Flush { what: self.what, filter })
     }
 }

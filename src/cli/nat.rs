@@ -50,7 +50,7 @@ impl Nat {
             Self::Del(line) => line.change(false),
             Self::Save(control) => tell(&control, Request::NatSave),
             Self::List { form, line_numbers, control } => {
-                let show = Request::Show { what: What::Nat, limit: control::DEFAULT_LIMIT };
+                let show = Request::show(What::Nat, control::DEFAULT_LIMIT);
                 form.show(&control, show, line_numbers)
             }
         }

@@ -4,6 +4,7 @@ use clap::Args;
 
 use super::{Control, Failure, print, request};
 use crate::control::{self, Request, What};
+use crate::show::select::Filter;
 use crate::show::{self, Style};
 use crate::terminal;
 
@@ -15,6 +16,13 @@ pub(super) struct Show {
     /// Entries of a table at most
     #[arg(long, value_name = "NUMBER", default_value_t = control::DEFAULT_LIMIT)]
     limit: usize,
+    /// Sort by this column, or field of the JSON; -COLUMN: the largest first
+    #[arg(long, value_name = "COLUMN", allow_hyphen_values = true)]
+    sort: Option<String>,
+    /// Only rows whose column, or field of the JSON, has this value; several must all hold. Addresses may be subnets, ports
+    /// NETWORK/PORT
+    #[arg(long = "filter", value_name = "KEY=VALUE")]
+    filters: Vec<String>,
     #[command(flatten)]
     form: Form,
     /// Number the NAT rules
@@ -40,9 +48,26 @@ pub(super) struct Form {
 
 impl Show {
     pub(super) fn run(&self) -> Result<(), Failure> {
-        let show = Request::Show { what: self.what, limit: self.limit };
+        let filter = pairs(&self.filters)?;
+        let show = Request::Show { what: self.what, limit: self.limit, sort: self.sort.clone(), filter };
         self.form.show(&self.control, show, self.line_numbers)
     }
+}
+
+/// `KEY=VALUE`, each key once.
+pub(super) fn pairs(filters: &[String]) -> Result<Filter, Failure> {
+    let mut pairs = Filter::new();
+    for filter in filters {
+        let Some((key, value)) = filter.split_once('=') else {
+            let message = format!("--filter {filter} has no value; write KEY=VALUE, such as network=lan");
+            return Err(Failure::wrong(message));
+        };
+        if pairs.insert(key.to_owned(), value.to_owned()).is_some() {
+            let message = format!("--filter {key}= came twice; no entry can have both values");
+            return Err(Failure::wrong(message));
+        }
+    }
+    Ok(pairs)
 }
 
 impl Form {

@@ -85,7 +85,7 @@ pub fn request(path: &Path, request: Request) -> Result<Answer, ClientError> {
     };
     let mut patience = PATIENCE;
     if request.may_take_long() {
-        ask(&Request::Show { what: What::Stats, limit: 0 }, PATIENCE)?;
+        ask(&Request::show(What::Stats, 0), PATIENCE)?;
         patience = LONG_PATIENCE;
     }
     match ask(&request, patience)? {

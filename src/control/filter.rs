@@ -1,6 +1,5 @@
 //! `KEY=VALUE`: which entries of a table are meant.
 
-use std::collections::BTreeMap;
 use std::fmt;
 use std::net::{Ipv4Addr, SocketAddrV4};
 
@@ -9,9 +8,7 @@ use packet::{Ipv4Cidr, MacAddr, NetworkId, PortId, Protocol};
 
 use crate::config::Plan;
 use crate::mistake::suggestion;
-
-/// Keys and what their values must be. An entry is meant if all hold.
-pub type Filter = BTreeMap<String, String>;
+use crate::show::select::Filter;
 
 /// Whether an entry is meant.
 pub type Choice<T> = Box<dyn Fn(&T) -> bool>;
@@ -61,14 +58,16 @@ pub fn fdb(filter: &Filter, plan: &Plan) -> Result<Choice<FdbReport>, FilterErro
     })
 }
 
+/// What [`flows`] knows of.
+pub const FLOW_KEYS: [&str; 6] = ["protocol", "state", "source", "destination", "address", "network"];
+
 /// Flows: `protocol`, `state`, `source` and `destination` of the original direction, `address` at any end, `network`
 /// that one of the ends is in.
 ///
 /// # Errors
 /// A key, a value or a name is wrong.
 pub fn flows(filter: &Filter, plan: &Plan) -> Result<Choice<FlowReport>, FilterError> {
-    let keys = ["protocol", "state", "source", "destination", "address", "network"];
-    all(filter, &keys, |key, value| {
+    all(filter, &FLOW_KEYS, |key, value| {
         Ok(match key {
             "protocol" => {
                 let protocol = protocol(value)?;

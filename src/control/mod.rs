@@ -14,6 +14,7 @@ mod server;
 #[cfg(test)]
 mod tests;
 
+use std::collections::BTreeMap;
 use std::error::Error;
 use std::fmt;
 use std::path::PathBuf;
@@ -25,6 +26,7 @@ use crate::config::{ChangeError, ConfigError};
 use crate::mistake::Mistakes;
 use crate::show::Answer;
 use crate::show::changed::Flushable;
+use crate::show::select::{Filter, SelectError, Selection};
 
 pub use client::{ClientError, request};
 pub use server::Server;
@@ -43,6 +45,12 @@ pub enum Request {
         /// Entries of a table at most. Default 1000, cut to [`MAX_LIMIT`]: an answer is in memory as a whole.
         #[serde(default = "default_limit")]
         limit: usize,
+        /// The column to sort by; `-COLUMN`: the largest first.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        sort: Option<String>,
+        /// Which rows; nothing: all.
+        #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+        filter: Filter,
     },
     /// Read the configuration again, and become what it says.
     Reload,
@@ -69,13 +77,18 @@ pub enum Request {
         what: Flushable,
         /// Which entries; nothing: all.
         #[serde(default)]
-        filter: filter::Filter,
+        filter: Filter,
     },
     /// Write the connections to the file that the configuration names, while packets flow.
     NatSave,
 }
 
 impl Request {
+    /// The first `limit` entries of `what`, as they come.
+    pub const fn show(what: What, limit: usize) -> Self {
+        Self::Show { what, limit, sort: None, filter: Filter::new() }
+    }
+
     /// Whether a switch that runs well may need seconds: it opens devices, or writes a file.
     const fn may_take_long(&self) -> bool {
         match self {
@@ -122,18 +135,26 @@ pub enum What {
 }
 
 /// What the driver says to a request.
-pub type Response = Result<Told, RequestError>;
+pub type Response<T = Told> = Result<T, RequestError>;
 
 /// An answer, or what one is made of: that takes its time, and is done on the client's thread.
-pub struct Told(Box<dyn FnOnce() -> Answer + Send>);
+pub struct Told(Box<dyn FnOnce() -> Response<Answer> + Send>);
 
 impl Told {
     /// `answer` is called where the answer is needed.
     pub fn by(answer: impl FnOnce() -> Answer + Send + 'static) -> Self {
-        Self(Box::new(answer))
+        Self(Box::new(|| Ok(answer())))
     }
 
-    fn answer(self) -> Answer {
+    /// Only what `selection` wants, and the first `limit` of that.
+    #[must_use]
+    pub fn select(self, selection: Selection, limit: usize) -> Self {
+        let select =
+            move |answer: Answer| answer.select(&selection, limit).map_err(RequestError::WrongColumn);
+        Self(Box::new(move || self.answer().and_then(select)))
+    }
+
+    fn answer(self) -> Response<Answer> {
         (self.0)()
     }
 }
@@ -172,6 +193,8 @@ pub enum RequestError {
     WrongPort(ChangeError),
     /// The filter makes no sense, or names what isn't there; nothing changed.
     WrongFilter(filter::FilterError),
+    /// What is to be shown has no such column.
+    WrongColumn(SelectError),
     /// The configuration to reload would close every port; nothing changed.
     NothingLeft {
         /// The file.
@@ -191,7 +214,7 @@ impl RequestError {
             Self::WrongConfig(_) | Self::NothingLeft { .. } | Self::WrongRule(_) => ErrorKind::Config,
             Self::WrongPort(error) if error.is_missing() => ErrorKind::Failed,
             Self::WrongFilter(filter::FilterError::Missing(_)) => ErrorKind::Failed,
-            Self::WrongPort(_) | Self::WrongFilter(_) => ErrorKind::Config,
+            Self::WrongPort(_) | Self::WrongFilter(_) | Self::WrongColumn(_) => ErrorKind::Config,
             Self::NoAnswer | Self::Failed(_) => ErrorKind::Failed,
         }
     }
@@ -218,6 +241,7 @@ impl fmt::Display for RequestError {
             ),
             Self::WrongPort(error) => write!(f, "{error}"),
             Self::WrongFilter(error) => write!(f, "{error}"),
+            Self::WrongColumn(error) => write!(f, "{error}"),
             Self::WrongRule(mistakes) => f.write_str(&mistakes.render(false)),
             Self::Failed(error) => write!(f, "{error}"),
         }
@@ -248,8 +272,8 @@ enum Reply {
 
 impl From<Response> for Reply {
     fn from(response: Response) -> Self {
-        match response {
-            Ok(told) => Self::Answer(told.answer()),
+        match response.and_then(Told::answer) {
+            Ok(answer) => Self::Answer(answer),
             Err(error) => Self::Error { kind: error.kind(), error: error.to_string() },
         }
     }

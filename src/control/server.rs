@@ -130,7 +130,9 @@ fn serve(stream: &UnixStream, driver: &Driver) -> io::Result<()> {
 fn request(line: &[u8]) -> Result<Request, RequestError> {
     let request = serde_json::from_slice(line).map_err(RequestError::Malformed)?;
     Ok(match request {
-        Request::Show { what, limit } => Request::Show { what, limit: limit.min(MAX_LIMIT) },
+        Request::Show { what, limit, sort, filter } => {
+            Request::Show { what, limit: limit.min(MAX_LIMIT), sort, filter }
+        }
         other => other,
     })
 }

@@ -78,7 +78,7 @@ impl Lab {
     }
 
     fn stats(&self) -> Result<Answer, ClientError> {
-        request(&self.path(), Request::Show { what: What::Stats, limit: 1 })
+        request(&self.path(), Request::show(What::Stats, 1))
     }
 }
 
@@ -91,10 +91,10 @@ impl std::ops::Drop for Lab {
 
 fn respond(request: Request) -> Response {
     match request {
-        Request::Show { what: What::Stats, limit } => {
+        Request::Show { what: What::Stats, limit, .. } => {
             Ok(Answer::Stats(Stats { flow_limit: limit as u64, ..Stats::default() }).into())
         }
-        Request::Show { what: What::Leases, limit } => {
+        Request::Show { what: What::Leases, limit, .. } => {
             let mut answers = answers_of_every_kind().into_iter();
             let leases = answers.find_map(|answer| match answer {
                 Answer::Leases(leases) => Some(leases),
@@ -145,7 +145,7 @@ fn one_line_asks_and_one_line_answers() {
 #[test]
 fn limits_are_cut_to_what_fits_in_memory() {
     let lab = Lab::new();
-    let answer = request(&lab.path(), Request::Show { what: What::Stats, limit: usize::MAX });
+    let answer = request(&lab.path(), Request::show(What::Stats, usize::MAX));
     assert!(matches!(answer, Ok(Answer::Stats(Stats { flow_limit, .. })) if flow_limit == MAX_LIMIT as u64));
 }
 

@@ -6,9 +6,9 @@ use std::sync::mpsc::{Receiver, SyncSender};
 use packet::PortId;
 
 use super::changes::Change;
-use super::walk::Purpose;
 use super::{Driver, SLICE};
 use crate::control::{Command, Request, Response, Told, What};
+use crate::show::select::Selection;
 use crate::show::{
     Answer, Process, drops, fdb, leases, map, mappings, nat, neighbours, networks, ports, servers, stats,
     uplinks,
@@ -20,9 +20,9 @@ impl Driver {
         let start = self.clock.nanos();
         while let Ok(Command { request, reply }) = commands.try_recv() {
             let change = match request {
-                Request::Show { what, limit } => {
+                Request::Show { what, limit, sort, filter } => {
                     self.count_missed();
-                    self.show(what, limit, reply);
+                    self.show(what, limit, Selection { sort, filter }, reply);
                     None
                 }
                 Request::Flush { what, filter } => {
@@ -70,12 +70,14 @@ impl Driver {
     }
 
     /// Takes what is to be shown from the worker; to put it into words is left to the client's thread.
-    fn show(&mut self, what: What, limit: usize, reply: SyncSender<Response>) {
+    fn show(&mut self, what: What, shown: usize, selection: Selection, reply: SyncSender<Response>) {
         let (now, plan, process) = (self.clock.now(), Arc::clone(&self.plan), self.process());
         let worker = &self.worker;
+        // Whoever wants some, or another order, has them chosen from all.
+        let limit = if selection.is_all() { shown } else { usize::MAX };
         let stats = || worker.stats();
         let told = match what {
-            What::Flows => return self.walk(Purpose::Show { limit, reports: Vec::new() }, reply),
+            What::Flows => return self.show_flows(shown, selection, reply),
             What::Networks => {
                 let (ports, pools, stats) = (worker.ports(now), all(worker.pools(now)), stats());
                 Told::by(move || Answer::Networks(networks::answer(process, &ports, pools, &stats, &plan)))
@@ -124,6 +126,7 @@ impl Driver {
                 Answer::Stats(stats::answer(process, &stats(), self.pauses.longest(), &plan)).into()
             }
         };
+        let told = if selection.is_all() { told } else { told.select(selection, shown) };
         // Whoever asked may have gone.
         let _ = reply.try_send(Ok(told));
     }

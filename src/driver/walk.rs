@@ -10,9 +10,10 @@ use packet::Millis;
 use tracing::info;
 
 use super::Driver;
-use crate::control::filter::{self, Choice, Filter, FilterError};
+use crate::control::filter::{self, Choice, FilterError};
 use crate::control::{RequestError, Response, Told};
 use crate::show::changed::{Flushable, Flushed};
+use crate::show::select::{Filter, Selection};
 use crate::show::{Answer, flows};
 
 /// Somebody who wants to see all flows.
@@ -25,12 +26,21 @@ pub(super) struct Walk {
 
 /// What for.
 pub(super) enum Purpose {
-    /// To show so many of them; each part is by itself, as to move megabytes takes time, too.
-    Show { limit: usize, reports: Vec<Vec<FlowReport>> },
+    /// To show them; each part is by itself, as to move megabytes takes time, too.
+    Show { wanted: Wanted, reports: Vec<Vec<FlowReport>> },
     /// To forget some.
     Flush { which: Choice<FlowReport>, flushed: u64 },
     /// To save them.
     Save { path: PathBuf, snapshot: Snapshot },
+}
+
+/// Which flows are to be shown.
+pub(super) struct Wanted {
+    which: Choice<FlowReport>,
+    /// How many more are to be collected.
+    limit: usize,
+    /// What is to be done with all of them then, and how many shown.
+    selection: Option<(Selection, usize)>,
 }
 
 /// Those that are not done yet, the first one first.
@@ -53,6 +63,23 @@ impl Driver {
         answer(what, done, &reply);
     }
 
+    /// Shows the first flows of those that are wanted.
+    pub(super) fn show_flows(&mut self, shown: usize, mut selection: Selection, reply: SyncSender<Response>) {
+        let is_all = selection.is_all();
+        let of_flows = |key: &String| filter::FLOW_KEYS.contains(&key.as_str());
+        let (keys, others) = selection.filter.into_iter().partition(|(key, _)| of_flows(key));
+        selection.filter = others;
+        let limit = if is_all { shown } else { usize::MAX };
+        match filter::flows(&keys, &self.plan) {
+            Ok(which) => {
+                let wanted = Wanted { which, limit, selection: (!is_all).then_some((selection, shown)) };
+                self.walk(Purpose::Show { wanted, reports: Vec::new() }, reply);
+            }
+            // Whoever asked may have gone.
+            Err(error) => drop(reply.try_send(Err(RequestError::WrongFilter(error)))),
+        }
+    }
+
     /// Begins a walk, which ends with an answer.
     pub(super) fn walk(&mut self, purpose: Purpose, reply: SyncSender<Response>) {
         self.walks.push_back(Walk { purpose, place: 0, reply });
@@ -69,8 +96,9 @@ impl Driver {
         let places = *place..(*place + PART).min(self.worker.flow_places());
         *place += PART;
         let is_enough = match purpose {
-            Purpose::Show { limit, reports } => {
-                let part: Vec<FlowReport> = self.worker.flows_in(places, now).take(*limit).collect();
+            Purpose::Show { wanted: Wanted { which, limit, .. }, reports } => {
+                let flows = self.worker.flows_in(places, now);
+                let part: Vec<FlowReport> = flows.filter(|flow| which(flow)).take(*limit).collect();
                 *limit -= part.len();
                 reports.push(part);
                 *limit == 0
@@ -93,11 +121,15 @@ impl Driver {
 
     fn end_walk(&mut self, Walk { purpose, reply, .. }: Walk) {
         match purpose {
-            Purpose::Show { reports, .. } => {
+            Purpose::Show { wanted, reports } => {
                 let total = self.worker.stats().flows;
+                let told = Told::by(move || Answer::Flows(flows::answer(&reports.concat(), total)));
+                let told = match wanted.selection {
+                    Some((selection, shown)) => told.select(selection, shown),
+                    None => told,
+                };
                 // Whoever asked may have gone.
-                let _ = reply
-                    .try_send(Ok(Told::by(move || Answer::Flows(flows::answer(&reports.concat(), total)))));
+                let _ = reply.try_send(Ok(told));
             }
             Purpose::Flush { flushed, .. } => answer(Flushable::Flows, Ok(flushed), &reply),
             Purpose::Save { path, snapshot } => self.write_connections(path, snapshot, reply),

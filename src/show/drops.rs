@@ -8,7 +8,7 @@ use super::table::{Column, Style, left, right, table};
 use crate::config::Plan;
 
 /// Frames dropped for one reason at one place.
-#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
 pub struct Drop {
     /// The network; null: frames of the switch itself.
     pub network: Option<String>,

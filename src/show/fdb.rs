@@ -8,7 +8,7 @@ use super::table::{Column, Style, left, right, time};
 use crate::config::Plan;
 
 /// An entry of the forwarding database.
-#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
 pub struct FdbEntry {
     /// The network.
     pub network: String,

@@ -9,7 +9,7 @@ use super::list::Listed;
 use super::table::{Column, Style, fits, left, right, table, time};
 
 /// A flow. For ICMP, ports are the query's identifier.
-#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
 pub struct Flow {
     /// `tcp`, `udp`, `icmp`, or a number.
     pub protocol: String,
@@ -24,7 +24,7 @@ pub struct Flow {
 }
 
 /// One direction of a flow.
-#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
 pub struct Tuple {
     /// `ADDRESS:PORT`.
     pub source: String,

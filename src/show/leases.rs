@@ -8,7 +8,7 @@ use super::table::{Column, Style, left, right, time};
 use crate::config::Plan;
 
 /// A DHCP lease.
-#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
 pub struct Lease {
     /// The network.
     pub network: String,

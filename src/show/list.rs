@@ -2,6 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
+use super::select::{SelectError, Selection};
 use super::table::{Column, Style, table};
 
 /// A table that may be shown in part.
@@ -11,6 +12,16 @@ pub struct Listed<T> {
     pub total: u64,
     /// The ones shown.
     pub entries: Vec<T>,
+}
+
+impl<T: Serialize + Default> Listed<T> {
+    /// The entries that are wanted, and the first `limit` of them.
+    pub(super) fn select(self, selection: &Selection, limit: usize) -> Result<Self, SelectError> {
+        let mut entries = selection.apply(self.entries)?;
+        let total = entries.len() as u64;
+        entries.truncate(limit);
+        Ok(Self { total, entries })
+    }
 }
 
 impl<T> Listed<T> {

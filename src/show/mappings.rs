@@ -8,7 +8,7 @@ use super::list::{Listed, listed};
 use super::table::{Column, Style, left, right, time};
 
 /// A port of an uplink that a guest opened for itself.
-#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
 pub struct Mapping {
     /// `tcp` or `udp`.
     pub protocol: String,

@@ -16,6 +16,7 @@ pub mod neighbours;
 pub mod networks;
 pub mod ports;
 pub mod reloaded;
+pub mod select;
 pub mod servers;
 pub mod stats;
 mod table;
@@ -38,6 +39,7 @@ use self::neighbours::Neighbour;
 use self::networks::Networks;
 use self::ports::Port;
 use self::reloaded::Reloaded;
+use self::select::{SelectError, Selection};
 use self::servers::BalancedServer;
 use self::stats::Stats;
 use self::uplinks::Uplink;
@@ -86,6 +88,38 @@ pub enum Answer {
     Flushed(Flushed),
     /// To `nat-save`.
     Saved(Saved),
+}
+
+impl Answer {
+    /// The rows of a table that `selection` wants, and the first `limit` of them.
+    ///
+    /// # Errors
+    /// There is no such column, or it is no table.
+    pub fn select(self, selection: &Selection, limit: usize) -> Result<Self, SelectError> {
+        Ok(match self {
+            Self::Networks(networks) => {
+                let entries = selection.apply(networks.entries)?;
+                Self::Networks(Networks { entries, ..networks })
+            }
+            Self::Uplinks(rows) => Self::Uplinks(selection.apply(rows)?),
+            Self::Neighbours(list) => Self::Neighbours(list.select(selection, limit)?),
+            Self::Ports(rows) => Self::Ports(selection.apply(rows)?),
+            Self::Fdb(list) => Self::Fdb(list.select(selection, limit)?),
+            Self::Flows(list) => Self::Flows(list.select(selection, limit)?),
+            Self::Nat(rows) => Self::Nat(selection.apply(rows)?),
+            Self::Servers(rows) => Self::Servers(selection.apply(rows)?),
+            Self::Leases(list) => Self::Leases(list.select(selection, limit)?),
+            Self::Mappings(list) => Self::Mappings(list.select(selection, limit)?),
+            Self::Drops(rows) => Self::Drops(selection.apply(rows)?),
+            Self::Map(_)
+            | Self::Stats(_)
+            | Self::Reloaded(_)
+            | Self::RuleChanged(_)
+            | Self::PortChanged(_)
+            | Self::Flushed(_)
+            | Self::Saved(_) => return Err(SelectError::no_table()),
+        })
+    }
 }
 
 /// The answer as text for a terminal, with a newline at the end.

@@ -18,6 +18,8 @@ use crate::terminal::printable;
 pub struct Rule {
     /// `PREROUTING` or `POSTROUTING`.
     pub chain: String,
+    /// Its place there, from 1.
+    pub number: u64,
     /// First packets of flows that it decided.
     pub packets: u64,
     /// Their bytes.
@@ -55,8 +57,7 @@ pub(super) fn text(rules: &[Rule], style: &Style) -> String {
         let gap = if n == 0 { "" } else { "\n" };
         text += &format!("{gap}Chain {chain} (policy ACCEPT)\n");
         let rules = rules.iter().filter(|rule| rule.chain == chain);
-        let rules: Vec<Numbered<'_>> =
-            (1..).zip(rules).map(|(number, rule)| Numbered { number, rule }).collect();
+        let rules: Vec<Numbered<'_>> = rules.map(|rule| Numbered { number: rule.number, rule }).collect();
         let lines: Vec<String> = rules.iter().map(|rule| rule.line(style)).collect();
         let fit = lines.iter().all(|line| line.chars().count() <= style.width);
         text += &if fit { format!("{}{}", headings(style), lines.concat()) } else { narrow(&rules, style) };
@@ -66,7 +67,7 @@ pub(super) fn text(rules: &[Rule], style: &Style) -> String {
 
 /// A rule and its place in its chain.
 struct Numbered<'a> {
-    number: usize,
+    number: u64,
     rule: &'a Rule,
 }
 
@@ -198,7 +199,7 @@ pub fn answer(reports: &[RuleReport], plan: &Plan) -> Vec<Rule> {
         for (index, rule) in rules.iter().enumerate() {
             let counter = counters.get(&(chain == Chain::Prerouting, index));
             let (packets, bytes) = counter.map_or((0, 0), |counter| (counter.packets, counter.bytes));
-            answer.push(Rule { packets, bytes, ..conditions(chain, rule, plan) });
+            answer.push(Rule { number: index as u64 + 1, packets, bytes, ..conditions(chain, rule, plan) });
         }
     }
     answer

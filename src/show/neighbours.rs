@@ -8,7 +8,7 @@ use super::table::{Column, Style, left};
 use crate::config::Plan;
 
 /// A next hop.
-#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
 pub struct Neighbour {
     /// The network.
     pub network: String,

@@ -9,7 +9,7 @@ use super::table::{Column, Style, left, right, table};
 use crate::config::Plan;
 
 /// A port.
-#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
 pub struct Port {
     /// Its number.
     pub id: u16,

@@ -8,7 +8,7 @@ use super::table::{Column, Style, left, right, table, time};
 use crate::config::Plan;
 
 /// A server that connections are spread over.
-#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
 pub struct BalancedServer {
     /// The network.
     pub network: String,

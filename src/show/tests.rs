@@ -5,6 +5,7 @@ use super::*;
 fn rules() -> Vec<Rule> {
     let masquerade = Rule {
         chain: "POSTROUTING".into(),
+        number: 1,
         packets: 123_456,
         bytes: 7,
         target: "MASQUERADE".into(),
@@ -15,6 +16,7 @@ fn rules() -> Vec<Rule> {
     };
     let publish = Rule {
         chain: "PREROUTING".into(),
+        number: 1,
         target: "DNAT".into(),
         to: Some("192.168.122.10:8080".into()),
         protocol: Some("tcp".into()),

@@ -10,7 +10,7 @@ use super::table::{Column, Style, left, right, table};
 use crate::config::Plan;
 
 /// An uplink.
-#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
 pub struct Uplink {
     /// Its name.
     pub name: String,

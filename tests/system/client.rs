@@ -5,6 +5,7 @@ use std::process::{Command, Output};
 use std::time::{Duration, Instant};
 
 use rustix::process::{Pid, Signal, kill_process};
+use serde_json::Value;
 
 use crate::host::Host;
 use crate::nat::Lab;
@@ -301,4 +302,57 @@ fn entries_are_flushed_by_choice_and_counted() {
         assert!(stderr(&output).starts_with("error: "), "{}", stderr(&output));
     }
     assert!(known("fdb"), "what was refused changed nothing");
+}
+
+#[test]
+fn tables_are_sorted_and_filtered_by_their_columns() {
+    let lab = Lab::new();
+    for guest in [&lab.a, &lab.b] {
+        guest.ping("10.180.13.1");
+    }
+    for (guest, from, bytes) in [
+        (&lab.a, "192.168.122.10:9000", 400),
+        (&lab.b, "192.168.122.11:9001", 900),
+        (&lab.a, "192.168.122.10:10000", 20),
+    ] {
+        let to = udp(&lab.outside, "10.180.13.1:53");
+        udp_exchange(&udp(guest, from), &to, "10.180.13.1:53", bytes);
+    }
+    let shown = |args: &[&str], column: &str| -> Vec<String> {
+        let answer = text(&lab.switch, &[&["show"], args, &["--json"]].concat());
+        let answer: Value = serde_json::from_str(&answer).unwrap();
+        let rows = answer[args[0]].get("entries").unwrap_or(&answer[args[0]]);
+        let cell = |row: &Value| row.pointer(column).unwrap().as_str().unwrap().to_owned();
+        rows.as_array().unwrap().iter().map(cell).collect()
+    };
+    let sources =
+        |args: &[&str]| shown(&[&["flows", "--filter", "protocol=udp"], args].concat(), "/original/source");
+    let [a, b, c] = ["192.168.122.10:10000", "192.168.122.10:9000", "192.168.122.11:9001"];
+    assert_eq!(sources(&["--sort", "bytes"]), [a, b, c]);
+    assert_eq!(sources(&["--sort", "-bytes", "--limit", "1"]), [c]);
+    assert_eq!(sources(&["--sort", "original.source"]), [b, a, c]);
+    assert_eq!(sources(&["--filter", "source=192.168.122.10", "--sort=-expires"]).len(), 2);
+    assert_eq!(sources(&["--filter", "original.source=192.168.122.11:9001"]), [c]);
+    assert_eq!(shown(&["ports", "--filter", "network=default", "--sort", "-name"], "/name"), ["b", "a"]);
+    assert_eq!(shown(&["ports", "--filter", "link=up", "--filter", "port=wan"], "/name"), ["wan"]);
+    assert_eq!(shown(&["fdb", "--filter", "port=default/b"], "/mac"), [lab.b.mac()]);
+    assert_eq!(shown(&["neighbours", "--filter", "address=10.0.0.0/8"], "/address"), ["10.180.13.1"]);
+    // People see the same rows, in the same order, and how many there are.
+    let table =
+        text(&lab.switch, &["show", "flows", "--filter", "protocol=udp", "--sort=bytes", "--limit=2"]);
+    assert!(table.contains("2 of 3 shown"), "{table}");
+    assert!(table.find(a) < table.find(b) && !table.contains(c), "{table}");
+    for (args, said) in [
+        (&["ports", "--sort", "rx_byte5"][..], "write `rx_bytes`"),
+        (&["leases", "--sort", "x"], "expires_in_ms"),
+        (&["flows", "--filter", "nonsense=1"], "original.bytes"),
+        (&["flows", "--filter", "network=nowhere"], "there is no network nowhere"),
+        (&["stats", "--sort", "frames"], "no table"),
+        (&["fdb", "--filter", "port"], "write KEY=VALUE"),
+    ] {
+        let output = lab.switch.command(&[&["show"], args].concat());
+        let error = String::from_utf8_lossy(&output.stderr);
+        assert!(!output.status.success() && error.contains(said), "{args:?}: {error}");
+    }
+    lab.switch.terminate();
 }
