@@ -48,6 +48,7 @@ impl Forward<'_> {
         }
     }
 
+    #[inline]
     fn decide(self, meta: &FrameMeta, origin: Option<Origin>, now: Millis) -> Verdict {
         if Some(meta.dst) == self.own.gateway {
             return Verdict::Local;

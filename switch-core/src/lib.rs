@@ -15,12 +15,16 @@
 mod bridge;
 mod egress;
 mod fdb;
+#[cfg(test)]
+#[path = "fdb/tests.rs"]
+mod fdb_tests;
 mod forward;
 mod guard;
 mod ingress;
 mod learn;
 mod own;
 mod ports;
+mod sync;
 
 pub use bridge::Bridge;
 pub use fdb::{Fdb, FdbEntry, Learned, Sighting};

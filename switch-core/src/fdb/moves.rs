@@ -4,11 +4,9 @@
 //! moves, until the window ends. A guest that migrates, and a bond that changes its link now and then, stay below that.
 //! A storm of frames in a loop exceeds it within milliseconds.
 
-use std::cell::Cell;
-
 /// The stations that have moved lately. A few at a time: in a storm, one that is noticed is enough.
 #[derive(Debug)]
-pub(super) struct Moves([Cell<Watched>; WATCHED]);
+pub(super) struct Moves([Watched; WATCHED]);
 
 #[derive(Clone, Copy, Debug)]
 struct Watched {
@@ -22,21 +20,19 @@ struct Watched {
 
 impl Moves {
     pub(super) const fn new() -> Self {
-        Self([const { Cell::new(Watched { key: 0, home: 0, since: 0, moves: 0 }) }; WATCHED])
+        Self([Watched { key: 0, home: 0, since: 0, moves: 0 }; WATCHED])
     }
 
     /// The station of `key`, whose entry has the value `old`, has moved. If it flaps: the value that it had at first.
-    pub(super) fn flaps(&self, key: u64, hash: u64, old: u64, now: u32) -> Option<u64> {
-        let cell = &self.0[(hash >> 32) as usize % WATCHED];
-        let mut watched = cell.get();
+    pub(super) fn flaps(&mut self, key: u64, hash: u64, old: u64, now: u32) -> Option<u64> {
+        let watched = &mut self.0[(hash >> 32) as usize % WATCHED];
         if now.saturating_sub(watched.since) >= WINDOW || watched.moves == 0 {
-            watched = Watched { key, home: old, since: now, moves: 0 };
+            *watched = Watched { key, home: old, since: now, moves: 0 };
         }
         if watched.key != key {
             return None;
         }
         watched.moves += 1;
-        cell.set(watched);
         (watched.moves > FREE_MOVES).then_some(watched.home)
     }
 }

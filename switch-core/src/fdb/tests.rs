@@ -1,8 +1,16 @@
-use super::*;
-use proptest::prelude::*;
 use std::collections::HashMap;
 
+use packet::{MacAddr, Millis, PortId, Vid};
+use proptest::prelude::*;
+
+use crate::fdb::{Fdb, Learned, splitmix};
+
 const NO_LIMIT: u32 = u32::MAX;
+
+const _: fn() = || {
+    fn shared<T: Send + Sync>() {}
+    shared::<Fdb>();
+};
 
 fn fdb(capacity: u32) -> Fdb {
     Fdb::new(capacity, Millis::from_secs(300), [1, 2])
@@ -155,12 +163,10 @@ fn the_count_of_a_port_is_that_of_its_entries() {
             _ => drop(fdb.learn(mac(n), Vid::DEFAULT, fdb.sighting(port(id), t), 100)),
         }
     }
-    let mut counts = [0; 5];
-    for slot in fdb.slots().filter(|slot| slot.key().0 != 0 && !slot.value().is_static()) {
-        counts[slot.value().port().index()] += u32::from(fdb.is_current(slot.value()));
-    }
-    assert_eq!(counts, [0, 1, 2, 3, 4].map(|id| fdb.ports[id].learned.get()));
-    assert_eq!(fdb.sharers.get(), counts.iter().filter(|&&count| count > 0).count() as u32);
+    let (counted, there) = fdb.counts();
+    assert_eq!(counted, there);
+    assert!(there[..5].iter().all(|&count| count > 0));
+    assert_eq!(fdb.sharers(), there.iter().filter(|&&count| count > 0).count());
 }
 
 #[test]
@@ -188,7 +194,7 @@ fn another_capacity_keeps_what_fits_the_youngest_first() {
     assert_eq!(fdb.lookup(mac(9999), Vid::DEFAULT, Millis::from_secs(100_000)), Some(port(2)));
     let old = known(&fdb, 0, 0, 400, t);
     assert!((1..=23).contains(&old), "{old}");
-    assert_eq!(fdb.ports[0].learned.get() as usize, old);
+    assert_eq!(fdb.counts().0[0] as usize, old);
 }
 
 #[test]
@@ -269,4 +275,15 @@ fn a_forgotten_station_is_learned_again_and_a_static_one_stays() {
     fdb.add_static(mac(9), Vid::DEFAULT, port(2));
     assert!(!fdb.forget(mac(9), Vid::DEFAULT, now));
     assert_eq!(fdb.lookup(mac(9), Vid::DEFAULT, now), Some(port(2)));
+}
+
+#[test]
+fn stations_that_need_the_same_slot_are_all_found() {
+    let fdb = fdb(1024);
+    let t = Millis::from_secs(1);
+    let rivals = fdb.rivals(12);
+    for &mac in &rivals {
+        assert_eq!(fdb.learn(mac, Vid::DEFAULT, fdb.sighting(port(1), t), NO_LIMIT), Learned::New);
+    }
+    assert!(rivals.iter().all(|&mac| fdb.lookup(mac, Vid::DEFAULT, t) == Some(port(1))));
 }

@@ -9,46 +9,58 @@
 //! moved on (the port was flushed); its slot is taken by the next newcomer. Nothing walks the table on the way of a
 //! frame, but for a count once a second at most while there is no room. Words are written only when they change.
 //!
+//! **Threads.** Any number may read, and learn. A reader takes no lock: a version is odd while an entry is written, and
+//! another one afterwards, so nobody pairs one station with another's port. Who writes an entry holds the ledger, where
+//! the counts are; who only notes that a station is still there exchanges the one word. `tests/shared_fdb.rs` tries all
+//! orders.
+//!
 //! **Shares.** When neither bucket has room, the port with the most entries gives way to a port with fewer, unless it has
 //! no more than its share of the table: the capacity divided by the ports that have entries. So a port that sends from
 //! ever new addresses fills what is free, and takes nothing from others.
 //!
 //! **Moves.** A station that moves to and fro stays where it was before (`moves.rs`).
 
+mod bucket;
 mod entry;
+mod ledger;
 mod moves;
 
-use std::cell::Cell;
 use std::cmp::Reverse;
+use std::sync::PoisonError;
 
 use packet::{MacAddr, Millis, PortId, Vid};
 
+use self::bucket::{Bucket, SLOTS, Slot};
 pub use self::entry::Sighting;
 use self::entry::{Key, STATIC, Value};
-use self::moves::Moves;
+use self::ledger::Ledger;
+use crate::sync::{AtomicU16, AtomicU64, Mutex, MutexGuard, Ordering, PORTS, READS, fence};
 
 /// Where each station of one network is.
 #[derive(Debug)]
 pub struct Fdb {
     buckets: Box<[Bucket]>,
-    ports: Box<[PortUse]>,
+    /// By port.
+    generations: Box<[AtomicU16]>,
+    version: Version,
     /// Idle time in seconds after which an entry is gone.
     ageing: u32,
     /// The hash's secret.
     secret: [u64; 3],
-    /// Ports that have learned entries.
-    sharers: Cell<u32>,
-    /// The second of the last count.
-    counted: Cell<u32>,
-    moves: Moves,
     /// A station that is never learned.
     own: MacAddr,
+    ledger: Mutex<Ledger>,
 }
+
+/// Odd while somebody writes an entry. In a cache line of its own, as writers change it.
+#[derive(Debug, Default)]
+#[repr(align(64))]
+struct Version(AtomicU64);
 
 /// What [`Fdb::learn`] did.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Learned {
-    /// The station was known on that port.
+    /// The station was known on that port; or another thread is writing just now, and the next frame will tell again.
     Known,
     /// The station is new, or has moved to that port.
     New,
@@ -71,32 +83,17 @@ pub struct FdbEntry {
     pub idle: Option<Millis>,
 }
 
-#[derive(Debug, Default)]
-#[repr(align(64))]
-struct Bucket {
-    keys: [Cell<u64>; SLOTS],
-    values: [Cell<u64>; SLOTS],
-}
-
-#[derive(Debug, Default)]
-struct PortUse {
-    generation: Cell<u16>,
-    /// Entries learned; those that aged are in it until their slots are taken, or counted.
-    learned: Cell<u32>,
-}
-
 impl Fdb {
     /// A table for at least `capacity` stations (rounded up to a power of two, 64 to 2^20: 17 bits of bucket). `seed` must be random.
     pub fn new(capacity: u32, ageing: Millis, seed: [u64; 2]) -> Self {
         Self {
             buckets: (0..buckets_for(capacity)).map(|_| Bucket::default()).collect(),
-            ports: (0..PortId::LIMIT).map(|_| PortUse::default()).collect(),
+            generations: (0..PORTS).map(|_| AtomicU16::default()).collect(),
+            version: Version::default(),
             ageing: seconds(ageing).max(1),
             secret: [splitmix(seed[0]), splitmix(seed[1]), splitmix(seed[0] ^ seed[1].rotate_left(32))],
-            sharers: Cell::new(0),
-            counted: Cell::new(u32::MAX),
-            moves: Moves::new(),
             own: MacAddr::ZERO,
+            ledger: Mutex::new(Ledger::new()),
         }
     }
 
@@ -117,10 +114,11 @@ impl Fdb {
         let mut entries: Vec<(Key, Value)> = all.map(|slot| (slot.key(), slot.value())).collect();
         entries.retain(|&(_, value)| value.is_static() || self.is_current(value));
         entries.sort_unstable_by_key(|&(_, value)| Reverse((value.is_static(), value.seen())));
-        self.restart_count();
+        let mut ledger = self.lock();
+        ledger.restart();
         for (key, value) in entries {
             if let Some(slot) = self.free_slot(key, value.seen()) {
-                self.put(&slot, key, value);
+                self.put(&mut ledger, &slot, key, value);
             }
         }
     }
@@ -138,7 +136,7 @@ impl Fdb {
     /// The port that `mac` is behind. About 3 ns.
     #[inline]
     pub fn lookup(&self, mac: MacAddr, vid: Vid, now: Millis) -> Option<PortId> {
-        let (_, value) = self.find(Key::new(mac, vid))?;
+        let value = self.read(Key::new(mac, vid))?;
         self.is_fresh(value, seconds(now)).then(|| value.port())
     }
 
@@ -155,54 +153,54 @@ impl Fdb {
         match self.find(key) {
             Some((_, old)) if old == fresh => Learned::Known,
             Some((slot, old)) => self.refresh(&slot, key, old, fresh, limit),
-            None => self.insert(key, fresh, limit),
+            None => self.change(key, fresh, limit),
         }
     }
 
     /// Says that `mac` is always behind `port`. `false` if both buckets are full of other static entries.
     pub fn add_static(&self, mac: MacAddr, vid: Vid, port: PortId) -> bool {
-        let key = Key::new(mac, vid);
+        let (key, mut ledger) = (Key::new(mac, vid), self.lock());
         if let Some((slot, _)) = self.find(key) {
-            self.clear(&slot);
+            self.clear(&mut ledger, &slot);
         }
-        let slot = self.free_slot(key, 0).or_else(|| self.heaviest(key));
+        let slot = self.free_slot(key, 0).or_else(|| self.heaviest(&ledger, key));
         if let Some(slot) = &slot {
-            self.put(slot, key, Value(self.value(port, 0).0 | STATIC));
+            self.put(&mut ledger, slot, key, Value(self.value(port, 0).0 | STATIC));
         }
         slot.is_some()
     }
 
     /// Says that `mac` may be anywhere from now on, if it has a static entry.
     pub fn remove_static(&self, mac: MacAddr, vid: Vid) {
+        let mut ledger = self.lock();
         if let Some((slot, value)) = self.find(Key::new(mac, vid))
             && value.is_static()
         {
-            self.clear(&slot);
+            self.clear(&mut ledger, &slot);
         }
     }
 
     /// The port that `mac` is always behind.
     pub fn static_port(&self, mac: MacAddr, vid: Vid) -> Option<PortId> {
-        let (_, value) = self.find(Key::new(mac, vid))?;
+        let value = self.read(Key::new(mac, vid))?;
         value.is_static().then(|| value.port())
     }
 
     /// Forgets what was learned on `port`; its static entries stay. One write, whatever the table's size.
     pub fn flush_port(&self, port: PortId) {
-        let port = &self.ports[port.index()];
-        port.generation.set(port.generation.get().wrapping_add(1));
-        if port.learned.replace(0) > 0 {
-            self.sharers.set(self.sharers.get() - 1);
-        }
+        let mut ledger = self.lock();
+        self.generations[port.index()].fetch_add(1, Ordering::Relaxed);
+        ledger.forget(port);
     }
 
     /// Forgets a learned station. Whether there was one.
     pub fn forget(&self, mac: MacAddr, vid: Vid, now: Millis) -> bool {
+        let mut ledger = self.lock();
         let Some((slot, value)) = self.find(Key::new(mac, vid)) else { return false };
         if value.is_static() || !self.is_fresh(value, seconds(now)) {
             return false;
         }
-        self.clear(&slot);
+        self.clear(&mut ledger, &slot);
         true
     }
 
@@ -225,6 +223,31 @@ impl Fdb {
         self.buckets.iter().flat_map(Bucket::slots)
     }
 
+    fn lock(&self) -> MutexGuard<'_, Ledger> {
+        self.ledger.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The value of `key`, and never that of another station.
+    #[inline]
+    fn read(&self, key: Key) -> Option<Value> {
+        self.try_read(key).unwrap_or_else(|Torn| self.read_again(key))
+    }
+
+    /// Where entries are written all the time, a station may be unknown for a moment.
+    #[cold]
+    fn read_again(&self, key: Key) -> Option<Value> {
+        (0..READS).find_map(|_| self.try_read(key).ok()).flatten()
+    }
+
+    #[inline]
+    fn try_read(&self, key: Key) -> Result<Option<Value>, Torn> {
+        let before = self.version.0.load(Ordering::Acquire) & !1;
+        let value = self.find(key).map(|(_, value)| value);
+        fence(Ordering::Acquire);
+        if self.version.0.load(Ordering::Relaxed) == before { Ok(value) } else { Err(Torn) }
+    }
+
+    /// Where `key` is, and its value. While another thread writes that may be of the slot's station before or after.
     #[inline]
     fn find(&self, key: Key) -> Option<(Slot<'_>, Value)> {
         let hash = self.hash(key);
@@ -255,40 +278,71 @@ impl Fdb {
     /// The station is in the table, but not with this value: seen again later, moved, flushed or aged.
     #[cold]
     fn refresh(&self, slot: &Slot<'_>, key: Key, old: Value, fresh: Value, limit: u32) -> Learned {
+        if old.is_static() {
+            return if old.port() == fresh.port() { Learned::Known } else { Learned::Refused };
+        }
+        if old.port() == fresh.port() && self.is_current(old) {
+            let is_there = self.is_fresh(old, fresh.seen());
+            // If another thread was faster, it has seen the station as well, or another one needed the slot.
+            let _ = slot.value_word().compare_exchange(old.0, fresh.0, Ordering::Relaxed, Ordering::Relaxed);
+            return if is_there { Learned::Known } else { Learned::New };
+        }
+        self.change(key, fresh, limit)
+    }
+
+    /// The station is new, or somewhere else now.
+    #[cold]
+    fn change(&self, key: Key, fresh: Value, limit: u32) -> Learned {
+        let Ok(mut ledger) = self.ledger.try_lock() else { return Learned::Known };
+        let ledger = &mut *ledger;
+        // The port may have been flushed since the burst came in.
+        if MacAddr::from_u64(key.0) == self.own || !self.is_current(fresh) {
+            return Learned::Known;
+        }
+        match self.find(key) {
+            Some((slot, old)) => self.relocate(ledger, &slot, key, old, fresh, limit),
+            None => self.insert(ledger, key, fresh, limit),
+        }
+    }
+
+    fn relocate(
+        &self,
+        ledger: &mut Ledger,
+        slot: &Slot<'_>,
+        key: Key,
+        old: Value,
+        fresh: Value,
+        limit: u32,
+    ) -> Learned {
         let now = fresh.seen();
         if old.is_static() {
             return if old.port() == fresh.port() { Learned::Known } else { Learned::Refused };
         }
         let is_there = self.is_fresh(old, now);
-        if old.port() == fresh.port() && self.is_current(old) {
-            slot.value_word().set(fresh.0);
-            return if is_there { Learned::Known } else { Learned::New };
+        if is_there && old.port() == fresh.port() {
+            return Learned::Known;
         }
-        if is_there && let Some(home) = self.moves.flaps(key.0, self.hash(key), old.0, now).map(Value) {
+        if is_there && let Some(home) = ledger.moves.flaps(key.0, self.hash(key), old.0, now).map(Value) {
             // Unless it has lost its link since: then the station isn't there any more.
             if self.is_current(home) {
-                self.put(slot, key, home.seen_at(now));
+                self.put(ledger, slot, key, home.seen_at(now));
                 return Learned::Flapping;
             }
         }
-        if !self.may_learn(fresh, limit) {
+        if !self.may_learn(ledger, fresh, limit) {
             return Learned::Refused;
         }
-        self.put(slot, key, fresh);
+        self.put(ledger, slot, key, fresh);
         Learned::New
     }
 
-    #[cold]
-    fn insert(&self, key: Key, fresh: Value, limit: u32) -> Learned {
-        if MacAddr::from_u64(key.0) == self.own {
-            return Learned::Known;
-        }
-        if !self.may_learn(fresh, limit) {
+    fn insert(&self, ledger: &mut Ledger, key: Key, fresh: Value, limit: u32) -> Learned {
+        if !self.may_learn(ledger, fresh, limit) {
             return Learned::Refused;
         }
-        match self.free_slot(key, fresh.seen()).or_else(|| self.excess(key, fresh)) {
+        match self.free_slot(key, fresh.seen()).or_else(|| self.excess(ledger, key, fresh)) {
             Some(slot) => {
-                self.put(&slot, key, fresh);
+                self.put(ledger, &slot, key, fresh);
                 Learned::New
             }
             None => Learned::Refused,
@@ -310,84 +364,73 @@ impl Fdb {
 
     /// The slot that gives way to a new entry: of the port that has most, the one unseen for longest; `None` if that port
     /// has no more than its share, or than the newcomer's port.
-    fn excess(&self, key: Key, fresh: Value) -> Option<Slot<'_>> {
-        self.count(fresh.seen());
-        let slot = self.heaviest(key)?;
-        let learned = |value: Value| self.ports[value.port().index()].learned.get();
+    fn excess(&self, ledger: &mut Ledger, key: Key, fresh: Value) -> Option<Slot<'_>> {
+        self.count(ledger, fresh.seen());
+        let slot = self.heaviest(ledger, key)?;
+        let learned = |value: Value| ledger.learned[value.port().index()];
         let (most, own) = (learned(slot.value()), learned(fresh));
-        let sharers = self.sharers.get() + u32::from(own == 0);
+        let sharers = ledger.sharers + u32::from(own == 0);
         (most > own + 1 && most as usize > self.capacity() / sharers as usize).then_some(slot)
     }
 
     /// Of the learned entries in the buckets of `key`, one of the port that has most: the one unseen for longest.
-    fn heaviest(&self, key: Key) -> Option<Slot<'_>> {
+    fn heaviest(&self, ledger: &Ledger, key: Key) -> Option<Slot<'_>> {
         let weight = |slot: &Slot<'_>| {
             let value = slot.value();
-            (self.ports[value.port().index()].learned.get(), Reverse(value.seen()))
+            (ledger.learned[value.port().index()], Reverse(value.seen()))
         };
         self.candidates(key).filter(|slot| !slot.value().is_static()).max_by_key(weight)
     }
 
     /// Whether the port of `fresh` may learn one more. At the limit, entries are counted anew.
-    fn may_learn(&self, fresh: Value, limit: u32) -> bool {
-        let learned = &self.ports[fresh.port().index()].learned;
-        if learned.get() >= limit {
-            self.count(fresh.seen());
+    fn may_learn(&self, ledger: &mut Ledger, fresh: Value, limit: u32) -> bool {
+        let port = fresh.port().index();
+        if ledger.learned[port] >= limit {
+            self.count(ledger, fresh.seen());
         }
-        learned.get() < limit
+        ledger.learned[port] < limit
     }
 
     /// Clears away what has aged, and counts the rest, once a second at most.
-    fn count(&self, now: u32) {
-        if self.counted.replace(now) == now {
+    fn count(&self, ledger: &mut Ledger, now: u32) {
+        if std::mem::replace(&mut ledger.counted, now) == now {
             return;
         }
-        self.restart_count();
+        ledger.restart();
         for slot in self.slots().filter(|slot| slot.key().0 != 0 && !slot.value().is_static()) {
             if self.is_fresh(slot.value(), now) {
-                self.add(slot.value().port());
+                ledger.add(slot.value().port());
             } else {
-                slot.key_word().set(0);
+                slot.key_word().store(0, Ordering::Relaxed);
             }
         }
     }
 
-    fn restart_count(&self) {
-        self.sharers.set(0);
-        self.ports.iter().for_each(|port| port.learned.set(0));
-    }
-
     /// Puts an entry into a slot, whatever was in it.
-    fn put(&self, slot: &Slot<'_>, key: Key, value: Value) {
-        self.clear(slot);
-        slot.key_word().set(key.0);
-        slot.value_word().set(value.0);
+    fn put(&self, ledger: &mut Ledger, slot: &Slot<'_>, key: Key, value: Value) {
+        self.clear(ledger, slot);
+        let version = self.version.0.load(Ordering::Relaxed);
+        self.version.0.store(version + 1, Ordering::Relaxed);
+        fence(Ordering::Release);
+        slot.key_word().store(key.0, Ordering::Relaxed);
+        slot.value_word().store(value.0, Ordering::Relaxed);
+        self.version.0.store(version + 2, Ordering::Release);
         if !value.is_static() {
-            self.add(value.port());
+            ledger.add(value.port());
         }
     }
 
-    fn clear(&self, slot: &Slot<'_>) {
-        let value = slot.value();
-        if slot.key_word().replace(0) == 0 || value.is_static() || !self.is_current(value) {
-            return;
-        }
-        let learned = &self.ports[value.port().index()].learned;
-        if learned.get() == 1 {
-            self.sharers.set(self.sharers.get() - 1);
-        }
-        learned.set(learned.get().saturating_sub(1));
-    }
-
-    fn add(&self, port: PortId) {
-        let learned = &self.ports[port.index()].learned;
-        if learned.replace(learned.get() + 1) == 0 {
-            self.sharers.set(self.sharers.get() + 1);
+    /// Empties a slot. The value stays: who has seen the key still finds what was the station's.
+    fn clear(&self, ledger: &mut Ledger, slot: &Slot<'_>) {
+        let (key, value) = (slot.key(), slot.value());
+        slot.key_word().store(0, Ordering::Relaxed);
+        if key.0 != 0 && !value.is_static() && self.is_current(value) {
+            ledger.remove(value.port());
         }
     }
 
     fn value(&self, port: PortId, now: u32) -> Value {
-        let generation = self.ports[port.index()].generation.get();
+        let generation = self.generations[port.index()].load(Ordering::Relaxed);
         Value(u64::from(port.get()) << 48 | u64::from(generation) << 32 | u64::from(now))
     }
 
@@ -396,7 +439,7 @@ impl Fdb {
     }
 
     fn is_current(&self, value: Value) -> bool {
-        self.ports[value.port().index()].generation.get() == value.generation()
+        self.generations[value.port().index()].load(Ordering::Relaxed) == value.generation()
     }
 
     fn is_young(&self, value: Value, now: u32) -> bool {
@@ -409,52 +452,11 @@ const fn buckets_for(capacity: u32) -> usize {
     (if capacity > 1 << 20 { 1 << 20 } else { capacity.next_power_of_two() }) as usize / SLOTS
 }
 
-/// Slots in a bucket: eight keys are one cache line.
-const SLOTS: usize = 8;
-const _: () = assert!(size_of::<Bucket>() == 128);
-
-impl Bucket {
-    /// Looks at all slots before it decides: eight comparisons cost less than one wrong guess of where the key is.
-    #[inline]
-    fn find(&self, key: Key) -> Option<Slot<'_>> {
-        let mut found = SLOTS;
-        for (index, word) in self.keys.iter().enumerate() {
-            found = if word.get() == key.0 { index } else { found };
-        }
-        (found < SLOTS).then_some(Slot { bucket: self, index: found })
-    }
-
-    fn slots(&self) -> impl Iterator<Item = Slot<'_>> {
-        (0..SLOTS).map(|index| Slot { bucket: self, index })
-    }
-}
-
-#[derive(Clone, Copy)]
-struct Slot<'a> {
-    bucket: &'a Bucket,
-    index: usize,
-}
-
-impl<'a> Slot<'a> {
-    fn key_word(&self) -> &'a Cell<u64> {
-        &self.bucket.keys[self.index]
-    }
-
-    fn value_word(&self) -> &'a Cell<u64> {
-        &self.bucket.values[self.index]
-    }
-
-    fn key(&self) -> Key {
-        Key(self.key_word().get())
-    }
-
-    fn value(&self) -> Value {
-        Value(self.value_word().get())
-    }
-}
+/// An entry was written while it was read.
+struct Torn;
 
 /// Spreads a seed over 64 bits. Public domain, S. Vigna.
-const fn splitmix(seed: u64) -> u64 {
+pub(crate) const fn splitmix(seed: u64) -> u64 {
     let word = seed.wrapping_add(0x9e37_79b9_7f4a_7c15);
     let word = (word ^ word >> 30).wrapping_mul(0xbf58_476d_1ce4_e5b9);
     let word = (word ^ word >> 27).wrapping_mul(0x94d0_49bb_1331_11eb);
@@ -467,4 +469,4 @@ fn seconds(time: Millis) -> u32 {
 }
 
 #[cfg(test)]
-mod tests;
+mod inspect;
