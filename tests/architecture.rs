@@ -215,6 +215,7 @@ fn sources(package: &str) -> BTreeMap<String, String> {
             match name.strip_suffix(".rs") {
                 None => read(&path, &below(&name), found),
                 Some("lib" | "main") if module.is_empty() => {}
+                Some("tests") => {}
                 Some(stem) => {
                     let text = fs::read_to_string(&path).expect("a source can be read");
                     let code = text.split("#[cfg(test)]\nmod tests {").next().unwrap_or_default();

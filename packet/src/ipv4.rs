@@ -19,6 +19,8 @@ impl Protocol {
     pub const UDP: Self = Self(17);
     /// DCCP, RFC 4340.
     pub const DCCP: Self = Self(33);
+    /// ICMPv6, RFC 4443.
+    pub const ICMPV6: Self = Self(58);
     /// UDP-Lite, RFC 3828.
     pub const UDP_LITE: Self = Self(136);
 

@@ -16,6 +16,7 @@ mod burst;
 pub mod checksum;
 mod counted;
 mod drop_reason;
+mod family;
 mod ipv4;
 mod meta;
 pub mod offload;
@@ -30,6 +31,7 @@ pub use addr::{EtherType, Ipv4Cidr, MacAddr, NetworkId, ParseAddrError, PortId, 
 pub use burst::{BURST_BYTES, BURST_FRAMES, Burst, Frame, HEADROOM, MAX_FRAME, Slot};
 pub use counted::{DropCounters, PortCounters};
 pub use drop_reason::DropReason;
+pub use family::{Family, Socket, V4, V6};
 pub use ipv4::{Fragment, Ipv4Packet, L4, Protocol};
 pub use meta::FrameMeta;
 pub use offload::{Gso, Offload, OffloadSet, VNET_HDR_LEN};

@@ -201,6 +201,6 @@ fn server(original: Tuple, destination: Destination) -> SocketAddrV4 {
 }
 
 /// The tuple of packets that answer.
-pub(super) const fn reply(original: Tuple, server: SocketAddrV4, client: SocketAddrV4) -> Tuple {
+pub(super) fn reply(original: Tuple, server: SocketAddrV4, client: SocketAddrV4) -> Tuple {
     Tuple::new(original.protocol(), server, client)
 }

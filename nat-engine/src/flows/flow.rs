@@ -1,24 +1,28 @@
 //! A flow: two tuples, where it is in its life, and what passed.
 
 use packet::wire::TcpHeader;
-use packet::{L4, Protocol};
+use packet::{Family, L4, Protocol, V4, V6};
 
 use crate::flows::count::Count;
+use crate::flows::families::{Alone, To};
 use crate::flows::packet::NatPacket;
 use crate::flows::sequence::Sequence;
 use crate::flows::tcp::TcpState;
 use crate::flows::timeouts::TimeoutClass;
 use crate::flows::tuple::{Direction, Tuple};
+use crate::memory::keyed::PairHash;
 use crate::memory::slab::Slab;
 
-/// A flow, as far as each of its packets needs it: one cache line.
+/// A flow from a host of one family to one of the same or another, as far as each of its packets needs it:
+/// for IPv4, one cache line.
 ///
 /// Beside it in the table: 16 bytes of list and mappings, and 2 × 7 bytes of index.
 #[derive(Debug)]
 #[repr(align(64))]
-pub(crate) struct Flow {
-    /// The [`Tuple`]s of its packets when they arrive, by [`Direction`]; the protocol is the same.
-    addresses: [u64; 2],
+pub(crate) struct Flow<A: To<B> = V4, B: Family = A> {
+    /// The [`Tuple`]s of its packets when they arrive, by [`Direction`]. The protocol is that of the original one; in the
+    /// other it is the same, or the other family's ICMP.
+    addresses: A::Addresses,
     ports: [u32; 2],
     protocol: Protocol,
     pub(crate) tcp: TcpState,
@@ -34,17 +38,36 @@ pub(crate) struct Flow {
 }
 
 const _: () = assert!(Slab::<Flow>::BYTES == 64);
+const _: () = assert!(Slab::<Flow<V6>>::BYTES == 128 && Slab::<Flow<V6, V4>>::BYTES == 128);
 
-impl Flow {
-    pub(crate) fn new(original: Tuple, reply: Tuple) -> Self {
+impl<F: Alone> Flow<F> {
+    /// What a packet of `direction` looks like when it arrives.
+    #[inline]
+    pub(crate) fn tuple(&self, direction: Direction) -> Tuple<F> {
+        Tuple {
+            addresses: self.addresses[direction as usize],
+            ports: self.ports[direction as usize],
+            protocol: self.protocol,
+        }
+    }
+
+    /// What a packet of `direction` looks like when it leaves.
+    #[inline]
+    pub(crate) fn translated(&self, direction: Direction) -> Tuple<F> {
+        self.tuple(direction.other()).reversed()
+    }
+}
+
+impl<A: To<B>, B: Family> Flow<A, B> {
+    pub(crate) fn new(original: Tuple<A>, reply: Tuple<B>) -> Self {
         Self {
-            addresses: [original.addresses, reply.addresses],
+            addresses: A::join(original.addresses, reply.addresses),
             ports: [original.ports, reply.ports],
             protocol: original.protocol,
             tcp: TcpState::default(),
             class: match original.protocol {
                 Protocol::TCP | Protocol::DCCP => TimeoutClass::TcpOpening,
-                Protocol::ICMP => TimeoutClass::Icmp,
+                icmp if icmp == A::ICMP => TimeoutClass::Icmp,
                 _ => TimeoutClass::Udp,
             },
             refreshed: 0,
@@ -61,20 +84,27 @@ impl Flow {
         }
     }
 
-    /// What a packet of `direction` looks like when it arrives.
+    /// What a packet of the original direction looks like when it arrives.
     #[inline]
-    pub(crate) const fn tuple(&self, direction: Direction) -> Tuple {
-        Tuple {
-            addresses: self.addresses[direction as usize],
-            ports: self.ports[direction as usize],
-            protocol: self.protocol,
-        }
+    pub(crate) fn original(&self) -> Tuple<A> {
+        let (addresses, _) = A::split(self.addresses);
+        Tuple { addresses, ports: self.ports[Direction::Original as usize], protocol: self.protocol }
     }
 
-    /// What a packet of `direction` looks like when it leaves.
+    /// What a packet of the reply direction looks like when it arrives.
     #[inline]
-    pub(crate) const fn translated(&self, direction: Direction) -> Tuple {
-        self.tuple(direction.other()).reversed()
+    pub(crate) fn reply(&self) -> Tuple<B> {
+        let (_, addresses) = A::split(self.addresses);
+        let protocol = if self.protocol == A::ICMP { B::ICMP } else { self.protocol };
+        Tuple { addresses, ports: self.ports[Direction::Reply as usize], protocol }
+    }
+
+    /// The hash of one of both.
+    pub(crate) fn hash(&self, direction: Direction, hash: &PairHash) -> u64 {
+        match direction {
+            Direction::Original => self.original().hashed(hash),
+            Direction::Reply => self.reply().hashed(hash),
+        }
     }
 
     /// Takes note of a packet and returns the class that the flow is now in; `None` if that packet doesn't prolong its life.

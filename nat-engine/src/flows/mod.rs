@@ -6,6 +6,7 @@
 //! ```
 
 pub(crate) mod count;
+pub(crate) mod families;
 pub(crate) mod flow;
 pub(crate) mod icmp;
 pub(crate) mod packet;

@@ -8,9 +8,11 @@
 //! ```
 
 use std::fmt;
-use std::net::{Ipv4Addr, SocketAddrV4};
+use std::net::SocketAddrV4;
 
-use packet::{Ipv4Packet, L4, Protocol};
+use packet::{Family, Ipv4Packet, L4, Protocol, Socket, V4, V6};
+
+use crate::memory::keyed::PairHash;
 
 /// Which of a flow's two directions.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -35,32 +37,21 @@ impl Direction {
     }
 }
 
-/// Protocol, source and destination of a packet, ports in host byte order. An ICMP query's identifier stands where its
-/// sender's (request) or receiver's (reply) port would.
+/// Protocol, source and destination of a packet, ports in host byte order. An ICMP query's identifier
+/// stands where its sender's (request) or receiver's (reply) port would.
 ///
 /// Packed so that hashing, comparing and reversing don't gather fields.
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
-pub struct Tuple {
-    /// `source:32 destination:32`.
-    pub(crate) addresses: u64,
+pub struct Tuple<F: Family = V4> {
+    pub(super) addresses: F::Pair,
     /// `source:16 destination:16`.
-    pub(crate) ports: u32,
-    pub(crate) protocol: Protocol,
+    pub(super) ports: u32,
+    pub(super) protocol: Protocol,
 }
 
-const _: () = assert!(size_of::<Tuple>() == 16);
+const _: () = assert!(size_of::<Tuple>() == 16 && size_of::<Tuple<V6>>() == 40);
 
 impl Tuple {
-    /// The tuple of packets of `protocol` from `source` to `destination`.
-    #[inline]
-    pub const fn new(protocol: Protocol, source: SocketAddrV4, destination: SocketAddrV4) -> Self {
-        Self {
-            addresses: (source.ip().to_bits() as u64) << 32 | destination.ip().to_bits() as u64,
-            ports: (source.port() as u32) << 16 | destination.port() as u32,
-            protocol,
-        }
-    }
-
     /// The tuple of this packet; `None` where layer 4 doesn't tell: later fragments, ICMP errors, and ICMP messages
     /// other than echo and timestamp.
     #[inline]
@@ -79,12 +70,30 @@ impl Tuple {
         ))
     }
 
+    /// All of it, to be hashed.
+    #[inline]
+    pub(crate) fn words(self) -> [u64; 2] {
+        [self.addresses, self.last_word()]
+    }
+}
+
+impl<F: Family> Tuple<F> {
+    /// The tuple of packets of `protocol` from `source` to `destination`.
+    #[inline]
+    pub fn new<S: Socket<Family = F>>(protocol: Protocol, source: S, destination: S) -> Self {
+        Self {
+            addresses: F::pair(source.address(), destination.address()),
+            ports: u32::from(source.port_number()) << 16 | u32::from(destination.port_number()),
+            protocol,
+        }
+    }
+
     /// The tuple of the packets that answer.
     #[inline]
     #[must_use]
-    pub const fn reversed(self) -> Self {
+    pub fn reversed(self) -> Self {
         Self {
-            addresses: self.addresses.rotate_left(32),
+            addresses: F::reversed(self.addresses),
             ports: self.ports.rotate_left(16),
             protocol: self.protocol,
         }
@@ -97,25 +106,27 @@ impl Tuple {
     }
 
     /// Address and port of the sender.
-    pub const fn source(self) -> SocketAddrV4 {
-        SocketAddrV4::new(self.source_address(), self.source_port())
+    #[inline]
+    pub fn source(self) -> F::Socket {
+        F::Socket::of(self.source_address(), self.source_port())
     }
 
     /// Address and port of the receiver.
-    pub const fn destination(self) -> SocketAddrV4 {
-        SocketAddrV4::new(self.destination_address(), self.destination_port())
+    #[inline]
+    pub fn destination(self) -> F::Socket {
+        F::Socket::of(self.destination_address(), self.destination_port())
     }
 
     /// Address of the sender.
     #[inline]
-    pub const fn source_address(self) -> Ipv4Addr {
-        Ipv4Addr::from_bits((self.addresses >> 32) as u32)
+    pub fn source_address(self) -> F::Address {
+        F::source(self.addresses)
     }
 
     /// Address of the receiver.
     #[inline]
-    pub const fn destination_address(self) -> Ipv4Addr {
-        Ipv4Addr::from_bits(self.addresses as u32)
+    pub fn destination_address(self) -> F::Address {
+        F::destination(self.addresses)
     }
 
     /// Port of the sender.
@@ -130,10 +141,16 @@ impl Tuple {
         self.ports as u16
     }
 
-    /// What is hashed: all of it.
+    /// Where the tuple is found in the table of flows.
     #[inline]
-    pub(crate) const fn words(self) -> [u64; 2] {
-        [self.addresses, (self.protocol.0 as u64) << 32 | self.ports as u64]
+    pub(crate) fn hashed(self, hash: &PairHash) -> u64 {
+        hash.of(F::words(self.addresses).as_ref(), self.last_word())
+    }
+
+    /// What isn't addresses.
+    #[inline]
+    fn last_word(self) -> u64 {
+        u64::from(self.protocol.0) << 32 | u64::from(self.ports)
     }
 }
 
@@ -142,13 +159,13 @@ pub(crate) fn has_ports_or_identifiers(protocol: Protocol) -> bool {
     protocol.has_ports() || protocol == Protocol::ICMP
 }
 
-impl fmt::Display for Tuple {
+impl<F: Family> fmt::Display for Tuple<F> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{} {} > {}", self.protocol(), self.source(), self.destination())
     }
 }
 
-impl fmt::Debug for Tuple {
+impl<F: Family> fmt::Debug for Tuple<F> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         fmt::Display::fmt(self, f)
     }
@@ -157,7 +174,9 @@ impl fmt::Debug for Tuple {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::memory::keyed::Purpose;
     use packet::builder::eth;
+    use std::net::{Ipv4Addr, Ipv6Addr, SocketAddrV6};
 
     const A: Ipv4Addr = Ipv4Addr::new(10, 0, 0, 1);
     const B: Ipv4Addr = Ipv4Addr::new(10, 0, 0, 2);
@@ -172,6 +191,21 @@ mod tests {
         assert_eq!(tuple.to_string(), "udp 10.0.0.1:1000 > 10.0.0.2:53");
         assert_eq!(tuple.reversed().to_string(), "udp 10.0.0.2:53 > 10.0.0.1:1000");
         assert_eq!(tuple.reversed().reversed(), tuple);
+    }
+
+    #[test]
+    fn a_tuple_of_ipv6_is_as_one_of_ipv4() {
+        let at =
+            |last, port| SocketAddrV6::new(Ipv6Addr::new(0x2001, 0xdb8, 0, 0, 0, 0, 0, last), port, 0, 0);
+        let tuple = Tuple::new(Protocol::UDP, at(1, 1000), at(2, 53));
+        assert_eq!(tuple.to_string(), "udp [2001:db8::1]:1000 > [2001:db8::2]:53");
+        assert_eq!(tuple.reversed(), Tuple::new(Protocol::UDP, at(2, 53), at(1, 1000)));
+        assert_eq!((tuple.source(), tuple.destination_port()), (at(1, 1000), 53));
+        let hash = PairHash::new([1, 2], Purpose::Flows);
+        let others = [at(3, 1000), at(1, 1001), SocketAddrV6::new(Ipv6Addr::LOCALHOST, 1000, 0, 0)];
+        for other in others.map(|source| Tuple::new(Protocol::UDP, source, at(2, 53))) {
+            assert_ne!(tuple.hashed(&hash), other.hashed(&hash));
+        }
     }
 
     #[test]

@@ -127,7 +127,7 @@ impl Waiting {
 }
 
 impl WaitingFragment {
-    const fn source(&self) -> Ipv4Addr {
+    fn source(&self) -> Ipv4Addr {
         self.datagram.source_address()
     }
 }

@@ -28,34 +28,40 @@ impl KeyedHash {
     }
 }
 
-/// A hash of two words in 2 ns: pair-multiply-shift with secret numbers, and the result scattered.
+/// A hash of two words, or a few more, in 2 ns: pair-multiply-shift with secret numbers, and the result scattered.
 ///
 /// Any two keys have the same hash about as rarely as by chance, once in 2³¹, whoever chose them: M. Thorup, "High Speed Hashing
 /// for Integers and Strings", 3.5. Unlike SipHash it gives its secret away to who sees hashes; nobody outside does, and
 /// not by waiting times either: a look-up takes the same time for one and for twelve flows in a cache line.
 #[derive(Clone, Debug)]
-pub(crate) struct PairHash([u64; 4]);
+pub(crate) struct PairHash([[u64; 2]; WORDS]);
 
 impl PairHash {
     /// Different purposes get different secrets from the same seed.
     pub(crate) fn new(seed: [u64; 2], purpose: Purpose) -> Self {
         let keyed = KeyedHash::new(seed, purpose);
-        Self([0, 1, 2, 3].map(|number| keyed.of([number, 0])))
+        Self(std::array::from_fn(|word| [0, 1].map(|half| keyed.of([2 * word as u64 + half, 0]))))
     }
 
+    /// Of a key as long as all others: so many words, fewer than [`WORDS`], and the last one.
     #[inline]
-    pub(crate) const fn of(&self, words: [u64; 2]) -> u64 {
+    pub(crate) fn of(&self, words: &[u64], last: u64) -> u64 {
         const LOWER: u64 = 0xffff_ffff;
-        let [a, b, c, d] = self.0;
-        let first = a.wrapping_add(words[0] >> 32).wrapping_mul(b.wrapping_add(words[0] & LOWER));
-        let second = c.wrapping_add(words[1] >> 32).wrapping_mul(d.wrapping_add(words[1] & LOWER));
-        let upper = first.wrapping_add(second) >> 32;
+        let product = |[a, b]: [u64; 2], word: u64| {
+            a.wrapping_add(word >> 32).wrapping_mul(b.wrapping_add(word & LOWER))
+        };
+        let [of_last, of_words @ ..] = &self.0;
+        let products = of_words.iter().zip(words).map(|(secrets, word)| product(*secrets, *word));
+        let upper = products.fold(product(*of_last, last), u64::wrapping_add) >> 32;
         // Keys in equal steps, such as ports one after the other, are in equal steps still: this scatters them.
         let once = upper.wrapping_mul(MIX[0]);
         let twice = (once ^ once >> 32).wrapping_mul(MIX[1]);
         twice ^ twice >> 32
     }
 }
+
+/// Words that a key may have: two addresses of IPv6, ports and protocol.
+const WORDS: usize = 5;
 
 /// Odd, and with ones and zeros all over: of splitmix64. Public domain, S. Vigna.
 const MIX: [u64; 2] = [0xbf58_476d_1ce4_e5b9, 0x94d0_49bb_1331_11eb];
@@ -103,7 +109,8 @@ mod tests {
             let hash = PairHash::new([seed, 7], Purpose::Flows);
             let (mut lines, mut tags) = (vec![0_u32; 4096], [0_u32; 256]);
             for n in 0..1 << 15 {
-                let hash = hash.of(words(n));
+                let [first, last] = words(n);
+                let hash = hash.of(&[first], last);
                 lines[(hash >> 52) as usize] += 1;
                 tags[hash as usize & 0xff] += 1;
             }

@@ -44,7 +44,7 @@ pub(crate) struct MappingKey {
 
 impl MappingKey {
     /// The key for packets of `protocol` from `inside` to `remote` that are to leave as `outside`.
-    pub(crate) const fn new(
+    pub(crate) fn new(
         behaviour: Behaviour,
         protocol: Protocol,
         inside: SocketAddrV4,
@@ -60,7 +60,7 @@ impl MappingKey {
     }
 
     /// The key that has these parts: [`remote`](Self::remote) with zeros for what the mapping doesn't depend on.
-    pub(crate) const fn restored(
+    pub(crate) fn restored(
         protocol: Protocol,
         inside: SocketAddrV4,
         outside: Ipv4Addr,
@@ -70,7 +70,7 @@ impl MappingKey {
     }
 
     /// What the mapping depends on of the remote socket; the rest is zero.
-    pub(crate) const fn remote(self) -> SocketAddrV4 {
+    pub(crate) fn remote(self) -> SocketAddrV4 {
         SocketAddrV4::new(self.remote, self.tuple.destination_port())
     }
 
@@ -78,11 +78,11 @@ impl MappingKey {
         self.tuple.protocol()
     }
 
-    pub(crate) const fn inside(self) -> SocketAddrV4 {
+    pub(crate) fn inside(self) -> SocketAddrV4 {
         self.tuple.source()
     }
 
-    pub(crate) const fn outside(self) -> Ipv4Addr {
+    pub(crate) fn outside(self) -> Ipv4Addr {
         self.tuple.destination_address()
     }
 
