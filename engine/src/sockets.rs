@@ -62,6 +62,7 @@ impl Sockets {
     }
 
     /// The service that listens for such packets on the network.
+    #[cold]
     pub(crate) fn listener(&self, input: NetworkId, ip: &Ipv4Packet) -> Option<Service> {
         let is_it = |&&(network, protocol, port, _): &&(NetworkId, Protocol, u16, Service)| {
             (network, protocol, port) == (input, ip.protocol, ip.dst_port)

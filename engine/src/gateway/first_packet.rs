@@ -6,31 +6,26 @@
 use nat_engine::{Admission, Destination, FlowKey, NatPacket};
 use packet::{DropReason, Ipv4Packet, L4, Millis, NetworkId, PuntReason, Verdict};
 
+use super::lookahead::FirstPacket;
 use super::route::{Hop, Source};
 use super::{Gateway, is_syn, unroutable};
 use crate::runtime_config::Reach;
 
-/// What rules and routes say of a packet that no flow knows.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct FirstPacket {
-    destination: Destination,
-    /// Its way, and what NAT makes of it, if NAT has a part in it.
-    way: Result<(Hop, Option<Admission>), Verdict>,
-}
-
 impl Gateway {
     /// Asks about those of a burst's packets whose bit is set in `unknown`.
     pub(super) fn prepare(&mut self, packets: &[(usize, Ipv4Packet)], unknown: u64, input: NetworkId) {
-        let mut prepared = std::mem::take(&mut self.prepared);
+        let mut prepared = std::mem::take(&mut self.lookahead.first_packets);
         prepared.clear();
         if unknown != 0 {
-            prepared.extend(packets.iter().zip(&self.keys).enumerate().map(|(nth, ((_, ip), &key))| {
-                let is_unknown = unknown >> nth & 1 != 0;
-                is_unknown.then(|| self.first_packet(ip, key, input).ok()).flatten()
-            }));
+            prepared.extend(packets.iter().zip(&self.lookahead.keys).enumerate().map(
+                |(nth, ((_, ip), &key))| {
+                    let is_unknown = unknown >> nth & 1 != 0;
+                    is_unknown.then(|| self.first_packet(ip, key, input).ok()).flatten()
+                },
+            ));
             self.nat.look_ahead_new(prepared.iter().flatten().filter_map(FirstPacket::admission));
         }
-        self.prepared = prepared;
+        self.lookahead.first_packets = prepared;
     }
 
     /// The `nth` packet of the burst is the first one of its flow, which is stored if NAT has a part in it.
@@ -42,12 +37,12 @@ impl Gateway {
         input: NetworkId,
         now: Millis,
     ) -> Result<Hop, Verdict> {
-        let prepared = nth.and_then(|nth| self.prepared.get(nth).copied().flatten());
+        let prepared = self.lookahead.first_packet(nth);
         let first = match prepared.filter(|first| self.nat.is_settled(first.destination, packet.ip)) {
             Some(first) => first,
-            None => self.first_packet(packet.ip, self.key(nth), input)?,
+            None => self.first_packet(packet.ip, self.lookahead.key(nth), input)?,
         };
-        match first.way {
+        match first.route {
             Ok((hop, Some(admission))) => {
                 let admitted = self.nat.admit(packet, admission, now);
                 admitted.map_err(|reason| self.refusal(reason, input))?;
@@ -59,13 +54,7 @@ impl Gateway {
             }
             Err(_) => {}
         }
-        first.way.map(|(hop, _)| hop)
-    }
-
-    /// Where the flow of the burst's `nth` packet is to be found. Packets that came before are fragments, and have no key.
-    #[inline]
-    pub(super) fn key(&self, nth: Option<usize>) -> FlowKey {
-        nth.and_then(|nth| self.keys.get(nth).copied()).unwrap_or_default()
+        first.route.map(|(hop, _)| hop)
     }
 
     fn first_packet(&self, ip: &Ipv4Packet, key: FlowKey, input: NetworkId) -> Result<FirstPacket, Verdict> {
@@ -74,10 +63,10 @@ impl Gateway {
             Err(PuntReason::ToSelf)?;
         }
         let destination = self.nat.destination(ip, input).map_err(|reason| self.refusal(reason, input))?;
-        Ok(FirstPacket { destination, way: self.first_way(ip, key, destination, input) })
+        Ok(FirstPacket { destination, route: self.first_route(ip, key, destination, input) })
     }
 
-    fn first_way(
+    fn first_route(
         &self,
         ip: &Ipv4Packet,
         key: FlowKey,
@@ -88,8 +77,8 @@ impl Gateway {
         let hop = if destination.translated && self.routes.owner_of(destination.address).is_none() {
             self.routes.lookup(Source::Translated(input), destination.address).map_err(unroutable)?
         } else {
-            let way = self.route_plainly(destination.address, input);
-            way.map_err(|verdict| self.unless_of_pool(verdict, ip, input))?
+            let route = self.route_plainly(destination.address, input);
+            route.map_err(|verdict| self.unless_of_pool(verdict, ip, input))?
         };
         // It was sent to the switch itself, which a last hop may be, and is to go on.
         if ip.ttl <= 1 {
@@ -132,11 +121,5 @@ impl Gateway {
             }
             _ => reason.into(),
         }
-    }
-}
-
-impl FirstPacket {
-    fn admission(&self) -> Option<&Admission> {
-        self.way.as_ref().ok()?.1.as_ref()
     }
 }

@@ -12,12 +12,13 @@
 
 mod first_packet;
 mod install;
+mod lookahead;
 pub(crate) mod neighbour;
 pub(crate) mod route;
 
 use std::net::Ipv4Addr;
 
-use nat_engine::{FlowKey, Known, Nat, NatConfig, NatPacket};
+use nat_engine::{Known, Nat, NatConfig, NatPacket};
 use packet::wire::{EthernetHeader, FromBytes, Ipv4Header, TcpHeader};
 use packet::{
     BURST_FRAMES, Burst, DivertReason, DropReason, EtherType, Frame, Ipv4Cidr, Ipv4Packet, MacAddr, Millis,
@@ -25,7 +26,7 @@ use packet::{
 };
 use switch_core::Bridge;
 
-use self::first_packet::FirstPacket;
+use self::lookahead::Lookahead;
 use self::neighbour::Neighbours;
 use self::route::{Hop, Routes, Source};
 use crate::report::NeighbourReport;
@@ -47,10 +48,8 @@ pub(crate) struct Gateway {
     origin: Option<PortId>,
     /// The burst's packets that are to be routed, with their places in the burst. Kept for its allocation.
     packets: Box<[(usize, Ipv4Packet)]>,
-    /// Where the flows of `packets` are to be found.
-    keys: Vec<FlowKey>,
-    /// What rules and routes say of those of `packets` that have no flow; empty if all have.
-    prepared: Vec<Option<FirstPacket>>,
+    /// What is looked up of `packets` together.
+    lookahead: Lookahead,
     /// Where the frame before went, in this burst: mostly the next one goes there too.
     last: Option<Adjacency>,
     /// Where the last translated packet came from and went to, and its route.
@@ -106,8 +105,7 @@ impl Gateway {
             sockets: Sockets::default(),
             origin: None,
             packets: vec![(0, Ipv4Packet::EMPTY); BURST_FRAMES].into(),
-            keys: Vec::with_capacity(BURST_FRAMES),
-            prepared: Vec::with_capacity(BURST_FRAMES),
+            lookahead: Lookahead::new(),
             last: None,
             last_route: None,
             diverted_to: None,
@@ -203,9 +201,9 @@ impl Gateway {
     ) {
         let input = burst.network();
         if self.translates {
-            self.keys.clear();
-            self.keys.extend(packets.iter().map(|(_, ip)| self.nat.key(ip)));
-            let unknown = self.nat.look_ahead(&mut self.keys, now);
+            self.lookahead.keys.clear();
+            self.lookahead.keys.extend(packets.iter().map(|(_, ip)| self.nat.key(ip)));
+            let unknown = self.nat.look_ahead(&mut self.lookahead.keys, now);
             self.prepare(packets, unknown, input);
         }
         self.last = None;
@@ -347,7 +345,7 @@ impl Gateway {
         if !self.translates {
             return self.route_plainly(packet.ip.dst, input);
         }
-        match self.nat.translate_known_at(packet, self.key(nth), now) {
+        match self.nat.translate_known_at(packet, self.lookahead.key(nth), now) {
             Known::Miss => self.admit(packet, nth, input, now),
             Known::Later => Err(PuntReason::EarlyFragment.into()),
             Known::Drop(reason) => Err(reason.into()),

@@ -111,7 +111,7 @@ impl Host {
 
     /// Ends a visit: what frames have set free goes on, and what they made suspicious is looked into.
     pub(crate) fn finish(&mut self, slow: &mut Slow<'_>) {
-        self.release_fragments(slow);
+        fragments::release(slow, |punt, punted, slow| self.serve(punt, punted, slow));
         self.loops.on_timeout(slow);
     }
 
@@ -125,7 +125,7 @@ impl Host {
     /// Does what is due.
     pub(crate) fn on_timeout(&mut self, slow: &mut Slow<'_>) {
         slow.gateway.speak_for(None);
-        self.release_fragments(slow);
+        fragments::release(slow, |punt, punted, slow| self.serve(punt, punted, slow));
         slow.gateway.nat.on_timeout(slow.now);
         slow.out.drops.count_many(DropReason::FragmentWithoutFirst, slow.gateway.nat.take_lost_fragments());
         self.health.on_timeout(slow);
