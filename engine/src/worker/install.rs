@@ -139,7 +139,7 @@ impl Worker {
 
 /// Networks, stations, and the ports they are always behind.
 fn static_stations(config: &RuntimeConfig) -> BTreeSet<(&str, MacAddr, PortId)> {
-    let of_port = |port: &crate::PortConfig| {
+    let of_port = |port: &PortConfig| {
         let (network, id) = (config.networks[port.network.index()].name.as_str(), port.id);
         port.settings.static_macs.clone().into_iter().map(move |mac| (network, mac, id))
     };

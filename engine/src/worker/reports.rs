@@ -10,6 +10,7 @@ use crate::report::{
     Chain, FdbReport, FlowReport, LeaseChanges, LeaseEvent, LeaseRecord, LeaseReport, NeighbourReport,
     PortReport, RuleReport, ServerReport, StatsReport,
 };
+use crate::runtime_config::PortConfig;
 
 impl Worker {
     /// The ports with their counters.
@@ -18,7 +19,7 @@ impl Worker {
         for entry in self.bridges.iter().flat_map(|bridge| bridge.fdb().entries(now)) {
             learned[entry.port.index()] += u32::from(entry.idle.is_some());
         }
-        let report = |port: &crate::PortConfig| PortReport {
+        let report = |port: &PortConfig| PortReport {
             id: port.id,
             network: port.network,
             link: self.link(port.id),

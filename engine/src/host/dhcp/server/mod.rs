@@ -39,9 +39,9 @@ use self::leases::{Binding, BindingState, Leases};
 use self::message::Request;
 pub(crate) use self::message::relay_agent;
 use self::probe::{Probe, Probes};
-use crate::DhcpConfig;
 use crate::gateway::neighbour::Sighting;
 use crate::report::{LeaseEventKind, LeaseRecord, LeaseReport, PoolReport};
+use crate::runtime_config::DhcpConfig;
 
 /// The server of one network.
 #[derive(Debug)]
