@@ -56,7 +56,7 @@ use self::ports::Ports;
 pub use self::run_error::RunError;
 use self::send::Sender;
 use self::shared::{look_at_hosts, tell_hosts};
-use self::shares::{Meter, Shares, Way, Work};
+use self::shares::{LONG_SLEEP, Meter, Shares, Way, Work};
 use self::spin::Spin;
 use self::state::Saving;
 use self::transition::{Rest, Transition};
@@ -273,7 +273,8 @@ impl Driver {
         }
         let from = self.clock.nanos();
         let outcome = self.poll.poll(events, timeout);
-        self.slept += self.clock.nanos() - from;
+        let slept = self.clock.nanos() - from;
+        self.slept += if slept >= LONG_SLEEP { slept } else { 0 };
         outcome
     }
 
@@ -385,7 +386,7 @@ impl Driver {
         let mut meter = self.meter();
         let queue = self.ports.queues.get_mut(id)?;
         self.burst.restart(Some(id), network);
-        self.burst.limit_to(limit.min(self.shares.allowance(id, Way::In)));
+        self.burst.limit_to(limit.min(self.shares.allowance(id, Way::In)).min(self.shares.piece(id)));
         let received = queue.rx_burst(&mut self.burst);
         if can_be_polled && !self.burst.is_empty() {
             self.spin.note_frames();

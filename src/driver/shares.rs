@@ -5,7 +5,7 @@
 //! ```text
 //! each burst ─▶ its port pays for the time: in debt, it waits while others have frames          (Turn)
 //! a call is dear: it takes longer than USUAL ─▶ watched: the processor's time is measured, call by call
-//!   again and again ─▶ that port lives on CREDIT: 1/5 of the time, shared by all such ports, and 1/2 of idle time
+//!   again and again ─▶ that port lives on CREDIT: 1/10 of the time, shared by all such ports, and 1/2 of long idle times
 //!      as a source      it isn't read for now; its frames wait in its own queue
 //!      as a destination frames for it are dropped, `tx_too_slow`; who sent them pays nothing for it
 //! ```
@@ -15,7 +15,7 @@
 
 use std::collections::VecDeque;
 
-use packet::PortId;
+use packet::{BURST_FRAMES, PortId};
 use tapio::{Clock, thread_nanos};
 
 /// What each port has used, and may use.
@@ -47,6 +47,8 @@ pub(super) enum Way {
 struct PortShare {
     /// Nanoseconds that the port may be served before others are. Negative: it waits for its turn.
     turn: i64,
+    /// Frames that the port may have moved at once, as a whole burst took long; 0: as many as there are.
+    piece: usize,
     ways: [Account; 2],
 }
 
@@ -118,6 +120,14 @@ impl Shares {
         }
     }
 
+    /// The frames that `port` may have moved before it is somebody else's turn: a burst that is flooded to hundreds of ports
+    /// takes tens of milliseconds.
+    #[inline]
+    pub(super) fn piece(&self, port: PortId) -> usize {
+        let piece = self.ports.get(port.index()).map_or(0, |share| share.piece);
+        if piece == 0 { usize::MAX } else { piece }
+    }
+
     /// A burst begins, of which dear destinations have taken nothing yet.
     pub(super) fn begin(&mut self) {
         self.excused = 0;
@@ -126,8 +136,13 @@ impl Shares {
     /// A burst from `port` took this long, destinations included.
     pub(super) fn charge_source(&mut self, port: PortId, work: Work, took: u64, now: u64) {
         let took = took.saturating_sub(self.excused);
-        let turn = &mut self.port(port).turn;
+        let PortShare { turn, piece, .. } = self.port(port);
         *turn = (*turn - took.min(LONGEST) as i64).max(-(LONGEST as i64));
+        if took > PIECE {
+            *piece = ((work.frames as u64 * PIECE / took) as usize).max(1);
+        } else if *piece > 0 {
+            *piece = if *piece < BURST_FRAMES { *piece * 2 } else { 0 };
+        }
         if self.is_watching(now) {
             self.charge(port, Way::In, work, took, now);
         } else if took > work.usual() {
@@ -181,14 +196,14 @@ impl Shares {
         beyond > 0
     }
 
-    /// Gives credit for the time since the last call, of which the thread has slept `idle`.
+    /// Gives credit for the time since the last call, of which the thread has slept `idle` without anybody wanting it for long.
     pub(super) fn give(&mut self, now: u64, idle: u64) {
         let passed = now.saturating_sub(self.given);
         self.given = now;
         if self.dear.is_empty() {
             return;
         }
-        let all = passed / 5 + idle / 2;
+        let all = passed / 10 + idle / 2;
         let gain = (all / self.dear.len() as u64).min(LONGEST) as i64;
         let ports = &mut self.ports;
         self.dear.retain(|&(port, way)| {
@@ -325,6 +340,11 @@ const EXCESS_DEAR: u64 = 10_000_000;
 const EXCESS_MOST: u64 = 50_000_000;
 /// Excess is forgiven at one fiftieth of the time: a port that costs less than that hurts nobody.
 const LEAK: u64 = 50;
+/// What one port's frames may take before another port's turn, as far as frames can be counted: so many are moved at once.
+const PIECE: u64 = 2_000_000;
+/// Whoever sleeps shorter is about to be wanted again: TCP at full speed leaves the thread nothing but short sleeps, and a frame
+/// that takes 10 ms in one of them costs it more than these 10 ms.
+pub(super) const LONG_SLEEP: u64 = 3_000_000;
 /// Credit at most: what a port may take in one piece.
 const CREDIT_MOST: i64 = 2_000_000;
 
@@ -340,7 +360,7 @@ mod tests {
     }
 
     #[test]
-    fn a_port_that_is_dear_again_and_again_lives_on_a_fifth_of_the_time() {
+    fn a_port_that_is_dear_again_and_again_lives_on_a_tenth_of_the_time() {
         let mut shares = Shares::default();
         let (mut now, mut sent) = (0, 0);
         shares.watch(now);
@@ -357,7 +377,7 @@ mod tests {
             now += took;
             shares.give(now, 0);
         }
-        assert!((1500..2500).contains(&sent), "{sent} of 10000");
+        assert!((750..1250).contains(&sent), "{sent} of 10000");
     }
 
     #[test]
@@ -399,6 +419,23 @@ mod tests {
         shares.charge_destination(port(2), ONE, (5 * MS, true), 5 * MS);
         shares.charge_source(port(1), ONE, 5 * MS + 1000, 5 * MS);
         assert!(shares.is_its_turn(port(1)) || shares.is_its_turn(port(1)), "at most one turn is missed");
+    }
+
+    #[test]
+    fn bursts_that_take_long_are_shorter_until_they_do_not() {
+        let mut shares = Shares::default();
+        let burst = |frames| Work { frames, bytes: 60 * frames };
+        assert_eq!(shares.piece(port(1)), usize::MAX);
+        // Flooded to 500 ports.
+        shares.charge_source(port(1), burst(64), 64 * MS, MS);
+        assert_eq!(shares.piece(port(1)), 2);
+        assert_eq!(shares.piece(port(2)), usize::MAX);
+        shares.charge_source(port(1), burst(1), 5 * MS, MS);
+        assert_eq!(shares.piece(port(1)), 1, "no less");
+        for _ in 0..8 {
+            shares.charge_source(port(1), burst(1), MS / 100, MS);
+        }
+        assert_eq!(shares.piece(port(1)), usize::MAX);
     }
 
     #[test]

@@ -8,7 +8,9 @@
 //! flapper   goes down and up; liar: a vhost-user front-end that talks nonsense
 //! ```
 //!
-//! Those who attack have the lowest priority, so that it is the switch that has to share, and not the machine.
+//! Those who attack have the lowest priority, so that it is the switch that has to share, and not the machine. Yet what they cost
+//! the machine's processors they cost `a` and `b`, too, where processors are few. So the same attack is also made on another
+//! switch, with hosts of its own: what is lost beside that one is lost to the machine, and the rest to sharing a switch.
 
 mod good;
 mod loads;
@@ -146,7 +148,19 @@ impl Field {
 
     /// Measures while these attack, all at once.
     pub fn beside(&self, loads: &[Load], time: Duration) -> io::Result<Measured> {
-        let loads = Loads::start(self, loads)?;
+        self.during(self, loads, time)
+    }
+
+    /// Measures while these attack the switch of another field, all at once.
+    ///
+    /// # Errors
+    /// As [`alone`](Self::alone).
+    pub fn apart(&self, other: &Self, loads: &[Load], time: Duration) -> io::Result<Measured> {
+        self.during(other, loads, time)
+    }
+
+    fn during(&self, attacked: &Self, loads: &[Load], time: Duration) -> io::Result<Measured> {
+        let loads = Loads::start(attacked, loads)?;
         std::thread::sleep(BEGIN);
         let measured = measure(self, time);
         loads.end()?;

@@ -12,7 +12,7 @@ use clap::Parser;
 #[derive(Parser)]
 #[command(name = "cargo xtask bench attack")]
 struct Options {
-    /// How long the attack takes, in seconds; the ports are alone for a third of that.
+    /// How long the attack takes, in seconds; the ports are alone for a third of that, and beside an attack on another switch for another.
     #[arg(long, default_value_t = 60, value_parser = clap::value_parser!(u64).range(3..=600))]
     seconds: u64,
     /// Only these attack: dear, cut, invented, flaps, lies.
@@ -33,6 +33,11 @@ fn main() -> io::Result<ExitCode> {
     field.alone(Duration::from_secs(1))?;
     let alone = field.alone(Duration::from_secs(seconds / 3))?;
     print("alone", &alone);
+    let apart = {
+        let other = Field::start()?;
+        field.apart(&other, &loads, Duration::from_secs(seconds / 3))?
+    };
+    print("apart", &apart);
     let beside = field.beside(&loads, Duration::from_secs(seconds))?;
     print("beside", &beside);
     let ratio = beside.throughput / alone.throughput;
@@ -46,6 +51,11 @@ fn main() -> io::Result<ExitCode> {
             beside.control <= CONTROL,
         ),
     ];
+    println!(
+        "TCP apart / alone: {:.2}, what the same attack on another switch leaves of the machine; beside / apart: {:.2}",
+        apart.throughput / alone.throughput,
+        beside.throughput / apart.throughput
+    );
     for (text, met) in &bars {
         println!("{} {text}", if *met { "pass" } else { "FAIL" });
     }
