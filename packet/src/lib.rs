@@ -17,6 +17,7 @@ pub mod checksum;
 mod counted;
 mod drop_reason;
 mod family;
+pub mod hash;
 mod ipv4;
 mod meta;
 pub mod offload;

@@ -7,6 +7,7 @@ use std::error::Error;
 use std::fmt;
 
 use packet::MacAddr;
+use packet::hash::fnv1a;
 use tapio::PortSpec;
 
 use crate::config::{Config, PortView};
@@ -92,12 +93,9 @@ impl fmt::Display for GuestError {
 
 impl Error for GuestError {}
 
-/// An address of the range that QEMU's users take theirs from. FNV-1a, whose result is the same in all versions.
+/// An address of the range that QEMU's users take theirs from.
 fn mac_of(place: &str) -> MacAddr {
-    let hash = place.bytes().fold(0xcbf2_9ce4_8422_2325_u64, |hash, byte| {
-        (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3)
-    });
-    let [a, b, c, ..] = hash.to_be_bytes();
+    let [a, b, c, ..] = fnv1a(place.bytes()).to_be_bytes();
     MacAddr::new([0x52, 0x54, 0x00, a, b, c])
 }
 

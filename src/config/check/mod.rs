@@ -11,6 +11,7 @@ use std::net::Ipv4Addr;
 use std::ops::Range;
 
 use engine::{Guard, InterfaceConfig, InterfaceSettings, NetworkSettings, PortSettings};
+use packet::hash::fnv1a;
 use packet::{Ipv4Cidr, MacAddr};
 use tapio::{HostStack, PortSpec, SharedAddress};
 use toml::Spanned;
@@ -257,11 +258,6 @@ const fn is_isolated(mode: Mode) -> bool {
 }
 
 /// The switch's own MAC: the same after each start, so that guests needn't ask again, and another one on each network.
-/// FNV-1a, whose result, unlike that of the standard library's hash, is the same in all versions.
 fn own_mac(name: &str, address: Ipv4Cidr) -> MacAddr {
-    let bytes = name.bytes().chain(address.to_string().into_bytes());
-    let hash = bytes.fold(0xcbf2_9ce4_8422_2325_u64, |hash, byte| {
-        (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3)
-    });
-    MacAddr::local(hash)
+    MacAddr::local(fnv1a(name.bytes().chain(address.to_string().into_bytes())))
 }

@@ -28,6 +28,7 @@ mod moves;
 use std::cmp::Reverse;
 use std::sync::PoisonError;
 
+use packet::hash::splitmix;
 use packet::{MacAddr, Millis, PortId, Vid};
 
 use self::bucket::{Bucket, SLOTS, Slot};
@@ -454,14 +455,6 @@ const fn buckets_for(capacity: u32) -> usize {
 
 /// An entry was written while it was read.
 struct Torn;
-
-/// Spreads a seed over 64 bits. Public domain, S. Vigna.
-pub(crate) const fn splitmix(seed: u64) -> u64 {
-    let word = seed.wrapping_add(0x9e37_79b9_7f4a_7c15);
-    let word = (word ^ word >> 30).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-    let word = (word ^ word >> 27).wrapping_mul(0x94d0_49bb_1331_11eb);
-    word ^ word >> 31
-}
 
 /// 32 bits of seconds are 136 years.
 fn seconds(time: Millis) -> u32 {

@@ -1,9 +1,10 @@
 use std::collections::HashMap;
 
+use packet::hash::splitmix;
 use packet::{MacAddr, Millis, PortId, Vid};
 use proptest::prelude::*;
 
-use crate::fdb::{Fdb, Learned, splitmix};
+use crate::fdb::{Fdb, Learned};
 
 const NO_LIMIT: u32 = u32::MAX;
 

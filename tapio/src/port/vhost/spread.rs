@@ -1,5 +1,6 @@
 //! Which of a guest's receive rings a frame goes to: a flow stays with one, so that its frames stay in order.
 
+use packet::hash::fnv1a_32;
 use packet::{EtherType, FrameMeta, Protocol};
 
 /// The same number for all frames of a flow, as far as addresses and ports tell; for other frames, of a pair of
@@ -16,10 +17,7 @@ pub(super) fn flow_number(bytes: &[u8], meta: &FrameMeta) -> usize {
         _ => (None, None),
     };
     let addresses = addresses.or(bytes.get(..12)).unwrap_or(&[]);
-    let bytes = addresses.iter().chain(ports.unwrap_or(&[]));
-    // FNV-1a, whose high bits are the better ones.
-    let hash = bytes.fold(0x811c_9dc5_u32, |hash, &byte| (hash ^ u32::from(byte)).wrapping_mul(0x0100_0193));
-    (hash >> 16) as usize
+    (fnv1a_32(addresses.iter().chain(ports.unwrap_or(&[])).copied()) >> 16) as usize
 }
 
 /// The ports of a packet whose protocol is at `protocol` and whose header ends at `end`.
