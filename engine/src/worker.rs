@@ -2,6 +2,7 @@
 
 mod install;
 mod reports;
+mod tables;
 mod turn;
 
 use std::ops::Range;
@@ -12,7 +13,7 @@ use packet::{
 };
 use switch_core::Bridge;
 
-pub use self::install::NewTables;
+pub use self::tables::NewTables;
 pub use self::turn::{OwnFrames, Processed, Transmitted};
 use crate::gateway::Gateway;
 use crate::host::{Host, Outgoing, Slow};

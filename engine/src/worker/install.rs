@@ -6,22 +6,9 @@ use packet::{MacAddr, Millis, NetworkId, PortCounters, PortId, Vid};
 use switch_core::{Bridge, BridgePort, Fdb, Guard, PortGuard, PortSettings, PortState};
 
 use super::Worker;
+use super::tables::NewTables;
 use crate::host;
-use crate::runtime_config::{NetworkConfig, PortConfig, RuntimeConfig};
-
-/// Forwarding databases for networks that are new: the memory for hundreds takes tens of milliseconds to come by, in which
-/// packets needn't wait.
-#[derive(Debug, Default)]
-pub struct NewTables(BTreeMap<NetworkId, Fdb>);
-
-impl NewTables {
-    /// Those that a worker with this `seed` needs to go from `old` to `new`.
-    pub fn between(old: &RuntimeConfig, new: &RuntimeConfig, seed: [u64; 2]) -> Self {
-        let known: BTreeSet<&str> = old.networks.iter().map(|network| network.name.as_str()).collect();
-        let made = new.networks.iter().filter(|network| !known.contains(network.name.as_str()));
-        Self(made.map(|network| (network.id, new_table(network, seed))).collect())
-    }
-}
+use crate::runtime_config::{PortConfig, RuntimeConfig};
 
 impl Worker {
     /// Takes over a configuration. Networks with the name of an earlier one keep what they learned and leased, ports
@@ -39,7 +26,7 @@ impl Worker {
             let bridge = before.and_then(|index| old.get_mut(*index)?.take());
             let mut bridge = bridge.unwrap_or_else(|| {
                 self.bridges_made += 1;
-                let table = tables.0.remove(&network.id).unwrap_or_else(|| new_table(network, self.seed));
+                let table = tables.take(network, self.seed);
                 new_bridge(table, self.seed, self.bridges_made)
             });
             bridge.fdb_mut().set_ageing(network.settings.ageing);
@@ -149,10 +136,6 @@ fn static_stations(config: &RuntimeConfig) -> BTreeSet<(&str, MacAddr, PortId)> 
 /// Where the networks are, by their names.
 fn places(config: &RuntimeConfig) -> BTreeMap<String, usize> {
     config.networks.iter().enumerate().map(|(place, network)| (network.name.clone(), place)).collect()
-}
-
-fn new_table(network: &NetworkConfig, seed: [u64; 2]) -> Fdb {
-    Fdb::new(network.settings.fdb_capacity, network.settings.ageing, seed)
 }
 
 /// The `nth` bridge ever made.
