@@ -2,6 +2,7 @@
 
 use std::net::{Ipv4Addr, SocketAddrV4};
 
+pub use nat_engine::FlowView;
 use packet::{MacAddr, Millis, NetworkId, PortCounters, PortId, Protocol, Vid};
 
 /// A port with its counters.
@@ -32,29 +33,6 @@ pub struct FdbReport {
     pub port: PortId,
     /// Time since it was last seen; `None` for static entries, which don't age.
     pub idle: Option<Millis>,
-}
-
-/// A flow of the connection table. Ports are identifiers for ICMP queries.
-#[derive(Clone, PartialEq, Eq, Debug)]
-pub struct FlowReport {
-    /// The protocol.
-    pub protocol: Protocol,
-    /// Source of the original direction.
-    pub original_source: SocketAddrV4,
-    /// Destination of the original direction.
-    pub original_destination: SocketAddrV4,
-    /// Source of the reply direction.
-    pub reply_source: SocketAddrV4,
-    /// Destination of the reply direction.
-    pub reply_destination: SocketAddrV4,
-    /// Where the flow is in its life, such as `established`.
-    pub state: &'static str,
-    /// Time until it is forgotten if nothing comes.
-    pub expires_in: Millis,
-    /// Packets in original and reply direction.
-    pub packets: [u64; 2],
-    /// Bytes of IP packets in original and reply direction.
-    pub bytes: [u64; 2],
 }
 
 /// The chain that a NAT rule is in.

@@ -19,7 +19,7 @@ use crate::gateway::Gateway;
 use crate::host::{Host, Outgoing, Slow};
 use crate::punt::{Punt, Punted};
 use crate::report::{
-    FdbReport, FlowReport, LoopChange, NeighbourReport, PoolReport, ServerChange, StatsReport,
+    FdbReport, FlowView, LoopChange, NeighbourReport, PoolReport, ServerChange, StatsReport,
 };
 use crate::runtime_config::RuntimeConfig;
 
@@ -265,10 +265,10 @@ impl Worker {
     pub fn flush_flows(
         &mut self,
         places: Range<usize>,
-        which: impl Fn(&FlowReport) -> bool,
+        which: impl Fn(&FlowView) -> bool,
         now: Millis,
     ) -> u64 {
-        self.gateway.nat.flush(places, |flow| which(&flow_report(flow)), now) as u64
+        self.gateway.nat.flush(places, which, now) as u64
     }
 
     /// Places of the table that flows are in, or were.
@@ -303,20 +303,6 @@ impl Worker {
         if let Ok(index) = self.place_of(port) {
             self.set_port(index);
         }
-    }
-}
-
-fn flow_report(flow: &nat_engine::FlowView) -> FlowReport {
-    FlowReport {
-        protocol: flow.original.protocol(),
-        original_source: flow.original.source(),
-        original_destination: flow.original.destination(),
-        reply_source: flow.reply.source(),
-        reply_destination: flow.reply.destination(),
-        state: flow.state,
-        expires_in: flow.expires_in,
-        packets: flow.packets,
-        bytes: flow.bytes,
     }
 }
 

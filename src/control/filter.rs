@@ -3,7 +3,7 @@
 use std::fmt;
 use std::net::{Ipv4Addr, SocketAddrV4};
 
-use engine::report::{FdbReport, FlowReport, NeighbourReport};
+use engine::report::{FdbReport, FlowView, NeighbourReport};
 use packet::{Ipv4Cidr, MacAddr, NetworkId, PortId, Protocol};
 
 use crate::config::Plan;
@@ -66,24 +66,24 @@ pub const FLOW_KEYS: [&str; 6] = ["protocol", "state", "source", "destination", 
 ///
 /// # Errors
 /// A key, a value or a name is wrong.
-pub fn flows(filter: &Filter, plan: &Plan) -> Result<Choice<FlowReport>, FilterError> {
+pub fn flows(filter: &Filter, plan: &Plan) -> Result<Choice<FlowView>, FilterError> {
     all(filter, &FLOW_KEYS, |key, value| {
         Ok(match key {
             "protocol" => {
                 let protocol = protocol(value)?;
-                Box::new(move |flow: &FlowReport| flow.protocol == protocol)
+                Box::new(move |flow: &FlowView| flow.original.protocol() == protocol)
             }
             "state" => {
                 let state = value.to_owned();
-                Box::new(move |flow: &FlowReport| flow.state == state)
+                Box::new(move |flow: &FlowView| flow.state == state)
             }
             "source" => {
                 let end = End::parse(key, value)?;
-                Box::new(move |flow: &FlowReport| end.is(flow.original_source))
+                Box::new(move |flow: &FlowView| end.is(flow.original.source()))
             }
             "destination" => {
                 let end = End::parse(key, value)?;
-                Box::new(move |flow: &FlowReport| end.is(flow.original_destination))
+                Box::new(move |flow: &FlowView| end.is(flow.original.destination()))
             }
             "address" => End::parse(key, value)?.anywhere(),
             _ => {
@@ -159,11 +159,11 @@ impl End {
         self.net.contains(*end.ip()) && self.port.is_none_or(|port| port == end.port())
     }
 
-    fn anywhere(self) -> Choice<FlowReport> {
+    fn anywhere(self) -> Choice<FlowView> {
         Box::new(move |flow| {
-            let ends =
-                [flow.original_source, flow.original_destination, flow.reply_source, flow.reply_destination];
-            ends.into_iter().any(|end| self.is(end))
+            [flow.original, flow.reply]
+                .iter()
+                .any(|tuple| self.is(tuple.source()) || self.is(tuple.destination()))
         })
     }
 }
@@ -204,20 +204,19 @@ fn ports(value: &str, plan: &Plan) -> Result<Vec<PortId>, FilterError> {
 
 #[cfg(test)]
 mod tests {
+    use nat_engine::Tuple;
+
     use super::*;
 
     fn filter(pairs: &[(&str, &str)]) -> Filter {
         pairs.iter().map(|&(key, value)| (key.to_owned(), value.to_owned())).collect()
     }
 
-    fn flow() -> FlowReport {
-        let at = |text: &str| text.parse().unwrap();
-        FlowReport {
-            protocol: Protocol::TCP,
-            original_source: at("192.168.122.10:5000"),
-            original_destination: at("203.0.113.1:443"),
-            reply_source: at("203.0.113.1:443"),
-            reply_destination: at("10.0.0.1:5000"),
+    fn flow() -> FlowView {
+        let at = |text: &str| -> SocketAddrV4 { text.parse().unwrap() };
+        FlowView {
+            original: Tuple::new(Protocol::TCP, at("192.168.122.10:5000"), at("203.0.113.1:443")),
+            reply: Tuple::new(Protocol::TCP, at("203.0.113.1:443"), at("10.0.0.1:5000")),
             state: "established",
             expires_in: packet::Millis::ZERO,
             packets: [1, 1],

@@ -4,7 +4,7 @@ use std::collections::VecDeque;
 use std::path::PathBuf;
 use std::sync::mpsc::SyncSender;
 
-use engine::report::FlowReport;
+use engine::report::FlowView;
 use nat_engine::Snapshot;
 use packet::Millis;
 use tracing::info;
@@ -27,16 +27,16 @@ pub(super) struct Walk {
 /// What for.
 pub(super) enum Purpose {
     /// To show them; each part is by itself, as to move megabytes takes time, too.
-    Show { wanted: Wanted, reports: Vec<Vec<FlowReport>> },
+    Show { wanted: Wanted, reports: Vec<Vec<FlowView>> },
     /// To forget some.
-    Flush { which: Choice<FlowReport>, flushed: u64 },
+    Flush { which: Choice<FlowView>, flushed: u64 },
     /// To save them.
     Save { path: PathBuf, snapshot: Snapshot },
 }
 
 /// Which flows are to be shown.
 pub(super) struct Wanted {
-    which: Choice<FlowReport>,
+    which: Choice<FlowView>,
     /// How many more are to be collected.
     limit: usize,
     /// What is to be done with all of them then, and how many shown.
@@ -98,7 +98,7 @@ impl Driver {
         let is_enough = match purpose {
             Purpose::Show { wanted: Wanted { which, limit, .. }, reports } => {
                 let flows = self.worker.flows_in(places, now);
-                let part: Vec<FlowReport> = flows.filter(|flow| which(flow)).take(*limit).collect();
+                let part: Vec<FlowView> = flows.filter(|flow| which(flow)).take(*limit).collect();
                 *limit -= part.len();
                 reports.push(part);
                 *limit == 0

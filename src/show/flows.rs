@@ -2,7 +2,7 @@
 
 use std::collections::HashSet;
 
-use engine::report::FlowReport;
+use engine::report::FlowView;
 use serde::{Deserialize, Serialize};
 
 use super::list::Listed;
@@ -94,30 +94,33 @@ fn narrow<'a>() -> [Column<Half<'a>>; 6] {
 
 /// To `show flows`: `reports`, of `total` that there are. They were taken a part at a time: what has ended and begun anew
 /// meanwhile is shown as it was last.
-pub fn answer(reports: &[FlowReport], total: u64) -> Listed<Flow> {
-    let tuple = |source: &dyn ToString, destination: &dyn ToString, packets, bytes| Tuple {
-        source: source.to_string(),
-        destination: destination.to_string(),
+pub fn answer(reports: &[FlowView], total: u64) -> Listed<Flow> {
+    let tuple = |tuple: &nat_engine::Tuple, packets, bytes| Tuple {
+        source: tuple.source().to_string(),
+        destination: tuple.destination().to_string(),
         packets,
         bytes,
     };
-    let flow = |report: &FlowReport| Flow {
-        protocol: report.protocol.to_string(),
-        state: report.state.to_owned(),
-        original: tuple(
-            &report.original_source,
-            &report.original_destination,
-            report.packets[0],
-            report.bytes[0],
-        ),
-        reply: tuple(&report.reply_source, &report.reply_destination, report.packets[1], report.bytes[1]),
-        expires_in_ms: report.expires_in.get(),
+    let flow = |view: &FlowView| Flow {
+        protocol: view.original.protocol().to_string(),
+        state: view.state.to_owned(),
+        original: tuple(&view.original, view.packets[0], view.bytes[0]),
+        reply: tuple(&view.reply, view.packets[1], view.bytes[1]),
+        expires_in_ms: view.expires_in.get(),
     };
     let mut known = HashSet::new();
-    let tuple_of =
-        |report: &FlowReport| (report.protocol.0, report.original_source, report.original_destination);
-    let mut entries: Vec<Flow> =
-        reports.iter().rev().filter(|report| known.insert(tuple_of(report))).map(flow).collect();
+    let mut entries: Vec<Flow> = reports
+        .iter()
+        .rev()
+        .filter(|report| {
+            known.insert((
+                report.original.protocol().0,
+                report.original.source(),
+                report.original.destination(),
+            ))
+        })
+        .map(flow)
+        .collect();
     entries.reverse();
     Listed { total: total.max(entries.len() as u64), entries }
 }

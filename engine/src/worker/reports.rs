@@ -5,9 +5,9 @@ use std::ops::Range;
 use nat_engine::ExplicitMapping;
 use packet::{Millis, NetworkId};
 
-use super::{Worker, flow_report};
+use super::Worker;
 use crate::report::{
-    Chain, FdbReport, FlowReport, LeaseChanges, LeaseEvent, LeaseRecord, LeaseReport, NeighbourReport,
+    Chain, FdbReport, FlowView, LeaseChanges, LeaseEvent, LeaseRecord, LeaseReport, NeighbourReport,
     PortReport, RuleReport, ServerReport, StatsReport,
 };
 use crate::runtime_config::PortConfig;
@@ -44,8 +44,8 @@ impl Worker {
     }
 
     /// The flows in these places of the table, as [`flush_flows`](Self::flush_flows) has them.
-    pub fn flows_in(&self, places: Range<usize>, now: Millis) -> impl Iterator<Item = FlowReport> + '_ {
-        self.gateway.nat.flows_in(places, now).map(|flow| flow_report(&flow))
+    pub fn flows_in(&self, places: Range<usize>, now: Millis) -> impl Iterator<Item = FlowView> + '_ {
+        self.gateway.nat.flows_in(places, now)
     }
 
     /// The NAT rules' counters, in the rules' order.
