@@ -11,7 +11,7 @@ use std::fs;
 use std::os::fd::{AsFd, AsRawFd};
 use std::sync::Arc;
 
-use crate::port::vhost::call;
+use crate::port::vhost::call::Call;
 use crate::port::vhost::features::{Features, protocol};
 use crate::port::vhost::keeper::{GuestFd, Keeper};
 use crate::port::vhost::memory_table::{MAX_REGIONS, MemoryTable, RegionAddress};
@@ -44,7 +44,7 @@ struct RingState {
     enabled: bool,
     running: Option<Ring>,
     kick: Option<Watched<GuestFd>>,
-    call: Option<Arc<GuestFd>>,
+    call: Option<Arc<Call>>,
 }
 
 /// A ring that runs.
@@ -53,7 +53,7 @@ pub(super) struct Running<'a> {
     pub ring: &'a mut Ring,
     pub memory: &'a MemoryTable,
     pub enabled: bool,
-    call: Option<&'a Arc<GuestFd>>,
+    call: Option<&'a Arc<Call>>,
     keeper: &'a Keeper,
 }
 
@@ -61,7 +61,7 @@ impl Running<'_> {
     /// Tells the guest that there are used buffers.
     pub fn tell(&self) {
         if let Some(call) = self.call {
-            call::tell(call, &self.keeper.closer);
+            call.tell(self.keeper);
         }
     }
 }
@@ -145,7 +145,7 @@ impl Backend {
                 self.start_if_complete(ring)?;
             }
             Request::SetCall { ring, eventfd } => {
-                self.state(ring)?.call = eventfd.map(checked_eventfd).transpose()?.map(Arc::new);
+                self.state(ring)?.call = eventfd.map(checked_eventfd).transpose()?.map(Call::new);
             }
             Request::EnableRing { ring, enable } => self.state(ring)?.enabled = enable,
         }

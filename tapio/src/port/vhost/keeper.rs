@@ -8,6 +8,7 @@ use std::sync::Arc;
 use rustix::fs::{SealFlags, fcntl_add_seals};
 
 use crate::port::vhost::budget::{Account, Kind, Taken};
+use crate::port::vhost::price::Price;
 use crate::port::vhost::violation::Violation;
 use crate::sys::closer::{Closer, Given};
 
@@ -17,13 +18,15 @@ pub(super) type GuestFd = Given<Taken>;
 #[derive(Clone, Debug)]
 pub(super) struct Keeper {
     pub closer: Closer,
+    /// Of telling the guest.
+    pub price: Arc<Price>,
     account: Arc<Account>,
 }
 
 impl Keeper {
     /// For one port.
     pub fn new() -> io::Result<Self> {
-        Ok(Self { closer: Closer::start()?, account: Account::open() })
+        Ok(Self { closer: Closer::start()?, price: Arc::default(), account: Account::open() })
     }
 
     /// Keeps a descriptor, which is there already.

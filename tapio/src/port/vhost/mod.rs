@@ -25,6 +25,7 @@ mod guest_memory;
 mod keeper;
 mod memory_table;
 mod message;
+mod price;
 mod queue;
 mod receive;
 mod ring;
