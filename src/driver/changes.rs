@@ -25,7 +25,7 @@ use tracing::{error, info};
 
 use super::closing::Closing;
 use super::planned::{Means, Planned};
-use super::ports::Port;
+use super::port::Port;
 use super::shared::look_at_hosts;
 use super::transition::{Rest, Transition};
 use super::{Driver, SLICE};

@@ -15,7 +15,7 @@ use std::time::Duration;
 use mio::Registry;
 use tapio::{NetnsId, PortSpec};
 
-use super::ports::Port;
+use super::port::Port;
 
 /// The way to the thread that has ports closed.
 #[derive(Clone, Debug)]

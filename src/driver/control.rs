@@ -79,49 +79,36 @@ impl Driver {
         let told = match what {
             What::Flows => return self.show_flows(shown, selection, reply),
             What::Networks => {
-                let (ports, pools, stats) = (worker.ports(now), all(worker.pools(now)), stats());
-                Told::by(move || Answer::Networks(networks::answer(process, &ports, pools, &stats, &plan)))
+                told((worker.ports(now), all(worker.pools(now)), stats()), move |(ports, pools, stats)| {
+                    Answer::Networks(networks::answer(process, &ports, pools, &stats, &plan))
+                })
             }
             What::Uplinks => {
-                let ports = worker.ports(now);
-                Told::by(move || Answer::Uplinks(uplinks::answer(&ports, &plan)))
+                told(worker.ports(now), move |ports| Answer::Uplinks(uplinks::answer(&ports, &plan)))
             }
-            What::Map => {
-                let (ports, pools) = (worker.ports(now), all(worker.pools(now)));
-                Told::by(move || Answer::Map(map::answer(&ports, pools, &plan)))
-            }
-            What::Neighbours => {
-                let neighbours = all(worker.neighbours());
-                Told::by(move || Answer::Neighbours(neighbours::answer(neighbours, limit, &plan)))
-            }
-            What::Ports => {
-                let ports = worker.ports(now);
-                Told::by(move || Answer::Ports(ports::answer(&ports, &plan)))
-            }
+            What::Map => told((worker.ports(now), all(worker.pools(now))), move |(ports, pools)| {
+                Answer::Map(map::answer(&ports, pools, &plan))
+            }),
+            What::Neighbours => told(all(worker.neighbours()), move |neighbours| {
+                Answer::Neighbours(neighbours::answer(neighbours, limit, &plan))
+            }),
+            What::Ports => told(worker.ports(now), move |ports| Answer::Ports(ports::answer(&ports, &plan))),
             What::Fdb => {
-                let entries = all(worker.fdb(now));
-                Told::by(move || Answer::Fdb(fdb::answer(entries, limit, &plan)))
+                told(all(worker.fdb(now)), move |entries| Answer::Fdb(fdb::answer(entries, limit, &plan)))
             }
-            What::Nat => {
-                let rules = worker.rules();
-                Told::by(move || Answer::Nat(nat::answer(&rules, &plan)))
-            }
-            What::Servers => {
-                let servers = all(worker.servers(now));
-                Told::by(move || Answer::Servers(servers::answer(servers, &plan)))
-            }
-            What::Leases => {
-                let leases = all(worker.leases(now));
-                Told::by(move || Answer::Leases(leases::answer(leases, limit, &plan)))
-            }
-            What::Mappings => {
-                let mappings = all(worker.explicit_mappings());
-                Told::by(move || Answer::Mappings(mappings::answer(mappings, limit, now)))
-            }
-            What::Drops => {
-                let (ports, stats) = (worker.ports(now), stats());
-                Told::by(move || Answer::Drops(drops::answer(&ports, &stats, &plan)))
-            }
+            What::Nat => told(worker.rules(), move |rules| Answer::Nat(nat::answer(&rules, &plan))),
+            What::Servers => told(all(worker.servers(now)), move |servers| {
+                Answer::Servers(servers::answer(servers, &plan))
+            }),
+            What::Leases => told(all(worker.leases(now)), move |leases| {
+                Answer::Leases(leases::answer(leases, limit, &plan))
+            }),
+            What::Mappings => told(all(worker.explicit_mappings()), move |mappings| {
+                Answer::Mappings(mappings::answer(mappings, limit, now))
+            }),
+            What::Drops => told((worker.ports(now), stats()), move |(ports, stats)| {
+                Answer::Drops(drops::answer(&ports, &stats, &plan))
+            }),
             What::Stats => {
                 Answer::Stats(stats::answer(process, &stats(), self.pauses.longest(), &plan)).into()
             }
@@ -130,6 +117,11 @@ impl Driver {
         // Whoever asked may have gone.
         let _ = reply.try_send(Ok(told));
     }
+}
+
+/// An answer from what there is now, to be put into words later.
+fn told<T: Send + 'static>(found: T, answer: impl FnOnce(T) -> Answer + Send + 'static) -> Told {
+    Told::by(move || answer(found))
 }
 
 /// What there is now, to be told about later.

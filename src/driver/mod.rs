@@ -20,6 +20,7 @@ mod missing;
 mod news;
 mod pauses;
 mod planned;
+mod port;
 mod ports;
 mod run_error;
 mod send;

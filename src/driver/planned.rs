@@ -10,7 +10,7 @@ use packet::PortId;
 use tapio::{PortError, PortSpec};
 
 use super::closing::{Closing, Place};
-use super::ports::Port;
+use super::port::Port;
 use crate::config::{Action, Plan};
 
 /// A plan, and what goes with it.

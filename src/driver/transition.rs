@@ -18,7 +18,8 @@ use tapio::{PortError, PortSpec};
 use tracing::warn;
 
 use super::planned::{Found, Move, Opening, Planned, Steps};
-use super::ports::{PlacedError, Port, Ports};
+use super::port::Port;
+use super::ports::{PlacedError, Ports};
 use crate::config::Plan;
 
 /// The way from one plan to another, a part at a time.

@@ -160,12 +160,7 @@ impl Guards {
                 }
                 Ok(())
             }
-            EtherType::IPV6 => match Ip6::read(packet) {
-                Ip6::Router if checks.ra => Err(DropReason::GuardRa),
-                Ip6::DhcpServer if checks.dhcp => Err(DropReason::GuardDhcp),
-                Ip6::Hidden if checks.ra || checks.dhcp => Err(DropReason::GuardRa),
-                _ => Ok(()),
-            },
+            EtherType::IPV6 => judge_ipv6(packet, checks),
             _ => Ok(()),
         }
     }
@@ -257,6 +252,15 @@ enum Ip6 {
     /// Its headers go on beyond the packet or the ones that a host would send: RFC 7113, 3.
     Hidden,
     Other,
+}
+
+fn judge_ipv6(packet: &[u8], checks: Guard) -> Result<(), DropReason> {
+    match Ip6::read(packet) {
+        Ip6::Router if checks.ra => Err(DropReason::GuardRa),
+        Ip6::DhcpServer if checks.dhcp => Err(DropReason::GuardDhcp),
+        Ip6::Hidden if checks.ra || checks.dhcp => Err(DropReason::GuardRa),
+        _ => Ok(()),
+    }
 }
 
 impl Ip6 {

@@ -17,6 +17,7 @@ mod loads;
 
 use std::fs;
 use std::io;
+use std::path::Path;
 use std::time::Duration;
 
 use tapio::NetnsHandle;
@@ -81,36 +82,39 @@ const B: &str = "10.9.1.2";
 const CUT: &str = "10.9.1.3";
 const GATEWAY: &str = "10.9.0.1";
 
+/// A NAT network with these ports, the last of them without offload, one for a guest that lies, and an uplink.
+fn config(ports: &[(&str, &NetnsHandle, &str)], liar: &Path, world: &NetnsHandle) -> String {
+    let ports: String = ports
+        .iter()
+        .map(|(name, netns, host)| tap(&format!("network.lan.port.{name}"), netns, &format!("{host}/16")))
+        .collect();
+    format!(
+        "[network.lan]\nmode = \"nat\"\naddress = \"{GATEWAY}/16\"\nuplink = \"wan\"\ndhcp = \"10.9.2.0-10.9.2.255\"\n\
+         {ports}offload = false\n\
+         [network.lan.port.liar]\ntype = \"vhost-user\"\npath = \"{}\"\n\
+         {}address = \"10.180.13.2/24\"\ngateway = \"10.180.13.1\"\n",
+        liar.display(),
+        tap("uplink.wan", world, "10.180.13.1/24"),
+    )
+}
+
 impl Field {
     /// Sets everything up; nobody attacks yet.
     pub fn start() -> io::Result<Self> {
         let [a, b, dear, flooder] = [namespace()?, namespace()?, namespace()?, namespace()?];
         let [small, cut, inventor, flapper] = [namespace()?, namespace()?, namespace()?, namespace()?];
         let (world, sockets) = (namespace()?, Folder::new()?);
-        let port = |name: &str, netns: &NetnsHandle, host: &str| {
-            tap(&format!("network.lan.port.{name}"), netns, &format!("{host}/16"))
-        };
-        let config = [
-            format!(
-                "[network.lan]\nmode = \"nat\"\naddress = \"{GATEWAY}/16\"\nuplink = \"wan\"\ndhcp = \"10.9.2.0-10.9.2.255\"\n"
-            ),
-            port("a", &a, A),
-            port("b", &b, B),
-            port("cut", &cut, CUT) + "offload = false\n",
-            port("small", &small, "10.9.1.4"),
-            port("dear", &dear, "10.9.1.5"),
-            port("flooder", &flooder, "10.9.1.6"),
-            port("inventor", &inventor, "10.9.1.7"),
-            port("flapper", &flapper, "10.9.1.8"),
-            format!(
-                "[network.lan.port.liar]\ntype = \"vhost-user\"\npath = \"{}\"\n",
-                sockets.0.join("liar").display()
-            ),
-            tap("uplink.wan", &world, "10.180.13.1/24"),
-            "address = \"10.180.13.2/24\"\ngateway = \"10.180.13.1\"\n".to_owned(),
-        ]
-        .concat();
-        let switch = switch(&config)?;
+        let ports = [
+            ("a", &a, A),
+            ("b", &b, B),
+            ("small", &small, "10.9.1.4"),
+            ("dear", &dear, "10.9.1.5"),
+            ("flooder", &flooder, "10.9.1.6"),
+            ("inventor", &inventor, "10.9.1.7"),
+            ("flapper", &flapper, "10.9.1.8"),
+            ("cut", &cut, CUT),
+        ];
+        let switch = switch(&config(&ports, &sockets.0.join("liar"), &world))?;
         for (from, to) in
             [(&a, B), (&small, CUT), (&dear, GATEWAY), (&flapper, GATEWAY), (&inventor, GATEWAY)]
         {

@@ -63,19 +63,8 @@ impl fmt::Display for Violation {
             Self::RepliesNotTaken => f.write_str("replies are not read"),
             Self::TooManyRegions => f.write_str("more memory regions than the switch takes"),
             Self::RegionTooLarge(len) => write!(f, "a memory region of {len} bytes"),
-            Self::NotMemory => f.write_str(
-                "memory that is a file on a disk, or of something else than tmpfs and hugetlbfs; give QEMU \
-                 memory-backend-memfd,share=on",
-            ),
-            Self::BeyondShare(Kind::Memory) => {
-                f.write_str("more memory than is left of what the switch can share with guests, of which each has its part")
-            }
-            Self::BeyondShare(Kind::Regions) => {
-                f.write_str("more memory regions than are left of what the system allows, of which each guest has its part")
-            }
-            Self::BeyondShare(Kind::Descriptors) => f.write_str(
-                "more file descriptors than are left for guests, of which each has its part, or their closing waits",
-            ),
+            Self::NotMemory => f.write_str(NOT_MEMORY),
+            Self::BeyondShare(kind) => f.write_str(beyond_share(kind)),
             Self::RegionsOverlap => f.write_str("memory regions that overlap"),
             Self::NoSuchRegion => f.write_str("a memory region was removed that is not there"),
             Self::CannotMap(Errno::OVERFLOW) => f.write_str("a memory region that is longer than its file"),
@@ -103,6 +92,23 @@ impl fmt::Display for Violation {
             Self::BufferOutsideMemory { address, len } => {
                 write!(f, "a buffer of {len} bytes at {address:#x}, outside the shared memory")
             }
+        }
+    }
+}
+
+const NOT_MEMORY: &str = "memory that is a file on a disk, or of something else than tmpfs and hugetlbfs; \
+     give QEMU memory-backend-memfd,share=on";
+
+const fn beyond_share(kind: Kind) -> &'static str {
+    match kind {
+        Kind::Memory => {
+            "more memory than is left of what the switch can share with guests, of which each has its part"
+        }
+        Kind::Regions => {
+            "more memory regions than are left of what the system allows, of which each guest has its part"
+        }
+        Kind::Descriptors => {
+            "more file descriptors than are left for guests, of which each has its part, or their closing waits"
         }
     }
 }
