@@ -152,7 +152,7 @@ impl dyn Device + '_ {
                 .is_some_and(|netns| NetnsId::find(wanted.netns()).is_ok_and(|other| other == netns))
     }
 
-    /// Whether it has made the socket that `wanted` needs to make: then [`step_aside`](Self::step_aside) makes room.
+    /// Whether it has made the socket that `wanted` needs to make: then `step_aside` makes room.
     pub fn has_socket_of(&mut self, wanted: &dyn Settings) -> bool {
         self.socket_mut().is_some_and(|socket| wanted.socket() == Some(socket.path()))
     }
@@ -167,7 +167,7 @@ impl dyn Device + '_ {
         socket.step_aside().map_err(PortError::when(Operation::Listen, &path))
     }
 
-    /// Takes [`step_aside`](Self::step_aside) back.
+    /// Takes `step_aside` back.
     pub fn step_back(&mut self) {
         if let Some(socket) = self.socket_mut() {
             // What could be in the way is gone: it was just made and removed by us.

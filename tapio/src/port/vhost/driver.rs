@@ -21,7 +21,7 @@ use crate::sys::unix_socket::{Passed, connect_to};
 
 /// A pair of rings with 1024 buffers each, without offloads.
 ///
-/// It relies on buffers being given back in order, which a [`VhostUserPort`](crate::VhostUserPort) does.
+/// It relies on buffers being given back in order, which a port of ours does.
 #[derive(Debug)]
 pub struct VhostDriver {
     _socket: Given,
