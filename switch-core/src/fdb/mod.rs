@@ -42,7 +42,7 @@ use crate::sync::{AtomicU16, AtomicU64, Mutex, MutexGuard, Ordering, PORTS, READ
 pub struct Fdb {
     buckets: Box<[Bucket]>,
     /// By port.
-    generations: Box<[AtomicU16]>,
+    generations: Box<[AtomicU16; PORTS]>,
     version: Version,
     /// Idle time in seconds after which an entry is gone.
     ageing: u32,
@@ -89,7 +89,7 @@ impl Fdb {
     pub fn new(capacity: u32, ageing: Millis, seed: [u64; 2]) -> Self {
         Self {
             buckets: (0..buckets_for(capacity)).map(|_| Bucket::default()).collect(),
-            generations: (0..PORTS).map(|_| AtomicU16::default()).collect(),
+            generations: Box::new(std::array::from_fn(|_| AtomicU16::default())),
             version: Version::default(),
             ageing: seconds(ageing).max(1),
             secret: [splitmix(seed[0]), splitmix(seed[1]), splitmix(seed[0] ^ seed[1].rotate_left(32))],
