@@ -104,8 +104,10 @@ fn a_host_that_had_no_use_of_a_device_stays_silent_there_when_the_switch_is_kill
     a.address("10.0.0.1/24");
     // The host would hear of it at any of its addresses.
     host.run("ip address add 10.0.0.99/32 dev lo");
-    let config = format!("[network.lan]\nmode = \"internal\"\n{}", packet("lan", "a", "v0")) + "mtu = 1500\n";
+    let config = format!("[network.lan]\nmode = \"internal\"\n{}", packet("lan", "a", "v0"));
     let mut switch = Switch::start_on(&host, &config);
+    let config = config + "mtu = 1500\n";
+    assert!(switch.reload(&config).status.success());
     let is_silent = || {
         a.cannot_ping("10.0.0.99");
         let heard = a.statistic("rx_packets");

@@ -56,10 +56,23 @@ impl Silence {
         let made_clsact = clsact.make()? || remains.made_clsact();
         let record = Record { socket: inode(socket)?, up: before.up, mtu, made_clsact };
         // From here on it is removed when something fails.
-        let kept = Kept { clsact, made_clsact, is_disarmed: false };
-        kept.clsact.attach(Hook::Ingress, &deaf()?, &record.to_name())?;
+        let kept = Kept { clsact, record, is_disarmed: false };
+        kept.clsact.attach(Hook::Ingress, &deaf()?, &kept.record.to_name())?;
         kept.clsact.attach(Hook::Egress, &dumb_but_for(socket)?, NAME)?;
         Ok(Self::Kept(kept))
+    }
+
+    /// The next one learns this `mtu` of before, if it is changed now.
+    pub(crate) fn note_mtu(&mut self, mtu: Option<u32>) -> io::Result<()> {
+        match self {
+            Self::Kept(kept) if kept.record.mtu != mtu => {
+                let record = Record { mtu, ..kept.record.clone() };
+                kept.clsact.attach(Hook::Ingress, &deaf()?, &record.to_name())?;
+                kept.record = record;
+                Ok(())
+            }
+            Self::Kept(_) | Self::Linked { .. } => Ok(()),
+        }
     }
 
     /// What the device keeps stays when this is dropped. Links end with their last descriptor, whoever has it.
@@ -74,7 +87,7 @@ impl Silence {
 #[derive(Debug)]
 pub(crate) struct Kept {
     clsact: Clsact,
-    made_clsact: bool,
+    record: Record,
     /// They are somebody else's to remove.
     is_disarmed: bool,
 }
@@ -88,7 +101,7 @@ impl Drop for Kept {
         let _ = self.clsact.detach(Hook::Egress);
         // The record goes last.
         let _ = self.clsact.detach(Hook::Ingress);
-        if self.made_clsact {
+        if self.record.made_clsact {
             let _ = self.clsact.remove_if_empty();
         }
     }
@@ -135,7 +148,7 @@ impl Remains {
     /// The host hears and speaks again.
     pub(crate) fn remove(self) {
         if let Self::Left(LeftBehind { clsact, record }) = self {
-            drop(Kept { clsact, made_clsact: record.made_clsact, is_disarmed: false });
+            drop(Kept { clsact, record, is_disarmed: false });
         }
     }
 

@@ -119,12 +119,22 @@ impl Taken {
         let raised = config.mtu.map(|mtu| self.before.mtu.max(mtu.into()));
         // One that was set goes back to what it was when it is set no more.
         let mtu = raised.or(self.has_mtu.then_some(self.before.mtu));
+        self.note_mtu(mtu.is_some());
         let wanted = LinkChange { mtu, up: Some(true), mac: None };
         self.change(&wanted).map_err(PortError::when(Operation::ConfigureLink, &config.device))?;
         self.has_mtu = raised.is_some();
+        self.note_mtu(self.has_mtu);
         // Who asks by rtnetlink has the kernel look at the carrier now, not some milliseconds later.
         let _ = self.link();
         Ok(())
+    }
+
+    /// Tells the switch that comes after one that is killed. Without it only the MTU stays changed then.
+    fn note_mtu(&mut self, is_changed: bool) {
+        let mtu = is_changed.then_some(self.before.mtu);
+        if let Some(HostProgram::Silence(silence)) = &mut self.host {
+            let _ = silence.note_mtu(mtu);
+        }
     }
 
     /// From now on it stays as it is when this is dropped.
