@@ -86,7 +86,8 @@ impl TcpState {
         let counts = if flags & TcpHeader::RST != 0 {
             self.is_reset_by(sequence, direction, flags, segment)
         } else if flags & TcpHeader::SYN != 0 {
-            return self.hear_syn(sequence, direction, flags, segment);
+            self.hear_syn(sequence, direction, flags, segment);
+            return true;
         } else {
             let is_believed = flags & TcpHeader::ACK != 0 && self.follow(sequence, direction, segment);
             flags & TcpHeader::FIN == 0 || is_believed || self.0 & (Self::KNOWN | Self::ROUGH) == 0
@@ -105,18 +106,12 @@ impl TcpState {
         answers_syn && flags & TcpHeader::ACK != 0 && sequence.acknowledges(direction, segment.ack)
     }
 
-    fn hear_syn(
-        &mut self,
-        sequence: &mut Sequence,
-        direction: Direction,
-        flags: u8,
-        segment: Segment,
-    ) -> bool {
+    fn hear_syn(&mut self, sequence: &mut Sequence, direction: Direction, flags: u8, segment: Segment) {
         let before = self.opening();
         *self = self.after(direction, flags);
         if before.0 & Self::ACKED != 0 && before.0 & (Self::KNOWN | Self::ROUGH) != 0 {
             // Whoever sent it is told where the connection is, and resets that if it isn't his: RFC 5961, 4.
-            return true;
+            return;
         }
         if flags & TcpHeader::ACK != 0 {
             // Two that contradict each other can't both be from who was asked.
@@ -127,7 +122,6 @@ impl TcpState {
         } else if !before.is_answered() {
             sequence.open_again(direction, segment);
         }
-        true
     }
 
     fn follow(&mut self, sequence: &mut Sequence, direction: Direction, segment: Segment) -> bool {
