@@ -20,7 +20,7 @@ use std::sync::Arc;
 use mio::{Registry, Token};
 use packet::{Burst, DropReason, HEADROOM, Offload, OffloadSet, PortCounters, TxEntry, VNET_HDR_LEN};
 use rustix::io::Errno;
-use rustix::net::{RecvFlags, SendFlags, SocketType, listen};
+use rustix::net::{RecvFlags, SendFlags, SocketType};
 
 use crate::port::error::{Operation, PortError};
 use crate::port::framing::{Inbox, Outbox};
@@ -28,7 +28,7 @@ use crate::port::kind::{Device, Queue, Settings};
 use crate::port::outcome::{LinkLoss, Rx, send_each};
 use crate::port::software_offload::Scratch;
 use crate::sys::closer::Given;
-use crate::sys::unix_socket::{BoundSocket, Passed, accept, connect_to};
+use crate::sys::unix_socket::{BACKLOG, BoundSocket, Passed, accept, connect_to};
 use crate::sys::watch::Watch;
 
 /// Settings of a stream port.
@@ -90,7 +90,7 @@ impl StreamDevice {
     fn open(config: &StreamConfig) -> io::Result<Self> {
         let passed = Passed::unwanted()?;
         let listener = match config.role {
-            Role::Server => Some(listen_at(config, &passed)?),
+            Role::Server => Some(BoundSocket::listen(&config.path, passed.clone())?),
             Role::Client => None,
         };
         Ok(Self { config: config.clone(), listener, passed, needs_queue: true })
@@ -282,12 +282,3 @@ impl StreamQueue {
         Ok(())
     }
 }
-
-fn listen_at(config: &StreamConfig, passed: &Passed) -> io::Result<BoundSocket> {
-    let listener = BoundSocket::bind(&config.path, SocketType::STREAM, passed.clone())?;
-    listen(&listener, BACKLOG)?;
-    Ok(listener)
-}
-
-/// Connections that wait to be taken, or refused.
-const BACKLOG: i32 = 8;

@@ -16,7 +16,7 @@ use rustix::fs::{CWD, FileType, Mode, OFlags, fchmod, fstat, openat};
 use rustix::io::Errno;
 use rustix::net::{
     AddressFamily, RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, SocketAddrUnix, SocketFlags,
-    SocketType, accept_with, bind, connect, recv, recvmsg, socket_with,
+    SocketType, accept_with, bind, connect, listen, recv, recvmsg, socket_with,
 };
 use rustix::process::umask;
 use rustix::thread::{UnshareFlags, unshare_unsafe};
@@ -37,6 +37,9 @@ pub struct BoundSocket {
     is_disarmed: bool,
 }
 
+/// Connections that wait to be taken, or refused.
+pub(crate) const BACKLOG: i32 = 8;
+
 impl BoundSocket {
     /// Binds a non-blocking socket to `path`, whose folder is made if need be. What a process that no longer lives left
     /// there is replaced. The socket is its owner's and its group's: [`MODE`].
@@ -45,6 +48,16 @@ impl BoundSocket {
     /// `AddrInUse` if another process has bound it, `AlreadyExists` if something else than a socket is there.
     pub(crate) fn bind(path: &Path, kind: SocketType, passed: Passed) -> io::Result<Self> {
         Self::bind_as(path, kind, MODE, &passed)
+    }
+
+    /// [`bind`](Self::bind) for streams that others begin.
+    ///
+    /// # Errors
+    /// As above.
+    pub(crate) fn listen(path: &Path, passed: Passed) -> io::Result<Self> {
+        let socket = Self::bind(path, SocketType::STREAM, passed)?;
+        listen(&socket, BACKLOG)?;
+        Ok(socket)
     }
 
     /// The same for its owner alone, and nobody can send descriptors.

@@ -4,8 +4,6 @@ use std::borrow::Cow;
 use std::io;
 use std::path::{Path, PathBuf};
 
-use rustix::net::{SocketType, listen};
-
 use crate::port::error::{Operation, PortError};
 use crate::port::kind::{Device, Queue, Settings};
 use crate::port::stream::Role;
@@ -65,7 +63,7 @@ impl VhostDevice {
         let keeper = Keeper::new()?;
         let listener = match config.role {
             Role::Client => None,
-            Role::Server => Some(listen_at(config, &keeper)?),
+            Role::Server => Some(BoundSocket::listen(&config.path, Passed::Received(keeper.closer.clone()))?),
         };
         Ok(Self { config: config.clone(), listener, keeper, needs_queue: true })
     }
@@ -100,13 +98,3 @@ impl Device for VhostDevice {
         self.listener.iter_mut().for_each(BoundSocket::disarm);
     }
 }
-
-fn listen_at(config: &VhostUserConfig, keeper: &Keeper) -> io::Result<BoundSocket> {
-    let listener =
-        BoundSocket::bind(&config.path, SocketType::STREAM, Passed::Received(keeper.closer.clone()))?;
-    listen(&listener, BACKLOG)?;
-    Ok(listener)
-}
-
-/// Connections that wait to be taken.
-const BACKLOG: i32 = 8;
