@@ -22,6 +22,7 @@ mod ipv4;
 mod meta;
 pub mod offload;
 mod parse;
+pub mod rate;
 pub mod share;
 mod time;
 mod tx_entry;

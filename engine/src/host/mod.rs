@@ -20,7 +20,6 @@ mod icmp;
 mod loops;
 mod outgoing;
 mod pcp;
-mod rate_limit;
 mod slow;
 mod udp;
 

@@ -1,13 +1,12 @@
 //! Frames that the switch itself sends.
 
+use packet::rate::PortBuckets;
 use packet::wire::{EthernetHeader, FromBytes};
 use packet::{
     BURST_BYTES, BURST_FRAMES, Burst, DropCounters, DropReason, EtherType, Frame, MacAddr, Millis, NetworkId,
     Offload, PortId, TxEntry, TxLists, Verdict,
 };
 use switch_core::Bridge;
-
-use super::rate_limit::RateLimits;
 
 /// Where a frame of the switch itself goes.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -32,8 +31,8 @@ pub(crate) struct Outgoing {
     pub drops: DropCounters,
     /// Frames ever sent.
     pub sent: u64,
-    /// How many errors may be told.
-    pub errors: RateLimits,
+    /// How many ICMP errors were told because of whose frames.
+    pub errors: PortBuckets,
 }
 
 impl Outgoing {

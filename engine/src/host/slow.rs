@@ -2,6 +2,7 @@
 
 use nat_engine::{Known, NatPacket};
 use packet::builder::eth;
+use packet::rate::Rate;
 use packet::wire::{ArpPacket, EthernetHeader};
 use packet::{DropReason, Ipv4Packet, MacAddr, Millis, NetworkId, Offload};
 use switch_core::Bridge;
@@ -126,7 +127,7 @@ impl Slow<'_> {
     }
 
     fn admit_error(&mut self) -> Result<(), DropReason> {
-        let is_admitted = self.out.errors.admit(self.gateway.origin(), self.now);
+        let is_admitted = self.out.errors.take(ERRORS, self.gateway.origin(), self.now);
         if is_admitted { Ok(()) } else { Err(DropReason::IcmpRateLimited) }
     }
 }
@@ -135,3 +136,7 @@ fn address_frame(frame: &mut [u8], dst: MacAddr, src: MacAddr) {
     frame[..6].copy_from_slice(&dst.octets());
     frame[6..12].copy_from_slice(&src.octets());
 }
+
+/// ICMP errors because of a port's frames, RFC 1812 4.3.2.8: a second as Linux's `icmp_msgs_per_sec`, and at once a traceroute of
+/// a few hosts.
+const ERRORS: Rate = Rate { per_second: 1000, burst: 100 };
