@@ -38,17 +38,21 @@ pub struct SharedAddress {
     pub published: Vec<(Protocol, (u16, u16))>,
 }
 
-/// The bits that programs and process share.
+/// What the programs know, and the process that loads them.
 #[derive(Debug)]
 pub(crate) struct Share {
     map: OwnedFd,
-    start: NonNull<u8>,
+    bits: Bits,
 }
 
-// SAFETY: the memory is the kernel's and this value's alone.
-unsafe impl Send for Share {}
-// SAFETY: it is only looked at and changed by atomics.
-unsafe impl Sync for Share {}
+/// The bits that programs and processes share.
+#[derive(Debug)]
+pub(crate) struct Bits(NonNull<u8>);
+
+// SAFETY: the memory is the kernel's, and only looked at and changed by atomics.
+unsafe impl Send for Bits {}
+// SAFETY: as above.
+unsafe impl Sync for Bits {}
 
 /// Keeps the switch's part from the host's stack, as long as this lives.
 #[derive(Debug)]
@@ -60,18 +64,23 @@ impl Share {
     /// Nothing is the switch's yet.
     pub(crate) fn new() -> io::Result<Self> {
         let map = bpf::array(BYTES)?;
-        let (protection, flags) = (ProtFlags::READ | ProtFlags::WRITE, MapFlags::SHARED);
-        // SAFETY: the kernel chooses a free range of addresses, so nothing that exists is replaced.
-        let start = unsafe { mmap(ptr::null_mut(), BYTES, protection, flags, &map, 0) }?;
-        let start = NonNull::new(start.cast()).ok_or(io::ErrorKind::OutOfMemory)?;
-        Ok(Self { map, start })
+        let bits = Bits::map(&map)?;
+        Ok(Self { map, bits })
+    }
+
+    /// The bits, for another process to [map](Bits::map).
+    ///
+    /// # Errors
+    /// The process has no descriptors left.
+    pub(crate) fn bits(&self) -> io::Result<OwnedFd> {
+        self.map.try_clone()
     }
 
     /// Sets address and published ports. Leases are of an address: with another one there are none.
     pub(crate) fn set(&self, shared: &SharedAddress) {
         let address = u32::from_ne_bytes(shared.address.unwrap_or(Ipv4Addr::UNSPECIFIED).octets());
         // SAFETY: the address is inside the mapping, at its aligned beginning. The kernel reads it too, which an atomic allows.
-        let stored = unsafe { AtomicU32::from_ptr(self.start.cast().as_ptr()) };
+        let stored = unsafe { AtomicU32::from_ptr(self.bits.0.cast().as_ptr()) };
         let is_other = stored.swap(address, Ordering::Relaxed) != address;
         let mut published = vec![0; 2 * BITMAP];
         for &(protocol, (low, high)) in &shared.published {
@@ -81,29 +90,10 @@ impl Share {
         }
         (PUBLISHED..)
             .zip(published)
-            .for_each(|(place, bits)| self.byte(place).store(bits, Ordering::Relaxed));
+            .for_each(|(place, bits)| self.bits.byte(place).store(bits, Ordering::Relaxed));
         if is_other {
-            (LEASED..BYTES).for_each(|place| self.byte(place).store(0, Ordering::Relaxed));
+            (LEASED..BYTES).for_each(|place| self.bits.byte(place).store(0, Ordering::Relaxed));
         }
-    }
-
-    /// The port is leased, or no longer is.
-    pub(crate) fn lease(&self, protocol: Protocol, port: u16, is_leased: bool) {
-        let Some(start) = bitmap(protocol) else { return };
-        let (byte, bit) = (self.byte(LEASED + start + usize::from(port / 8)), 1 << (port % 8));
-        if is_leased {
-            byte.fetch_or(bit, Ordering::Relaxed)
-        } else {
-            byte.fetch_and(!bit, Ordering::Relaxed)
-        };
-    }
-
-    fn byte(&self, place: usize) -> &AtomicU8 {
-        assert!(place < BYTES, "every place is one of a bitmap's");
-        // SAFETY: it is inside the mapping.
-        let byte = unsafe { self.start.add(place) };
-        // SAFETY: the mapping lives as long as `self`. The kernel reads it too, which an atomic allows.
-        unsafe { AtomicU8::from_ptr(byte.as_ptr()) }
     }
 
     /// Has `socket` receive only what may be the switch's.
@@ -171,10 +161,39 @@ impl Share {
     }
 }
 
-impl Drop for Share {
+impl Bits {
+    /// Maps them.
+    pub(crate) fn map(map: &impl AsFd) -> io::Result<Self> {
+        let (protection, flags) = (ProtFlags::READ | ProtFlags::WRITE, MapFlags::SHARED);
+        // SAFETY: the kernel chooses a free range of addresses, so nothing that exists is replaced.
+        let start = unsafe { mmap(ptr::null_mut(), BYTES, protection, flags, map, 0) }?;
+        NonNull::new(start.cast()).map(Self).ok_or_else(|| io::ErrorKind::OutOfMemory.into())
+    }
+
+    /// The port is leased, or no longer is.
+    pub(crate) fn lease(&self, protocol: Protocol, port: u16, is_leased: bool) {
+        let Some(start) = bitmap(protocol) else { return };
+        let (byte, bit) = (self.byte(LEASED + start + usize::from(port / 8)), 1 << (port % 8));
+        if is_leased {
+            byte.fetch_or(bit, Ordering::Relaxed)
+        } else {
+            byte.fetch_and(!bit, Ordering::Relaxed)
+        };
+    }
+
+    fn byte(&self, place: usize) -> &AtomicU8 {
+        assert!(place < BYTES, "every place is one of a bitmap's");
+        // SAFETY: it is inside the mapping.
+        let byte = unsafe { self.0.add(place) };
+        // SAFETY: the mapping lives as long as `self`. The kernel reads it too, which an atomic allows.
+        unsafe { AtomicU8::from_ptr(byte.as_ptr()) }
+    }
+}
+
+impl Drop for Bits {
     fn drop(&mut self) {
-        // SAFETY: it is what `new` has mapped, and nothing refers to it any more.
-        let _ = unsafe { munmap(self.start.as_ptr().cast(), BYTES) };
+        // SAFETY: it is what `map` has mapped, and nothing refers to it any more.
+        let _ = unsafe { munmap(self.0.as_ptr().cast(), BYTES) };
     }
 }
 

@@ -13,8 +13,8 @@
 
 use std::borrow::Cow;
 use std::io;
+use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 
 use mio::{Registry, Token};
 use packet::{
@@ -25,11 +25,12 @@ use rustix::net::{RecvFlags, SendFlags, SocketType};
 
 use crate::port::error::{Operation, PortError};
 use crate::port::framing::{LENGTH, Outbox};
-use crate::port::kind::{Device, Queue, Settings};
+use crate::port::kind::{Device, Opener, Queue, Settings};
 use crate::port::outcome::{Rx, send_each};
+use crate::port::parcel::{Contents, Label, Meeting, Parcel};
 use crate::port::software_offload::Scratch;
 use crate::sys::closer::Given;
-use crate::sys::unix_socket::{BoundSocket, Passed, connect_to};
+use crate::sys::unix_socket::{BoundSocket, Passed, connect_for_another, connect_to};
 use crate::sys::watch::Watch;
 
 /// Settings of a dgram port.
@@ -96,21 +97,23 @@ impl Device for DgramDevice {
         &self.config
     }
 
-    fn queue(&mut self) -> Result<Box<dyn Queue>, PortError> {
+    fn parcel(&mut self) -> Result<Parcel, PortError> {
+        let device = self.config.path.to_string_lossy();
+        let socket = self.socket.socket().map_err(PortError::when(Operation::HandOver, &device))?;
         self.needs_queue = false;
-        let mut queue = DgramQueue {
-            socket: self.socket.socket(),
-            peer_path: self.config.peer.clone(),
-            peer: None,
-            passed: self.passed.clone(),
-            blocked: false,
-            outbox: Outbox::new(),
-            scratch: Scratch::new(),
-            watch: None,
-        };
         // What comes next mustn't be lost because of a change of the peer.
-        queue.connect();
-        Ok(Box::new(queue))
+        let peer = self.connect().and_then(Result::ok);
+        let (path, refuses) = (Some(self.config.peer.clone()), self.passed.refuses());
+        let label = Label::Dgram(Meeting { listens: false, path, refuses });
+        Ok(Parcel { label, descriptors: [socket].into_iter().chain(peer).collect() })
+    }
+
+    fn opener(&self) -> Opener {
+        DgramQueue::open
+    }
+
+    fn connect(&self) -> Option<io::Result<OwnedFd>> {
+        Some(connect_for_another(&self.config.peer, SocketType::DGRAM, &self.passed))
     }
 
     fn needs_queue(&self) -> bool {
@@ -151,9 +154,10 @@ impl Device for DgramDevice {
 
 /// The switch's end of a pair of datagram sockets.
 #[derive(Debug)]
-struct DgramQueue {
-    socket: Arc<Given>,
-    peer_path: PathBuf,
+pub(crate) struct DgramQueue {
+    socket: Given,
+    /// If it is to look for its peer itself.
+    peer_path: Option<PathBuf>,
     /// Connected to the peer's socket.
     peer: Option<Given>,
     passed: Passed,
@@ -172,7 +176,7 @@ impl Queue for DgramQueue {
         while let Some(mut slot) = burst.slot() {
             let buffer = &mut slot.buffer()[HEADROOM..];
             // TRUNC: the whole length, also of a datagram that doesn't fit.
-            match self.passed.recv(&*self.socket, buffer, RecvFlags::TRUNC) {
+            match self.passed.recv(&self.socket, buffer, RecvFlags::TRUNC) {
                 Ok(len) => {
                     slot.commit(len, Offload::NONE);
                     if len > MAX_FRAME
@@ -221,11 +225,47 @@ impl Queue for DgramQueue {
     fn is_connected(&mut self) -> bool {
         self.peer.is_some() || self.connect()
     }
+
+    fn wants_peer(&self) -> bool {
+        self.peer.is_none() && self.peer_path.is_none()
+    }
+
+    fn meet(&mut self, socket: OwnedFd) {
+        if self.peer.is_none() {
+            self.take(Some(self.passed.keep(socket)));
+        }
+    }
 }
 
 impl DgramQueue {
+    /// Makes it of a parcel.
+    pub(crate) fn open(parcel: Parcel) -> io::Result<Box<dyn Queue>> {
+        let Label::Dgram(Meeting { path, refuses, .. }) = parcel.label else {
+            return Err(io::ErrorKind::InvalidInput.into());
+        };
+        let passed = Passed::unwanted_by(refuses)?;
+        let mut contents = Contents::new(parcel.descriptors);
+        let socket = passed.keep(contents.next()?);
+        let peer = contents.next().ok().map(|peer| passed.keep(peer));
+        Ok(Box::new(Self {
+            socket,
+            peer_path: path,
+            peer,
+            passed,
+            blocked: false,
+            outbox: Outbox::new(),
+            scratch: Scratch::new(),
+            watch: None,
+        }))
+    }
+
     fn connect(&mut self) -> bool {
-        let peer = connect_to(&self.peer_path, SocketType::DGRAM, &self.passed).ok();
+        let path = self.peer_path.as_ref();
+        let peer = path.and_then(|path| connect_to(path, SocketType::DGRAM, &self.passed).ok());
+        self.take(peer)
+    }
+
+    fn take(&mut self, peer: Option<Given>) -> bool {
         self.peer = peer.filter(|peer| self.watch.as_ref().is_none_or(|watch| watch.readable(peer).is_ok()));
         self.blocked = false;
         self.peer.is_some()

@@ -28,6 +28,7 @@ pub(crate) enum Operation {
     ConfigureLink,
     SetAddress,
     Move,
+    HandOver,
     Watch,
     Listen,
     FindDevice,
@@ -168,6 +169,7 @@ impl fmt::Display for PortError {
             Operation::OpenPacketSocket => write!(f, "cannot open a packet socket on {device}")?,
             Operation::Listen => write!(f, "cannot make the socket {device}")?,
             Operation::Watch => write!(f, "cannot watch {device} for frames")?,
+            Operation::HandOver => write!(f, "cannot hand over the frames of {device}")?,
             Operation::Move => write!(f, "cannot turn the port into {device}")?,
         }
         write!(f, ": {}", self.source)?;

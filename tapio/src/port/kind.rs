@@ -15,6 +15,7 @@ use std::any::Any;
 use std::borrow::Cow;
 use std::fmt::Debug;
 use std::io;
+use std::os::fd::OwnedFd;
 use std::path::Path;
 
 use packet::{Burst, OffloadSet, PortCounters, Protocol, TxEntry};
@@ -23,7 +24,11 @@ use rustix::io::Errno;
 use crate::device::netns::{Netns, NetnsId};
 use crate::port::error::{Operation, PortError};
 use crate::port::outcome::Rx;
+use crate::port::parcel::Parcel;
 use crate::sys::unix_socket::BoundSocket;
+
+/// Makes a queue of a parcel.
+pub type Opener = fn(Parcel) -> io::Result<Box<dyn Queue>>;
 
 /// The settings of a port of one kind.
 pub trait Settings: Any + Debug {
@@ -75,7 +80,29 @@ pub trait Device: Debug + Send {
     ///
     /// # Errors
     /// The process has no memory or descriptors left.
-    fn queue(&mut self) -> Result<Box<dyn Queue>, PortError>;
+    fn queue(&mut self) -> Result<Box<dyn Queue>, PortError> {
+        let device = self.settings().device().into_owned();
+        let open = self.opener();
+        open(self.parcel()?).map_err(PortError::when(Operation::HandOver, &device))
+    }
+
+    /// What its queue is made of, for whoever makes it, in another process too. A queue that was handed out before is to
+    /// be dropped.
+    ///
+    /// # Errors
+    /// The process has no descriptors left.
+    fn parcel(&mut self) -> Result<Parcel, PortError>;
+
+    /// Makes a queue of a parcel of this kind.
+    fn opener(&self) -> Opener;
+
+    /// Connects to the other side, for a queue that [can't](Queue::wants_peer); `None`: it doesn't need that.
+    ///
+    /// # Errors
+    /// There is nobody.
+    fn connect(&self) -> Option<io::Result<OwnedFd>> {
+        None
+    }
 
     /// Whether the queue is to be made, or made anew: at first, and when a change of settings or a device that came has
     /// made another one of it.
@@ -224,6 +251,14 @@ pub trait Queue: Debug + Send {
     /// Counts the frames that the system has dropped since the last call because the queue was full, where it tells. A
     /// system call.
     fn count_missed(&self, _counters: &mut PortCounters) {}
+
+    /// Whether somebody else is to look for the other side: see [`meet`](Self::meet).
+    fn wants_peer(&self) -> bool {
+        false
+    }
+
+    /// Gives it a socket that is connected to the other side: see [`Device::connect`].
+    fn meet(&mut self, _socket: OwnedFd) {}
 
     /// A port number of the address that the switch shares with the host is in use for a guest, or no longer is.
     fn lease(&self, _protocol: Protocol, _port: u16, _is_leased: bool) {}

@@ -1,13 +1,15 @@
 //! Settings of a port, one variant per kind: the one list of kinds that there is.
 
+use std::io;
 use std::ops::Deref;
 
-use crate::port::dgram::DgramConfig;
-use crate::port::kind::Settings;
-use crate::port::packet_socket::PacketConfig;
-use crate::port::stream::StreamConfig;
-use crate::port::tap::TapConfig;
-use crate::port::vhost::VhostUserConfig;
+use crate::port::dgram::{DgramConfig, DgramQueue};
+use crate::port::kind::{Queue, Settings};
+use crate::port::packet_socket::{PacketConfig, PacketQueue};
+use crate::port::parcel::{Label, Parcel};
+use crate::port::stream::{StreamConfig, StreamQueue};
+use crate::port::tap::{TapConfig, TapQueue};
+use crate::port::vhost::{VhostQueue, VhostUserConfig};
 
 /// Settings of a port.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -53,6 +55,21 @@ impl PortSpec {
             _ => false,
         }
     }
+}
+
+/// Makes a queue of what it was handed over as.
+///
+/// # Errors
+/// It is not whole, or the process has no memory left.
+pub fn open(parcel: Parcel) -> io::Result<Box<dyn Queue>> {
+    let open = match &parcel.label {
+        Label::Tap { .. } => TapQueue::open,
+        Label::Packet { .. } => PacketQueue::open,
+        Label::Stream(_) => StreamQueue::open,
+        Label::Dgram(_) => DgramQueue::open,
+        Label::VhostUser { .. } => VhostQueue::open,
+    };
+    open(parcel)
 }
 
 /// What is the same for all kinds.

@@ -14,8 +14,8 @@
 
 use std::borrow::Cow;
 use std::io;
+use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 
 use mio::{Registry, Token};
 use packet::{Burst, DropReason, HEADROOM, Offload, OffloadSet, PortCounters, TxEntry, VNET_HDR_LEN};
@@ -24,11 +24,12 @@ use rustix::net::{RecvFlags, SendFlags, SocketType};
 
 use crate::port::error::{Operation, PortError};
 use crate::port::framing::{Inbox, Outbox};
-use crate::port::kind::{Device, Queue, Settings};
+use crate::port::kind::{Device, Opener, Queue, Settings};
 use crate::port::outcome::{LinkLoss, Rx, send_each};
+use crate::port::parcel::{Contents, Label, Meeting, Parcel};
 use crate::port::software_offload::Scratch;
 use crate::sys::closer::Given;
-use crate::sys::unix_socket::{BACKLOG, BoundSocket, Passed, accept, connect_to};
+use crate::sys::unix_socket::{BACKLOG, BoundSocket, Passed, accept, connect_for_another, connect_to};
 use crate::sys::watch::Watch;
 
 /// Settings of a stream port.
@@ -102,19 +103,23 @@ impl Device for StreamDevice {
         &self.config
     }
 
-    fn queue(&mut self) -> Result<Box<dyn Queue>, PortError> {
+    fn parcel(&mut self) -> Result<Parcel, PortError> {
+        let listener = self.listener.as_ref().map(BoundSocket::socket).transpose();
+        let listener =
+            listener.map_err(PortError::when(Operation::HandOver, &self.config.path.to_string_lossy()))?;
         self.needs_queue = false;
-        Ok(Box::new(StreamQueue {
-            path: self.config.path.clone(),
-            listener: self.listener.as_ref().map(BoundSocket::socket),
-            peer: None,
-            passed: self.passed.clone(),
-            blocked: false,
-            inbox: Inbox::new(),
-            outbox: Outbox::new(),
-            scratch: Scratch::new(),
-            watch: None,
-        }))
+        let (listens, path) = (listener.is_some(), Some(self.config.path.clone()));
+        let label = Label::Stream(Meeting { listens, path, refuses: self.passed.refuses() });
+        Ok(Parcel { label, descriptors: listener.into_iter().collect() })
+    }
+
+    fn opener(&self) -> Opener {
+        StreamQueue::open
+    }
+
+    fn connect(&self) -> Option<io::Result<OwnedFd>> {
+        let connect = || connect_for_another(&self.config.path, SocketType::STREAM, &self.passed);
+        (self.config.role == Role::Client).then(connect)
     }
 
     fn needs_queue(&self) -> bool {
@@ -136,10 +141,11 @@ impl Device for StreamDevice {
 
 /// The switch's end of a stream.
 #[derive(Debug)]
-struct StreamQueue {
-    path: PathBuf,
+pub(crate) struct StreamQueue {
+    /// As client only, if it is to look for its peer itself.
+    path: Option<PathBuf>,
     /// As server only.
-    listener: Option<Arc<Given>>,
+    listener: Option<Given>,
     peer: Option<Given>,
     passed: Passed,
     /// The peer has not taken everything: there will be an event when it does.
@@ -205,17 +211,52 @@ impl Queue for StreamQueue {
     fn is_connected(&mut self) -> bool {
         self.peer.is_some() || self.connect()
     }
+
+    fn wants_peer(&self) -> bool {
+        self.peer.is_none() && self.listener.is_none() && self.path.is_none()
+    }
+
+    fn meet(&mut self, socket: OwnedFd) {
+        if self.peer.is_none() {
+            self.take(Some(self.passed.keep(socket)));
+        }
+    }
 }
 
 impl StreamQueue {
+    /// Makes it of a parcel.
+    pub(crate) fn open(parcel: Parcel) -> io::Result<Box<dyn Queue>> {
+        let Label::Stream(Meeting { listens, path, refuses }) = parcel.label else {
+            return Err(io::ErrorKind::InvalidInput.into());
+        };
+        let passed = Passed::unwanted_by(refuses)?;
+        let listener = listens.then(|| Contents::new(parcel.descriptors).next()).transpose()?;
+        Ok(Box::new(Self {
+            path,
+            listener: listener.map(|listener| passed.keep(listener)),
+            peer: None,
+            passed,
+            blocked: false,
+            inbox: Inbox::new(),
+            outbox: Outbox::new(),
+            scratch: Scratch::new(),
+            watch: None,
+        }))
+    }
+
     /// Finds a peer, if there is one.
     fn connect(&mut self) -> bool {
-        let peer = match &self.listener {
-            Some(listener) => accept(listener, &self.passed).ok(),
-            None => connect_to(&self.path, SocketType::STREAM, &self.passed).ok(),
+        let peer = match (&self.listener, &self.path) {
+            (Some(listener), _) => accept(listener, &self.passed).ok(),
+            (None, Some(path)) => connect_to(path, SocketType::STREAM, &self.passed).ok(),
+            (None, None) => None,
         };
-        self.peer = peer.filter(|peer| self.watch.as_ref().is_none_or(|watch| watch.readable(peer).is_ok()));
+        self.take(peer);
         self.peer.is_some()
+    }
+
+    fn take(&mut self, peer: Option<Given>) {
+        self.peer = peer.filter(|peer| self.watch.as_ref().is_none_or(|watch| watch.readable(peer).is_ok()));
     }
 
     /// Whoever connects while there is a peer learns at once that the place is taken.

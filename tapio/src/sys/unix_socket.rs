@@ -9,7 +9,6 @@ use std::mem::MaybeUninit;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::os::unix::fs::{FileTypeExt, MetadataExt};
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 use std::thread;
 
 use rustix::fs::{CWD, FileType, Mode, OFlags, fchmod, fstat, openat};
@@ -27,7 +26,7 @@ use crate::sys::folders::Folders;
 /// A socket bound to a path, which is removed with it, and with the folders that were made for it.
 #[derive(Debug)]
 pub struct BoundSocket {
-    socket: Arc<Given>,
+    socket: Given,
     path: PathBuf,
     /// Device and inode, to remove no other socket at the path.
     identity: (u64, u64),
@@ -86,7 +85,7 @@ impl BoundSocket {
         bind_with_mode(&socket, &SocketAddrUnix::new(path)?, Mode::from_raw_mode(mode))?;
         let metadata = fs::symlink_metadata(path)?;
         Ok(Self {
-            socket: Arc::new(socket),
+            socket,
             path: path.to_owned(),
             identity: (metadata.dev(), metadata.ino()),
             aside: None,
@@ -94,9 +93,9 @@ impl BoundSocket {
         })
     }
 
-    /// The socket, to be used wherever, also beyond the end of its path.
-    pub(crate) fn socket(&self) -> Arc<Given> {
-        Arc::clone(&self.socket)
+    /// A copy of the socket, to be used wherever, also beyond the end of its path.
+    pub(crate) fn socket(&self) -> io::Result<OwnedFd> {
+        self.socket.as_fd().try_clone_to_owned()
     }
 
     /// The path stays when this is dropped: whoever has the socket goes on with it.
@@ -181,7 +180,18 @@ impl Passed {
         }
     }
 
-    fn keep(&self, fd: OwnedFd) -> Given {
+    /// As it was when the socket was made, in another process maybe.
+    pub(crate) fn unwanted_by(refuses: bool) -> io::Result<Self> {
+        if refuses { Ok(Self::Refused) } else { Closer::start().map(Self::Received) }
+    }
+
+    /// Whether the kernel refuses them.
+    pub(crate) fn refuses(&self) -> bool {
+        matches!(self, Self::Refused)
+    }
+
+    /// A socket by which some may come.
+    pub(crate) fn keep(&self, fd: OwnedFd) -> Given {
         match self {
             Self::Refused => Given::new(fd, (), None),
             Self::Received(closer) => Given::new(fd, (), Some(closer)),
@@ -211,6 +221,11 @@ fn recv_and_close(
 /// A connection that waits at `listener`, non-blocking.
 pub(crate) fn accept(listener: &impl AsFd, passed: &Passed) -> io::Result<Given> {
     Ok(passed.keep(accept_with(listener, SocketFlags::NONBLOCK | SocketFlags::CLOEXEC)?))
+}
+
+/// The same, for another process to use.
+pub(crate) fn connect_for_another(path: &Path, kind: SocketType, passed: &Passed) -> io::Result<OwnedFd> {
+    connect_to(path, kind, passed)?.as_fd().try_clone_to_owned()
 }
 
 /// A non-blocking socket that is connected to the one at `path`, not to one that a link there points to: looking where it

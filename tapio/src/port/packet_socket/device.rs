@@ -1,18 +1,19 @@
 //! The device of a packet port, which comes and goes.
 
 use std::borrow::Cow;
-use std::sync::Arc;
+use std::io;
+use std::os::fd::OwnedFd;
 
 use rustix::io::Errno;
 
 use crate::device::netns::{Netns, NetnsHandle, NetnsId};
 use crate::device::shared_address::Share;
 use crate::port::error::{Operation, PortError};
-use crate::port::kind::{Device, Queue, Settings, own_mtu};
+use crate::port::kind::{Device, Opener, Settings, own_mtu};
 use crate::port::packet_socket::config::{HostStack, PacketConfig};
-use crate::port::packet_socket::queue::{Attached, PacketQueue};
-use crate::port::packet_socket::ring::FrameRing;
+use crate::port::packet_socket::queue::PacketQueue;
 use crate::port::packet_socket::taken::Taken;
+use crate::port::parcel::{Label, Parcel, copy};
 
 impl Settings for PacketConfig {
     fn kind(&self) -> &'static str {
@@ -49,7 +50,7 @@ struct PacketDevice {
     config: PacketConfig,
     netns: Option<NetnsHandle>,
     /// The switch's part of the host's address, if it has one.
-    share: Option<Arc<Share>>,
+    share: Option<Share>,
     /// `None` while there is none of this name.
     taken: Option<Taken>,
     /// Why the one that is there can't be had.
@@ -69,7 +70,7 @@ impl PacketDevice {
             HostStack::Shared(shared) => {
                 let share = Share::new().map_err(PortError::when(Operation::ShareAddress, &config.device))?;
                 share.set(shared);
-                Some(Arc::new(share))
+                Some(share)
             }
             HostStack::Silent { .. } | HostStack::Beside => None,
         };
@@ -89,7 +90,7 @@ impl PacketDevice {
     /// Takes the device if it is there now.
     fn attach(&mut self) -> Result<(), PortError> {
         let Self { config, share, .. } = self;
-        let share = share.as_deref();
+        let share = share.as_ref();
         self.taken = in_namespace(config, self.netns.as_ref(), || Taken::open(config, share))??;
         self.needs_queue |= self.taken.is_some();
         Ok(())
@@ -112,16 +113,22 @@ impl Device for PacketDevice {
         &self.config
     }
 
-    fn queue(&mut self) -> Result<Box<dyn Queue>, PortError> {
-        let attached = self.taken.as_mut().map(|taken| {
-            let ring = FrameRing::map(&taken.socket, !taken.was_read)?;
-            taken.was_read = true;
-            Ok(Attached { socket: Arc::clone(&taken.socket), ring, index: taken.before.index })
-        });
-        let attached: Result<_, std::io::Error> = attached.transpose();
-        let attached = attached.map_err(PortError::when(Operation::OpenPacketSocket, &self.config.device))?;
+    fn parcel(&mut self) -> Result<Parcel, PortError> {
+        let socket = self.taken.as_ref().map(|taken| copy(&taken.socket));
+        let bits = self.share.as_ref().map(Share::bits);
+        let descriptors: io::Result<Vec<OwnedFd>> = socket.into_iter().chain(bits).collect();
+        let descriptors = descriptors.map_err(PortError::when(Operation::HandOver, &self.config.device))?;
         self.needs_queue = false;
-        Ok(Box::new(PacketQueue::new(attached, self.share.clone())))
+        let label = Label::Packet {
+            index: self.taken.as_ref().map(|taken| taken.before.index.get()),
+            is_new: self.taken.as_mut().is_some_and(|taken| !std::mem::replace(&mut taken.was_read, true)),
+            is_shared: self.share.is_some(),
+        };
+        Ok(Parcel { label, descriptors })
+    }
+
+    fn opener(&self) -> Opener {
+        PacketQueue::open
     }
 
     fn needs_queue(&self) -> bool {

@@ -22,3 +22,4 @@ mod send;
 mod taken;
 
 pub use self::config::{HostStack, PacketConfig};
+pub(super) use self::queue::PacketQueue;

@@ -2,7 +2,6 @@
 
 use std::io;
 use std::os::fd::OwnedFd;
-use std::sync::Arc;
 
 use mio::{Registry, Token};
 use packet::{
@@ -11,36 +10,49 @@ use packet::{
 };
 use rustix::io::Errno;
 
-use crate::device::shared_address::Share;
+use crate::device::shared_address::Bits;
 use crate::port::kind::Queue;
 use crate::port::outcome::{LinkLoss, Rx, send_each};
 use crate::port::packet_socket::ring::FrameRing;
 use crate::port::packet_socket::send::send;
+use crate::port::parcel::{Contents, Label, Parcel};
 use crate::sys::netdevice::{self, LinkIndex};
 use crate::sys::packet_options::{self as options, HEADER_LEN, Received};
 use crate::sys::watch::Watch;
 
 /// What is received and sent by a packet socket.
 #[derive(Debug)]
-pub(super) struct PacketQueue {
+pub(crate) struct PacketQueue {
     /// `None`: there is no device yet, or no longer one. With the next one there is another queue.
     attached: Option<Attached>,
     /// The switch's part of the host's address, if it has one.
-    share: Option<Arc<Share>>,
+    leases: Option<Bits>,
     watch: Option<Watch>,
 }
 
 /// The socket on a device.
 #[derive(Debug)]
-pub(super) struct Attached {
-    pub socket: Arc<OwnedFd>,
-    pub ring: FrameRing,
-    pub index: LinkIndex,
+struct Attached {
+    socket: OwnedFd,
+    ring: FrameRing,
+    index: LinkIndex,
 }
 
 impl PacketQueue {
-    pub(super) fn new(attached: Option<Attached>, share: Option<Arc<Share>>) -> Self {
-        Self { attached, share, watch: None }
+    /// Makes it of a parcel.
+    pub(crate) fn open(parcel: Parcel) -> io::Result<Box<dyn Queue>> {
+        let Label::Packet { index, is_new, is_shared } = parcel.label else {
+            return Err(io::ErrorKind::InvalidInput.into());
+        };
+        let mut contents = Contents::new(parcel.descriptors);
+        let attached = index.map(LinkIndex::new).map(|index| {
+            let socket = contents.next()?;
+            let ring = FrameRing::map(&socket, is_new)?;
+            Ok::<_, io::Error>(Attached { socket, ring, index })
+        });
+        let attached = attached.transpose()?;
+        let leases = is_shared.then(|| Bits::map(&contents.next()?)).transpose()?;
+        Ok(Box::new(Self { attached, leases, watch: None }))
     }
 }
 
@@ -88,8 +100,8 @@ impl Queue for PacketQueue {
     }
 
     fn lease(&self, protocol: Protocol, port: u16, is_leased: bool) {
-        if let Some(share) = &self.share {
-            share.lease(protocol, port, is_leased);
+        if let Some(bits) = &self.leases {
+            bits.lease(protocol, port, is_leased);
         }
     }
 }
@@ -108,7 +120,7 @@ impl Attached {
                 Err(Errno::NOBUFS) => (0, Err(DropReason::RxQueueFull)),
                 // A super-frame of a kind that the header has no word for.
                 Err(Errno::INVAL) => (0, Err(DropReason::BadOffload)),
-                Err(_) => match netdevice::is_running(&*self.socket, self.index) {
+                Err(_) => match netdevice::is_running(&self.socket, self.index) {
                     Ok(true) => continue,
                     Ok(_) => return Err(LinkLoss::DeviceDown),
                     Err(_) => return Err(LinkLoss::DeviceGone),

@@ -83,11 +83,23 @@ impl FrameRing {
     fn get_in_step(&mut self) -> bool {
         let is_ours = |number| self.status(number).load(Ordering::Acquire) & libc::TP_STATUS_USER != 0;
         let is_first = |&number: &usize| is_ours(number) && !is_ours((number + SLOTS - 1) % SLOTS);
-        let first = if self.is_in_step { None } else { (0..SLOTS).find(is_first) };
+        let find = || match (0..SLOTS).all(is_ours) {
+            // It overflowed while nobody read.
+            true => (0..SLOTS).min_by_key(|&number| self.time(number)),
+            false => (0..SLOTS).find(is_first),
+        };
+        let first = if self.is_in_step { None } else { find() };
         if let Some(first) = first {
             (self.next, self.is_in_step) = (first, true);
         }
         first.is_some()
+    }
+
+    /// When the frame in this slot, which is ours, came.
+    fn time(&self, number: usize) -> (u32, u32) {
+        // SAFETY: a slot that is ours begins with this header, and is aligned to it.
+        let head = unsafe { self.slot(number).cast::<libc::tpacket2_hdr>().read() };
+        (head.tp_sec, head.tp_nsec)
     }
 
     #[inline]

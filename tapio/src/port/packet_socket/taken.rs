@@ -2,7 +2,6 @@
 
 use std::io;
 use std::os::fd::OwnedFd;
-use std::sync::Arc;
 
 use rustix::io::Errno;
 use rustix::net::{AddressFamily, SocketFlags, SocketType, socket_with};
@@ -20,8 +19,8 @@ use crate::sys::packet_options as options;
 /// A device that the port has.
 #[derive(Debug)]
 pub(super) struct Taken {
-    /// Which the queue has as well.
-    pub socket: Arc<OwnedFd>,
+    /// Of which the queue has a copy.
+    pub socket: OwnedFd,
     /// A queue of it has been handed out.
     pub was_read: bool,
     pub links: Links,
@@ -103,7 +102,6 @@ impl Taken {
         let socket = open_socket().map_err(PortError::when(Operation::OpenPacketSocket, name))?;
         let host = HostProgram::on(&before, remains, config, share, &socket)?;
         let is_shared = share.is_some();
-        let socket = Arc::new(socket);
         let mut device =
             Self { socket, was_read: false, links, before, has_mtu, is_disarmed: false, host, _claim: claim };
         bind_socket(&device.socket, &device.before, is_shared)

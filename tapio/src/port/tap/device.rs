@@ -3,7 +3,6 @@
 use std::borrow::Cow;
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
-use std::sync::Arc;
 
 use packet::{Ipv4Cidr, MacAddr, OffloadSet, VNET_HDR_LEN};
 use rustix::io::Errno;
@@ -11,7 +10,8 @@ use rustix::io::Errno;
 use crate::device::link::{Link, LinkChange, Links};
 use crate::device::netns::{Netns, NetnsHandle, NetnsId};
 use crate::port::error::{Operation, PortError};
-use crate::port::kind::{Device, Queue, Settings, own_mtu};
+use crate::port::kind::{Device, Opener, Settings, own_mtu};
+use crate::port::parcel::{Label, Parcel, copy};
 use crate::port::tap::queue::TapQueue;
 use crate::sys::tap_ioctl;
 
@@ -70,8 +70,8 @@ impl Settings for TapConfig {
 /// A tap.
 #[derive(Debug)]
 pub struct TapDevice {
-    /// The userspace end, which the queue has as well.
-    tun: Arc<OwnedFd>,
+    /// The userspace end, of which the queue has a copy.
+    tun: OwnedFd,
     links: Links,
     config: TapConfig,
     /// Where the device is; `None` if /proc doesn't tell.
@@ -126,7 +126,7 @@ impl TapDevice {
         let links = Links::open().map_err(PortError::when(Operation::OpenNetlink, device))?;
         let link = links.find(device).map_err(PortError::when(Operation::Attach, device))?;
         let mut port = Self {
-            tun: Arc::new(tun),
+            tun,
             links,
             config: config.clone(),
             netns: NetnsHandle::current().and_then(|netns| netns.id()).ok(),
@@ -191,9 +191,15 @@ impl Device for TapDevice {
         &self.config
     }
 
-    fn queue(&mut self) -> Result<Box<dyn Queue>, PortError> {
+    fn parcel(&mut self) -> Result<Parcel, PortError> {
+        let tun = copy(&self.tun).map_err(PortError::when(Operation::HandOver, &self.config.device))?;
         self.handed_out = Some(self.offloads);
-        Ok(Box::new(TapQueue::new(Arc::clone(&self.tun), self.offloads)))
+        let OffloadSet { checksum, tso, uso } = self.offloads;
+        Ok(Parcel { label: Label::Tap { offloads: [checksum, tso, uso] }, descriptors: vec![tun] })
+    }
+
+    fn opener(&self) -> Opener {
+        TapQueue::open
     }
 
     fn needs_queue(&self) -> bool {

@@ -15,3 +15,4 @@ mod device;
 mod queue;
 
 pub use self::device::{TapConfig, TapDevice};
+pub(super) use self::queue::TapQueue;

@@ -2,7 +2,6 @@
 
 use std::io;
 use std::os::fd::{AsRawFd, OwnedFd};
-use std::sync::Arc;
 
 use mio::event::Source;
 use mio::unix::SourceFd;
@@ -14,20 +13,25 @@ use rustix::io::Errno;
 
 use crate::port::kind::Queue;
 use crate::port::outcome::{Rx, send_each};
+use crate::port::parcel::{Contents, Label, Parcel};
 use crate::port::software_offload::Scratch;
 
 /// The userspace end of a tap, to read and write.
 #[derive(Debug)]
-pub(super) struct TapQueue {
-    tun: Arc<OwnedFd>,
+pub(crate) struct TapQueue {
+    tun: OwnedFd,
     offloads: OffloadSet,
     scratch: Scratch,
 }
 
 impl TapQueue {
-    /// `offloads` is what the device was told to give and take.
-    pub(super) fn new(tun: Arc<OwnedFd>, offloads: OffloadSet) -> Self {
-        Self { tun, offloads, scratch: Scratch::new() }
+    /// Makes it of a parcel.
+    pub(crate) fn open(parcel: Parcel) -> io::Result<Box<dyn Queue>> {
+        let Label::Tap { offloads: [checksum, tso, uso] } = parcel.label else {
+            return Err(io::ErrorKind::InvalidInput.into());
+        };
+        let tun = Contents::new(parcel.descriptors).next()?;
+        Ok(Box::new(Self { tun, offloads: OffloadSet { checksum, tso, uso }, scratch: Scratch::new() }))
     }
 }
 

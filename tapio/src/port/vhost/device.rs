@@ -2,14 +2,18 @@
 
 use std::borrow::Cow;
 use std::io;
+use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
 
+use rustix::net::SocketType;
+
 use crate::port::error::{Operation, PortError};
-use crate::port::kind::{Device, Queue, Settings};
+use crate::port::kind::{Device, Opener, Settings};
+use crate::port::parcel::{Label, Meeting, Parcel};
 use crate::port::stream::Role;
-use crate::port::vhost::keeper::Keeper;
 use crate::port::vhost::queue::VhostQueue;
-use crate::sys::unix_socket::{BoundSocket, Passed};
+use crate::sys::closer::Closer;
+use crate::sys::unix_socket::{BoundSocket, Passed, connect_for_another};
 
 /// Settings of a vhost-user port.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -53,19 +57,19 @@ struct VhostDevice {
     config: VhostUserConfig,
     /// As server only.
     listener: Option<BoundSocket>,
-    keeper: Keeper,
+    passed: Passed,
     needs_queue: bool,
 }
 
 impl VhostDevice {
     /// As server, makes the socket. The front-end may come later.
     fn open(config: &VhostUserConfig) -> io::Result<Self> {
-        let keeper = Keeper::new()?;
+        let passed = Passed::Received(Closer::start()?);
         let listener = match config.role {
             Role::Client => None,
-            Role::Server => Some(BoundSocket::listen(&config.path, Passed::Received(keeper.closer.clone()))?),
+            Role::Server => Some(BoundSocket::listen(&config.path, passed.clone())?),
         };
-        Ok(Self { config: config.clone(), listener, keeper, needs_queue: true })
+        Ok(Self { config: config.clone(), listener, passed, needs_queue: true })
     }
 }
 
@@ -74,11 +78,25 @@ impl Device for VhostDevice {
         &self.config
     }
 
-    fn queue(&mut self) -> Result<Box<dyn Queue>, PortError> {
+    fn parcel(&mut self) -> Result<Parcel, PortError> {
+        let listener = self.listener.as_ref().map(BoundSocket::socket).transpose();
+        let listener =
+            listener.map_err(PortError::when(Operation::HandOver, &self.config.path.to_string_lossy()))?;
         self.needs_queue = false;
-        let listener = self.listener.as_ref().map(BoundSocket::socket);
-        let (path, offload) = (self.config.path.clone(), self.config.offload);
-        Ok(Box::new(VhostQueue::new(listener, path, offload, self.keeper.clone())))
+        let (listens, path) = (listener.is_some(), Some(self.config.path.clone()));
+        let meeting = Meeting { listens, path, refuses: false };
+        let label = Label::VhostUser { meeting, offload: self.config.offload };
+        Ok(Parcel { label, descriptors: listener.into_iter().collect() })
+    }
+
+    fn opener(&self) -> Opener {
+        VhostQueue::open
+    }
+
+    fn connect(&self) -> Option<io::Result<OwnedFd>> {
+        // What comes beside messages is part of them.
+        let connect = || connect_for_another(&self.config.path, SocketType::STREAM, &self.passed);
+        (self.config.role == Role::Client).then(connect)
     }
 
     fn needs_queue(&self) -> bool {

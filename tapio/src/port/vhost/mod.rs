@@ -38,3 +38,4 @@ mod watched;
 pub use self::device::VhostUserConfig;
 #[cfg(feature = "testing")]
 pub use self::driver::VhostDriver;
+pub(super) use self::queue::VhostQueue;

@@ -1,6 +1,7 @@
 //! Frames of a vhost-user port, and who is at the other side.
 
 use std::io;
+use std::os::fd::OwnedFd;
 use std::path::PathBuf;
 use std::sync::Arc;
 
@@ -10,6 +11,7 @@ use rustix::net::SocketType;
 
 use crate::port::kind::Queue;
 use crate::port::outcome::{LinkLoss, Rx};
+use crate::port::parcel::{Contents, Label, Meeting, Parcel};
 use crate::port::vhost::keeper::Keeper;
 use crate::port::vhost::ring::Pieces;
 use crate::port::vhost::session::Session;
@@ -23,11 +25,11 @@ use crate::sys::watch::Watch;
 
 /// The network card of a guest.
 #[derive(Debug)]
-pub(super) struct VhostQueue {
+pub(crate) struct VhostQueue {
     /// As server only.
-    listener: Option<Watched<Arc<Given>>>,
-    /// Where it is looked for, as client.
-    path: PathBuf,
+    listener: Option<Watched<Given>>,
+    /// Where it is looked for, as client, if it is to look itself.
+    path: Option<PathBuf>,
     offload: bool,
     session: Option<Box<Session>>,
     keeper: Keeper,
@@ -45,9 +47,15 @@ pub(super) struct VhostQueue {
 }
 
 impl VhostQueue {
-    /// With the `listener` that front-ends come to; without, they are looked for at `path`.
-    pub fn new(listener: Option<Arc<Given>>, path: PathBuf, offload: bool, keeper: Keeper) -> Self {
-        Self {
+    /// Makes it of a parcel.
+    pub(crate) fn open(parcel: Parcel) -> io::Result<Box<dyn Queue>> {
+        let Label::VhostUser { meeting: Meeting { listens, path, .. }, offload } = parcel.label else {
+            return Err(io::ErrorKind::InvalidInput.into());
+        };
+        let keeper = Keeper::new()?;
+        let listener = listens.then(|| Contents::new(parcel.descriptors).next()).transpose()?;
+        let listener = listener.map(|listener| Passed::Received(keeper.closer.clone()).keep(listener));
+        Ok(Box::new(Self {
             listener: listener.map(Watched::unwatched),
             path,
             offload,
@@ -61,7 +69,7 @@ impl VhostQueue {
             loss: None,
             clock: Clock::start(),
             barred: None,
-        }
+        }))
     }
 
     fn receive(&mut self, burst: &mut Burst) -> Result<Rx, LinkLoss> {
@@ -94,15 +102,27 @@ impl VhostQueue {
 
     /// Takes a front-end that waits, or finds one, if there is none.
     fn meet(&mut self) {
-        let barred = self.barred.is_some_and(|until| self.clock.now() < until);
-        if self.session.is_some() || barred || !self.keeper.has_room() {
+        if self.session.is_some() || !self.may_meet() {
             return;
         }
-        let socket = match &self.listener {
-            Some(listener) => accept(listener, &self.passed()),
-            None => connect_to(&self.path, SocketType::STREAM, &self.passed()),
+        let socket = match (&self.listener, &self.path) {
+            (Some(listener), _) => accept(listener, &self.passed()),
+            (None, Some(path)) => connect_to(path, SocketType::STREAM, &self.passed()),
+            (None, None) => return,
         };
-        let socket = socket.ok().and_then(|socket| Watched::new(socket, self.watch.as_ref()).ok());
+        if let Ok(socket) = socket {
+            self.begin_session(socket);
+        }
+    }
+
+    /// Whether a front-end may come now.
+    fn may_meet(&self) -> bool {
+        let barred = self.barred.is_some_and(|until| self.clock.now() < until);
+        !barred && self.keeper.has_room()
+    }
+
+    fn begin_session(&mut self, socket: Given) {
+        let socket = Watched::new(socket, self.watch.as_ref()).ok();
         self.session = socket.map(|socket| {
             let (keeper, watch) = (self.keeper.clone(), self.watch.clone());
             Box::new(Session::new(socket, self.offload, watch, keeper))
@@ -179,6 +199,16 @@ impl Queue for VhostQueue {
     fn is_connected(&mut self) -> bool {
         self.meet();
         self.session.as_ref().is_some_and(|session| session.up)
+    }
+
+    fn wants_peer(&self) -> bool {
+        self.session.is_none() && self.listener.is_none() && self.path.is_none() && self.may_meet()
+    }
+
+    fn meet(&mut self, socket: OwnedFd) {
+        if self.wants_peer() {
+            self.begin_session(self.passed().keep(socket));
+        }
     }
 
     /// With `on`, the guest need not tell of frames.
