@@ -1,7 +1,7 @@
 //! One frame through everything that reads it. Input: a `virtio_net_hdr`, then the frame.
 
 use packet::offload::{Segments, complete_checksum};
-use packet::{Burst, Ipv4Packet, NetworkId, Offload, VNET_HDR_LEN, Verdict, parse};
+use packet::{Burst, Ipv4Packet, Ipv6Packet, NetworkId, Offload, VNET_HDR_LEN, Verdict, parse};
 
 /// Panics if something is wrong.
 pub fn run(data: &[u8]) {
@@ -25,6 +25,12 @@ pub fn run(data: &[u8]) {
     if let Ok(ip) = Ipv4Packet::parse(&frame[l3..]) {
         assert!(usize::from(ip.header_len) <= usize::from(ip.total_len));
         assert!(usize::from(ip.total_len) <= frame.len() - l3);
+    }
+    if let Ok(ip) = Ipv6Packet::parse(&frame[l3..]) {
+        assert!(u32::from(ip.header_len) <= ip.total_len);
+        assert!(ip.total_len as usize <= frame.len() - l3);
+        assert!(ip.next_at < ip.header_len);
+        assert!(ip.fragment_header(&frame[l3..]).is_some() == ip.has_fragment_header);
     }
     assert!(offload.packet_len(frame, l3, meta.ether_type) <= frame.len() - l3);
     if let Ok(mut segments) = Segments::new(frame, &meta) {

@@ -83,6 +83,8 @@ pub enum ParseAddrError {
     Mac,
     /// Not an IPv4 address with a prefix length.
     Cidr,
+    /// Not an IPv6 address with a prefix length.
+    Cidr6,
 }
 
 impl fmt::Display for ParseAddrError {
@@ -90,6 +92,7 @@ impl fmt::Display for ParseAddrError {
         f.write_str(match self {
             Self::Mac => "not a MAC address; write six octets, such as 52:54:00:12:34:56",
             Self::Cidr => "not an address with prefix length; write for example 192.168.122.1/24",
+            Self::Cidr6 => "not an IPv6 address with prefix length; write for example fd00:1::1/64",
         })
     }
 }

@@ -1,11 +1,12 @@
 //! Builds packets layer by layer, for tests, benchmarks and the switch's own answers:
 //! `eth().ipv4(a, b).udp(1000, 53).payload(b"q")`. Lengths and checksums are filled in at the end.
 
-use std::net::Ipv4Addr;
+use std::net::{Ipv4Addr, Ipv6Addr};
 
 use crate::checksum::{self, Sum};
 use crate::wire::{
-    ArpPacket, DccpHeader, EthernetHeader, FromBytes, IntoBytes, Ipv4Header, TcpHeader, U16, U32, UdpHeader,
+    ArpPacket, DccpHeader, EthernetHeader, FromBytes, IntoBytes, Ipv4Header, Ipv6Header, TcpHeader, U16, U32,
+    UdpHeader,
 };
 use crate::{EtherType, MacAddr, Protocol};
 
@@ -17,6 +18,11 @@ pub struct FrameBuilder {
     tags: Vec<u16>,
     ether_type: EtherType,
     ip: Option<Ipv4Header>,
+    ip6: Option<Ipv6Header>,
+    /// Between `ip6` and layer 4.
+    extensions: Vec<u8>,
+    /// Where in `extensions` the next header stands that layer 4 is; `None`: in `ip6`.
+    next_at: Option<usize>,
     l4: Vec<u8>,
 }
 
@@ -28,6 +34,9 @@ pub fn eth() -> FrameBuilder {
         tags: Vec::new(),
         ether_type: EtherType(0x88b5),
         ip: None,
+        ip6: None,
+        extensions: Vec::new(),
+        next_at: None,
         l4: Vec::new(),
     }
 }
@@ -89,6 +98,38 @@ impl FrameBuilder {
     #[must_use]
     pub fn ttl(self, ttl: u8) -> Self {
         self.ip(|ip| ip.ttl = ttl)
+    }
+
+    /// An IPv6 header: hop limit 64, no flow label.
+    #[must_use]
+    pub fn ipv6(self, src: Ipv6Addr, dst: Ipv6Addr) -> Self {
+        let ip = Ipv6Header {
+            version_class_label: U32::new(6 << 28),
+            payload_len: U16::ZERO,
+            next_header: Protocol::NO_NEXT_HEADER.0,
+            hop_limit: 64,
+            src: src.octets(),
+            dst: dst.octets(),
+        };
+        Self { ether_type: EtherType::IPV6, ip6: Some(ip), ..self }
+    }
+
+    /// Hop limit of the IPv6 header.
+    #[must_use]
+    pub fn hop_limit(mut self, hop_limit: u8) -> Self {
+        if let Some(ip) = &mut self.ip6 {
+            ip.hop_limit = hop_limit;
+        }
+        self
+    }
+
+    /// Adds an extension header behind those already there. Its first byte, the next header, is filled in.
+    #[must_use]
+    pub fn extension(mut self, kind: Protocol, header: &[u8]) -> Self {
+        self.next_is(kind);
+        self.next_at = Some(self.extensions.len());
+        self.extensions.extend_from_slice(header);
+        self
     }
 
     /// A UDP header.
@@ -178,6 +219,14 @@ impl FrameBuilder {
         self.layer4(Protocol::ICMP, &header)
     }
 
+    /// An ICMPv6 message: type, code and the four bytes behind the checksum.
+    #[must_use]
+    pub fn icmp6(self, kind: u8, code: u8, rest: u32) -> Self {
+        let mut header = [kind, code, 0, 0, 0, 0, 0, 0];
+        header[4..].copy_from_slice(&rest.to_be_bytes());
+        self.layer4(Protocol::ICMPV6, &header)
+    }
+
     /// An ARP packet; the Ethernet addresses are left as they are.
     pub fn arp(self, operation: u16, sender: (MacAddr, Ipv4Addr), target: (MacAddr, Ipv4Addr)) -> Vec<u8> {
         let arp = ArpPacket {
@@ -207,8 +256,18 @@ impl FrameBuilder {
         if let Some(mut ip) = self.ip {
             ip.total_len = U16::new((Ipv4Header::LEN + l4.len()) as u16);
             ip.checksum = U16::new(checksum::of(ip.as_bytes()));
-            complete_l4(&ip, &mut l4);
+            let len = l4.len() as u16;
+            let pseudo = Sum::pseudo_header_v4(ip.source(), ip.destination(), ip.protocol, len);
+            complete_l4(Protocol(ip.protocol), pseudo, &mut l4);
             frame.extend_from_slice(ip.as_bytes());
+        }
+        if let Some(mut ip) = self.ip6 {
+            ip.payload_len = U16::new((self.extensions.len() + l4.len()) as u16);
+            let protocol = self.next_at.map_or(ip.next_header, |at| self.extensions[at]);
+            let pseudo = Sum::pseudo_header_v6(ip.src, ip.dst, protocol, l4.len() as u32);
+            complete_l4(Protocol(protocol), pseudo, &mut l4);
+            frame.extend_from_slice(ip.as_bytes());
+            frame.extend_from_slice(&self.extensions);
         }
         frame.extend_from_slice(&l4);
         frame
@@ -216,7 +275,17 @@ impl FrameBuilder {
 
     fn layer4(mut self, protocol: Protocol, header: &[u8]) -> Self {
         self.l4 = header.to_vec();
+        self.next_is(protocol);
         self.ip(|ip| ip.protocol = protocol.0)
+    }
+
+    /// What comes next behind the IPv6 header and those that are there.
+    fn next_is(&mut self, next: Protocol) {
+        match (self.next_at, &mut self.ip6) {
+            (Some(at), _) => self.extensions[at] = next.0,
+            (None, Some(ip)) => ip.next_header = next.0,
+            (None, None) => {}
+        }
     }
 }
 
@@ -258,22 +327,22 @@ pub fn fragments(whole: &[u8], id: u16, size: usize) -> Vec<Vec<u8>> {
 /// Where layer 4 starts in an untagged IPv4 frame without IP options.
 const L4_START: usize = EthernetHeader::LEN + Ipv4Header::LEN;
 
-fn complete_l4(ip: &Ipv4Header, l4: &mut [u8]) {
-    let len = l4.len() as u16;
-    let pseudo = Sum::pseudo_header_v4(ip.source(), ip.destination(), ip.protocol, len);
-    let (at, pseudo) = match Protocol(ip.protocol) {
+fn complete_l4(protocol: Protocol, pseudo: Sum, l4: &mut [u8]) {
+    let (at, pseudo) = match protocol {
         Protocol::UDP => {
+            let len = l4.len() as u16;
             l4[4..6].copy_from_slice(&len.to_be_bytes());
             (6, pseudo)
         }
         Protocol::TCP => (16, pseudo),
         Protocol::ICMP => (2, Sum::ZERO),
+        Protocol::ICMPV6 => (2, pseudo),
         Protocol::UDP_LITE | Protocol::DCCP => (6, pseudo),
         _ => return,
     };
-    let checksum = match pseudo.add(Sum::of(&l4[..covered(Protocol(ip.protocol), l4)])).checksum() {
+    let checksum = match pseudo.add(Sum::of(&l4[..covered(protocol, l4)])).checksum() {
         // RFC 768: 0 says that there is none.
-        0 if Protocol(ip.protocol) == Protocol::UDP => 0xffff,
+        0 if protocol == Protocol::UDP => 0xffff,
         checksum => checksum,
     };
     l4[at..at + 2].copy_from_slice(&checksum.to_be_bytes());
@@ -293,6 +362,26 @@ mod tests {
             let frame = eth().ipv4(A, B).udp(1000, 53).payload(&payload.to_be_bytes());
             assert_ne!(frame[40..42], [0, 0]);
         }
+    }
+
+    #[test]
+    fn another_decoder_reads_what_was_built_of_ipv6() {
+        let (a, b) = (Ipv6Addr::LOCALHOST, Ipv6Addr::UNSPECIFIED);
+        let options = [0, 0, 1, 4, 0, 0, 0, 0];
+        let frame =
+            eth().ipv6(a, b).extension(Protocol::DESTINATION_OPTIONS, &options).udp(1000, 53).payload(b"odd");
+        let packet = SlicedPacket::from_ethernet(&frame).unwrap();
+        let Some(NetSlice::Ipv6(ip)) = &packet.net else { panic!("{packet:?}") };
+        assert_eq!((ip.header().source_addr(), ip.header().destination_addr()), (a, b));
+        let Some(TransportSlice::Udp(udp)) = &packet.transport else { panic!("{packet:?}") };
+        assert_eq!(
+            udp.to_header().calc_checksum_ipv6_raw(a.octets(), b.octets(), b"odd"),
+            Ok(udp.checksum())
+        );
+        let frame = eth().ipv6(a, b).icmp6(128, 0, 7).payload(b"odd");
+        let packet = SlicedPacket::from_ethernet(&frame).unwrap();
+        let Some(TransportSlice::Icmpv6(icmp)) = &packet.transport else { panic!("{packet:?}") };
+        assert!(icmp.is_checksum_valid(a.octets(), b.octets()));
     }
 
     #[test]

@@ -76,8 +76,10 @@ drop_reasons! {
     NotForGateway = "not_for_gateway",
     /// A tagged frame addressed to the switch, which has its address in the untagged VLAN only.
     TaggedForGateway = "tagged_for_gateway",
-    /// The IPv4 header is cut short, contradicts itself, or its lengths lie.
+    /// The IP header is cut short, contradicts itself, or its lengths lie.
     BadIpHeader = "bad_ip_header",
+    /// More extension headers stand between IPv6's own and the payload than any host sends.
+    TooManyExtensions = "too_many_extensions",
     /// The IPv4 header checksum is wrong.
     BadIpChecksum = "bad_ip_checksum",
     /// The TCP, UDP or ICMP header is cut short or contradicts itself.

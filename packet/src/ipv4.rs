@@ -11,6 +11,8 @@ use crate::wire::{DccpHeader, FromBytes, IcmpHeader, Ipv4Header, TcpHeader, UdpH
 pub struct Protocol(pub u8);
 
 impl Protocol {
+    /// IPv6's hop-by-hop options, RFC 8200 4.3.
+    pub const HOP_BY_HOP: Self = Self(0);
     /// ICMP, RFC 792.
     pub const ICMP: Self = Self(1);
     /// TCP, RFC 9293.
@@ -19,8 +21,18 @@ impl Protocol {
     pub const UDP: Self = Self(17);
     /// DCCP, RFC 4340.
     pub const DCCP: Self = Self(33);
+    /// IPv6's routing header, RFC 8200 4.4.
+    pub const ROUTING: Self = Self(43);
+    /// IPv6's fragment header, RFC 8200 4.5.
+    pub const FRAGMENT: Self = Self(44);
+    /// The authentication header, RFC 4302.
+    pub const AUTHENTICATION: Self = Self(51);
     /// ICMPv6, RFC 4443.
     pub const ICMPV6: Self = Self(58);
+    /// Nothing follows, RFC 8200 4.7.
+    pub const NO_NEXT_HEADER: Self = Self(59);
+    /// IPv6's destination options, RFC 8200 4.6.
+    pub const DESTINATION_OPTIONS: Self = Self(60);
     /// UDP-Lite, RFC 3828.
     pub const UDP_LITE: Self = Self(136);
 
@@ -38,6 +50,7 @@ impl std::fmt::Display for Protocol {
             Self::TCP => f.pad("tcp"),
             Self::UDP => f.pad("udp"),
             Self::DCCP => f.pad("dccp"),
+            Self::ICMPV6 => f.pad("icmpv6"),
             Self::UDP_LITE => f.pad("udplite"),
             Self(other) => f.pad(&other.to_string()),
         }
@@ -261,16 +274,16 @@ impl Ipv4Packet {
 }
 
 /// What layer 4 of a protocol is that few packets have.
-struct Rare {
-    l4: L4,
-    ports: (u16, u16),
-    tcp_flags: u8,
+pub(crate) struct Rare {
+    pub l4: L4,
+    pub ports: (u16, u16),
+    pub tcp_flags: u8,
 }
 
 impl Rare {
     /// `None` if the header contradicts itself. Not a call: with one in it, reading TCP and UDP takes 15 instructions more.
     #[inline]
-    fn read(protocol: Protocol, l4: &[u8], fragment: Fragment) -> Option<Self> {
+    pub(crate) fn read(protocol: Protocol, l4: &[u8], fragment: Fragment) -> Option<Self> {
         if protocol == Protocol::DCCP {
             let (dccp, _) = DccpHeader::ref_from_prefix(l4).ok()?;
             let is_right = (DccpHeader::LEN..=l4.len()).contains(&dccp.header_len());

@@ -11,14 +11,17 @@
 #![forbid(unsafe_code)]
 
 mod addr;
+mod addr6;
 pub mod builder;
 mod burst;
 pub mod checksum;
 mod counted;
 mod drop_reason;
+pub mod extensions;
 mod family;
 pub mod hash;
 mod ipv4;
+mod ipv6;
 mod meta;
 pub mod offload;
 mod parse;
@@ -31,11 +34,13 @@ mod verdict;
 pub mod wire;
 
 pub use addr::{EtherType, Ipv4Cidr, MacAddr, NetworkId, ParseAddrError, PortId, Vid};
+pub use addr6::{ALL_NODES, ALL_ROUTERS, Ipv6Cidr, solicited_node};
 pub use burst::{BURST_BYTES, BURST_FRAMES, Burst, Frame, HEADROOM, MAX_FRAME, Slot};
 pub use counted::{DropCounters, PortCounters};
 pub use drop_reason::DropReason;
 pub use family::{Family, Socket, V4, V6};
 pub use ipv4::{Fragment, Ipv4Packet, L4, Protocol};
+pub use ipv6::{Ipv6Packet, icmp6};
 pub use meta::FrameMeta;
 pub use offload::{Gso, Offload, OffloadSet, VNET_HDR_LEN};
 pub use parse::parse;

@@ -1,7 +1,7 @@
 //! Where layer 4 of a packet is.
 
 use crate::wire::{FromBytes, Ipv4Header, Ipv6Header};
-use crate::{EtherType, Protocol};
+use crate::{EtherType, Protocol, extensions};
 
 /// Which protocol's header comes behind that of IP, and where in `frame` it starts; `None` if there is no such header, or the
 /// packet is a fragment. The packet starts at `l3`.
@@ -22,19 +22,14 @@ pub(super) fn layer4(frame: &[u8], l3: usize, ether_type: EtherType) -> Option<(
 
 /// Steps over the extension headers that an unfragmented packet may have. RFC 8200, 4.
 fn behind_extensions(frame: &[u8], l3: usize) -> Option<(Protocol, usize)> {
-    let (ip, _) = Ipv6Header::ref_from_prefix(frame.get(l3..)?).ok()?;
-    let (mut next, mut at) = (ip.next_header, l3 + Ipv6Header::LEN);
-    while matches!(next, HOP_BY_HOP | ROUTING | DESTINATION) {
-        let &[kind, len] = frame.get(at..)?.first_chunk()?;
-        next = kind;
-        at += (usize::from(len) + 1) * 8;
+    let packet = frame.get(l3..)?;
+    let (ip, _) = Ipv6Header::ref_from_prefix(packet).ok()?;
+    if matches!(Protocol(ip.next_header), Protocol::TCP | Protocol::UDP) {
+        return Some((Protocol(ip.next_header), l3 + Ipv6Header::LEN));
     }
-    Some((Protocol(next), at))
+    let chain = extensions::walk(ip.next_header, packet).ok()?;
+    chain.fragment.is_none().then_some((chain.protocol, l3 + chain.end))
 }
-
-const HOP_BY_HOP: u8 = 0;
-const ROUTING: u8 = 43;
-const DESTINATION: u8 = 60;
 
 #[cfg(test)]
 mod tests {
@@ -54,11 +49,11 @@ mod tests {
         assert_eq!(layer4(&frame, 14, EtherType::ARP), None);
 
         let mut frame = vec![0; 200];
-        (frame[20], frame[54], frame[55], frame[70]) = (HOP_BY_HOP, DESTINATION, 1, 6);
+        (frame[20], frame[54], frame[55], frame[70]) = (0, 60, 1, 6);
         assert_eq!(layer4(&frame, 14, EtherType::IPV6), Some((Protocol::TCP, 78)));
         // A fragment; one longer than the frame.
         frame[70] = 44;
-        assert_eq!(layer4(&frame, 14, EtherType::IPV6), Some((Protocol(44), 78)));
+        assert_eq!(layer4(&frame, 14, EtherType::IPV6), None);
         frame[55] = 255;
         assert_eq!(layer4(&frame, 14, EtherType::IPV6), None);
     }

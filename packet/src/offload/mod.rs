@@ -18,7 +18,7 @@ mod segments;
 
 use crate::checksum::{Delta, Sum};
 use crate::wire::{EthernetHeader, FromBytes, Ipv4Header, TcpHeader, UdpHeader};
-use crate::{DropReason, EtherType, Fragment, Ipv4Packet, Protocol};
+use crate::{DropReason, EtherType, Fragment, Ipv4Packet, Ipv6Packet, Protocol};
 
 pub use self::segments::Segments;
 
@@ -152,6 +152,21 @@ impl Offload {
         };
         is_kind
             && ip.fragment == Fragment::Whole
+            && usize::from(self.csum_start) == l3 + usize::from(ip.header_len)
+            && Some(self.csum_offset) == checksum_offset(ip.protocol)
+    }
+
+    /// The same for an IPv6 packet.
+    #[inline]
+    pub fn is_of_ipv6(self, ip: &Ipv6Packet, l3: usize) -> bool {
+        let is_kind = match self.gso {
+            Gso::None => true,
+            Gso::Tcp4 => false,
+            Gso::Tcp6 => ip.protocol == Protocol::TCP,
+            Gso::Udp => ip.protocol == Protocol::UDP,
+        };
+        is_kind
+            && !ip.has_fragment_header
             && usize::from(self.csum_start) == l3 + usize::from(ip.header_len)
             && Some(self.csum_offset) == checksum_offset(ip.protocol)
     }

@@ -109,9 +109,9 @@ impl<'a> Segments<'a> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::Ipv4Packet;
     use crate::builder::eth;
     use crate::offload::tests::{A, B, partial};
+    use crate::{Ipv4Packet, Ipv6Packet};
 
     #[test]
     fn tcp_segments_carry_the_payload_in_order_with_right_checksums() {
@@ -131,6 +131,38 @@ mod tests {
             received.extend_from_slice(data);
             let is_last = received.len() == payload.len();
             assert_eq!(tcp.flags & TcpHeader::FIN != 0, is_last);
+        }
+        assert_eq!(received, payload);
+    }
+
+    #[test]
+    fn tcp_segments_over_ipv6_are_whole_packets_with_right_checksums() {
+        let (a, b) = (std::net::Ipv6Addr::LOCALHOST, std::net::Ipv6Addr::UNSPECIFIED);
+        let payload: Vec<u8> = (0..4000_u32).map(|n| n as u8).collect();
+        let options = [0, 0, 1, 4, 0, 0, 0, 0];
+        let packet = eth().ipv6(a, b).extension(Protocol::DESTINATION_OPTIONS, &options);
+        let frame = packet.tcp(1, 2, TcpHeader::ACK).payload(&payload);
+        let offload = crate::Offload {
+            csum_start: 62,
+            csum_offset: 16,
+            gso_size: 1440,
+            gso: Gso::Tcp6,
+            needs_checksum: true,
+            ..crate::Offload::NONE
+        };
+        let mut meta = FrameMeta::new(crate::NetworkId::new(0), offload);
+        (meta.ether_type, meta.l3) = (EtherType::IPV6, 14);
+        let ip = Ipv6Packet::parse(&frame[14..]).unwrap();
+        assert!(offload.is_of_ipv6(&ip, 14) && offload.packet_len(&frame, 14, EtherType::IPV6) == 1440 + 68);
+        let mut segments = Segments::new(&frame, &meta).unwrap();
+        let (mut out, mut received) = (vec![0; 2000], Vec::new());
+        while let Some(len) = segments.next_into(&mut out) {
+            let ip = Ipv6Packet::parse(&out[14..len]).unwrap();
+            assert_eq!((ip.l4, ip.total_len as usize), (crate::L4::Tcp, len - 14));
+            let l4 = ip.payload(&out[14..len]);
+            let pseudo = Sum::pseudo_header_v6(a.octets(), b.octets(), 6, l4.len() as u32);
+            assert_eq!(pseudo.add(Sum::of(l4)).checksum(), 0);
+            received.extend_from_slice(&l4[20..]);
         }
         assert_eq!(received, payload);
     }
