@@ -90,9 +90,10 @@ mod tests {
 
     #[test]
     fn the_largest_numbers_and_a_clock_that_goes_back_are_borne() {
-        let rate = Rate { per_second: 1, burst: u64::MAX };
+        let rate = Rate { per_second: 1, burst: u64::MAX / 2000 };
         let mut bucket = Bucket::default();
-        assert!(bucket.take(rate, u64::MAX, Millis::new(u64::MAX)));
+        assert!(!bucket.take(rate, u64::MAX, Millis::new(u64::MAX)));
+        assert!(bucket.take(rate, rate.burst, Millis::new(u64::MAX)));
         assert!(!bucket.take(rate, 1, Millis::ZERO));
         assert!(!bucket.take(rate, 1, Millis::new(u64::MAX)));
     }
