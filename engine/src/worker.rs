@@ -16,7 +16,7 @@ use switch_core::Bridge;
 pub use self::tables::NewTables;
 pub use self::turn::{OwnFrames, Processed, Transmitted};
 use crate::gateway::Gateway;
-use crate::host::{Host, Outgoing, Slow};
+use crate::host::{Host, Outgoing, Resolution, Slow};
 use crate::punt::{Punt, Punted};
 use crate::report::{
     FdbReport, FlowView, LoopChange, NeighbourReport, PoolReport, ServerChange, StatsReport,
@@ -43,6 +43,7 @@ pub struct Worker {
     links: Vec<bool>,
     gateway: Gateway,
     host: Host,
+    resolution: Resolution,
     /// Whether the host gets any frame of the last burst.
     punts: bool,
     /// Whether it is time to look for a loop, because the last burst's port has flooded many more frames.
@@ -64,6 +65,7 @@ impl Worker {
             links: Vec::new(),
             gateway: Gateway::new(seed),
             host: Host::new(seed),
+            resolution: Resolution::default(),
             punts: false,
             flooding: false,
             lists: TxLists::default(),
@@ -113,8 +115,8 @@ impl Worker {
         let Some(origin) = burst.origin() else { return OwnFrames(()) };
         let input = burst.network();
         let is_suspicious = self.bridges.get_mut(input.index()).is_some_and(Bridge::take_suspicion);
-        let Self { host, gateway, bridges, out, .. } = self;
-        let mut slow = Slow { now, gateway, bridges, out };
+        let Self { host, gateway, bridges, resolution, out, .. } = self;
+        let mut slow = Slow { now, gateway, bridges, resolution, out };
         let count = if self.punts { burst.len() } else { 0 };
         for index in 0..count {
             let Frame { meta, bytes } = burst.frame_mut(index);
@@ -136,14 +138,15 @@ impl Worker {
 
     /// When [`on_timeout`](Self::on_timeout) has something to do.
     pub fn next_timeout(&self) -> Option<Millis> {
-        [self.gateway.next_timeout(), self.host.next_timeout()].into_iter().flatten().min()
+        let asking = self.resolution.next_timeout();
+        [self.gateway.next_timeout(), asking, self.host.next_timeout()].into_iter().flatten().min()
     }
 
     /// Does what is due at `now`. [`transmit_own`](Self::transmit_own) then sends what that gave.
     pub fn on_timeout(&mut self, now: Millis) -> OwnFrames {
         self.out.restart();
-        let Self { host, gateway, bridges, out, .. } = self;
-        host.on_timeout(&mut Slow { now, gateway, bridges, out });
+        let Self { host, gateway, bridges, resolution, out, .. } = self;
+        host.on_timeout(&mut Slow { now, gateway, bridges, resolution, out });
         self.finish_own(now);
         OwnFrames(())
     }
@@ -278,7 +281,9 @@ impl Worker {
 
     /// Forgets the known neighbours that `which` chooses, and returns how many.
     pub fn flush_neighbours(&mut self, which: impl Fn(&NeighbourReport) -> bool) -> u64 {
-        self.gateway.flush_neighbours(which)
+        let known = &mut self.gateway.neighbours;
+        let which = |hop, mac| which(&reports::neighbour(hop, Some(mac)));
+        self.resolution.forget(which, known)
     }
 
     /// A port that was closed because of a loop, or opened, since the last call; `None`: there are no more.

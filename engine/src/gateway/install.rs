@@ -3,24 +3,21 @@
 use std::net::Ipv4Addr;
 
 use nat_engine::{NatConfig, PortRange};
-use packet::{DropCounters, DropReason, Ipv4Cidr, MacAddr, NetworkId};
+use packet::NetworkId;
 
 use super::route::Routes;
 use super::{Gateway, Interface};
 use crate::runtime_config::{InterfaceConfig, NetworkConfig, Reach, RuntimeConfig};
 
 impl Gateway {
-    /// Takes over a configuration that replaces `old`. Flows stay, and neighbours where the switch keeps its addresses too;
-    /// frames that waited for others are counted in `drops`.
-    pub(crate) fn install(&mut self, old: &RuntimeConfig, config: &RuntimeConfig, drops: &mut DropCounters) {
+    /// Takes over a configuration. Flows stay, and neighbours.
+    pub(crate) fn install(&mut self, config: &RuntimeConfig) {
         let interface = |network: &NetworkConfig| {
             let interface = network.interface.as_ref()?;
             Some(Interface::new(interface, network.reach))
         };
         self.interfaces = config.networks.iter().map(interface).collect();
         (self.routes, self.last_route) = (Routes::new(config), None);
-        let lost = self.neighbours.keep(|network| keeps_addresses(network, old, config));
-        drops.count_many(DropReason::InterfaceChanged, lost);
         self.translates = !(config.rules.prerouting.is_empty() && config.rules.postrouting.is_empty());
         self.nat.reconfigure(NatConfig {
             rules: config.rules.clone(),
@@ -48,17 +45,6 @@ impl Interface {
         let &InterfaceConfig { mac, address, ref settings } = config;
         Self { mac, address, mtu: settings.mtu, reach, is_shared: settings.shared.is_some() }
     }
-}
-
-/// Whether the switch has the same addresses on a network as before.
-fn keeps_addresses(network: NetworkId, old: &RuntimeConfig, new: &RuntimeConfig) -> bool {
-    fn addresses(network: NetworkId, config: &RuntimeConfig) -> Option<(&str, MacAddr, Ipv4Cidr)> {
-        let network = config.networks.get(network.index())?;
-        let interface = network.interface.as_ref()?;
-        Some((&network.name, interface.mac, interface.address))
-    }
-    let before = addresses(network, old);
-    before.is_some() && before == addresses(network, new)
 }
 
 /// The address that a network's interface shares with a host, and the ports of it.

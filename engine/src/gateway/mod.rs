@@ -29,7 +29,6 @@ use switch_core::Bridge;
 use self::lookahead::Lookahead;
 use self::neighbour::Neighbours;
 use self::route::{Hop, Routes, Source};
-use crate::report::NeighbourReport;
 use crate::runtime_config::Reach;
 use crate::sockets::{Service, Sockets};
 
@@ -111,27 +110,6 @@ impl Gateway {
             diverted_to: None,
             diverted: Vec::with_capacity(BURST_FRAMES),
         }
-    }
-
-    /// The ARP table.
-    pub(crate) fn neighbours(&self) -> impl Iterator<Item = NeighbourReport> + '_ {
-        self.neighbours.iter().map(|(hop, mac)| NeighbourReport {
-            network: hop.network,
-            address: hop.address,
-            mac,
-        })
-    }
-
-    /// Forgets the known neighbours that `which` chooses, and returns how many.
-    pub(crate) fn flush_neighbours(&mut self, which: impl Fn(&NeighbourReport) -> bool) -> u64 {
-        self.neighbours.forget(|Hop { network, address }, mac| {
-            which(&NeighbourReport { network, address, mac: Some(mac) })
-        })
-    }
-
-    /// The neighbours on a network whose stations `is_there` chooses may be others by now.
-    pub(crate) fn doubt_neighbours(&mut self, network: NetworkId, is_there: impl Fn(MacAddr) -> bool) {
-        self.neighbours.doubt(|hop, mac| hop.network == network && is_there(mac));
     }
 
     /// The port of the switch is another's from now on: that one begins without what the last one held.

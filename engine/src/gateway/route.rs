@@ -7,12 +7,12 @@ use packet::{DropReason, Ipv4Cidr, NetworkId};
 use crate::runtime_config::{Reach, RuntimeConfig};
 
 /// A way out: the network, and whom to hand the packet to there.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(crate) struct Hop {
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
+pub(crate) struct Hop<A = Ipv4Addr> {
     /// The network that the packet leaves by.
     pub network: NetworkId,
     /// The destination itself, or the router towards it.
-    pub address: Ipv4Addr,
+    pub address: A,
 }
 
 /// Whose packet is to be routed: the modes don't let everybody everywhere.

@@ -7,14 +7,14 @@ use packet::wire::{ArpPacket, FromBytes};
 use packet::{DropReason, EtherType, MacAddr, NetworkId, Offload};
 
 use super::outgoing::To;
+use super::resolution::{Due, Waiting};
 use super::slow::{IcmpError, Slow};
 use crate::gateway::Gateway;
-use crate::gateway::neighbour::{Due, Waiting};
 use crate::gateway::route::Hop;
 use crate::punt::Punted;
 use crate::runtime_config::Reach;
 
-/// What the gateway's table of neighbours doesn't know.
+/// What it knows beside the gateway's neighbours and the questions about them.
 #[derive(Debug, Default)]
 pub(super) struct Arp {
     /// Who has spoken last, if nobody has asked for that yet.
@@ -61,7 +61,7 @@ impl Arp {
 
     /// Asks for next hops, and gives up on silent ones.
     pub(super) fn on_timeout(&mut self, slow: &mut Slow<'_>) {
-        for due in slow.gateway.neighbours.on_timeout(slow.now) {
+        for due in slow.resolution.on_timeout(slow.now, &mut slow.gateway.neighbours) {
             match due {
                 Due::Ask(hop, mac) => slow.ask(hop, mac),
                 Due::Failed(hop, waiting) => {

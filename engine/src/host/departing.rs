@@ -4,8 +4,8 @@ use packet::wire::EthernetHeader;
 use packet::{DivertReason, DropReason, Gso, offload};
 
 use super::fragment;
+use super::resolution::Waiting;
 use super::slow::{IcmpError, Slow};
-use crate::gateway::neighbour::Waiting;
 use crate::gateway::route::Hop;
 use crate::punt::Punted;
 
@@ -23,7 +23,7 @@ pub(super) fn serve(
         DivertReason::ResolveNeighbour => {
             let (offload, origin) = (punted.meta.offload, punted.origin);
             let frame = Waiting { bytes: punted.bytes.to_vec(), offload, origin };
-            slow.gateway.neighbours.wait(hop, frame, slow.now)
+            slow.resolution.wait(hop, frame, slow.now, &mut slow.gateway.neighbours)
         }
         DivertReason::Fragment => cut(hop, punted, slow),
         DivertReason::TooBig => {

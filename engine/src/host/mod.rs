@@ -20,6 +20,7 @@ mod icmp;
 mod loops;
 mod outgoing;
 mod pcp;
+mod resolution;
 mod slow;
 mod udp;
 
@@ -36,6 +37,7 @@ use self::loops::LoopWatch;
 pub(crate) use self::loops::probe_source;
 pub(crate) use self::outgoing::Outgoing;
 use self::pcp::Pcp;
+pub(crate) use self::resolution::Resolution;
 use self::slow::IcmpError;
 pub(crate) use self::slow::Slow;
 use crate::gateway::{Gateway, is_syn};

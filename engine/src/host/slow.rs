@@ -10,8 +10,8 @@ use switch_core::Bridge;
 use super::icmp::v4;
 pub(super) use super::icmp::v4::IcmpError;
 use super::outgoing::{Outgoing, To};
+use super::resolution::{Heard, Resolution, Waiting};
 use crate::gateway::Gateway;
-use crate::gateway::neighbour::Waiting;
 use crate::gateway::route::{Hop, Source};
 use crate::punt::Punted;
 
@@ -22,6 +22,8 @@ pub(crate) struct Slow<'a> {
     pub gateway: &'a mut Gateway,
     /// By network.
     pub bridges: &'a [Bridge],
+    /// Of the next hops.
+    pub resolution: &'a mut Resolution,
     pub out: &'a mut Outgoing,
 }
 
@@ -38,7 +40,7 @@ impl Slow<'_> {
             None => {
                 let origin = self.gateway.origin();
                 let frame = Waiting { bytes: frame, offload: Offload::NONE, origin };
-                self.gateway.neighbours.wait(hop, frame, self.now)
+                self.resolution.wait(hop, frame, self.now, &mut self.gateway.neighbours)
             }
         }
     }
@@ -59,8 +61,8 @@ impl Slow<'_> {
     /// `ArpConflict`: another station has the address; it will be asked.
     pub(super) fn hear(&mut self, hop: Hop, mac: MacAddr, asks_us: bool) -> Result<(), DropReason> {
         let own_mac = self.gateway.interface(hop.network).ok_or(DropReason::NoRoute)?.mac;
-        let origin = self.gateway.origin();
-        for mut frame in self.gateway.neighbours.hear(hop, mac, asks_us, origin, self.now)? {
+        let heard = Heard { mac, origin: self.gateway.origin(), asks_us };
+        for mut frame in self.resolution.hear(hop, heard, self.now, &mut self.gateway.neighbours)? {
             address_frame(&mut frame.bytes, mac, own_mac);
             self.out.push(To::Network(hop.network), &frame.bytes, frame.offload);
         }

@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use packet::{MacAddr, Millis, NetworkId, PortCounters, PortId, Vid};
+use packet::{DropReason, Ipv4Cidr, MacAddr, Millis, NetworkId, PortCounters, PortId, Vid};
 use switch_core::{Bridge, BridgePort, Fdb, Guard, PortGuard, PortSettings, PortState};
 
 use super::Worker;
@@ -40,7 +40,10 @@ impl Worker {
         self.lists.reserve_ports(limit);
         self.out.reserve_ports(limit);
         let mappings = self.gateway.nat.explicit_mappings().count();
-        self.gateway.install(&self.config, &config, &mut self.out.drops);
+        let keeps = |network| keeps_addresses(network, &self.config, &config);
+        let lost = self.resolution.keep(keeps, &mut self.gateway.neighbours);
+        self.out.drops.count_many(DropReason::InterfaceChanged, lost);
+        self.gateway.install(&config);
         self.host.install(&self.config, &config, mappings, &mut self.gateway);
         let old = std::mem::replace(&mut self.config, config);
         self.forget_ports(&old);
@@ -77,7 +80,7 @@ impl Worker {
         let Some(bridge) = self.bridges.get(network.index()) else { return };
         // Before the start of time nothing is too old.
         let is_there = |mac| bridge.fdb().lookup(mac, Vid::DEFAULT, Millis::ZERO) == Some(port);
-        self.gateway.doubt_neighbours(network, is_there);
+        self.gateway.neighbours.doubt(|hop, mac| hop.network == network && is_there(mac));
     }
 
     /// Tells the bridge of the port in this place of the configuration what the port may do.
@@ -131,6 +134,17 @@ fn static_stations(config: &RuntimeConfig) -> BTreeSet<(&str, MacAddr, PortId)> 
         port.settings.static_macs.clone().into_iter().map(move |mac| (network, mac, id))
     };
     config.ports.iter().flat_map(of_port).collect()
+}
+
+/// Whether the switch has the same addresses on a network as before.
+fn keeps_addresses(network: NetworkId, old: &RuntimeConfig, new: &RuntimeConfig) -> bool {
+    fn addresses(network: NetworkId, config: &RuntimeConfig) -> Option<(&str, MacAddr, Ipv4Cidr)> {
+        let network = config.networks.get(network.index())?;
+        let interface = network.interface.as_ref()?;
+        Some((&network.name, interface.mac, interface.address))
+    }
+    let before = addresses(network, old);
+    before.is_some() && before == addresses(network, new)
 }
 
 /// Where the networks are, by their names.

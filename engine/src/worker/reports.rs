@@ -3,9 +3,10 @@
 use std::ops::Range;
 
 use nat_engine::ExplicitMapping;
-use packet::{Millis, NetworkId};
+use packet::{MacAddr, Millis, NetworkId};
 
 use super::Worker;
+use crate::gateway::route::Hop;
 use crate::report::{
     Chain, FdbReport, FlowView, LeaseChanges, LeaseEvent, LeaseRecord, LeaseReport, NeighbourReport,
     PortReport, RuleReport, ServerReport, StatsReport,
@@ -110,9 +111,11 @@ impl Worker {
         self.host.health.servers(&self.config.balances, &self.gateway.nat, now)
     }
 
-    /// The ARP table.
+    /// The ARP table, with the next hops that are being asked for.
     pub fn neighbours(&self) -> impl Iterator<Item = NeighbourReport> + '_ {
-        self.gateway.neighbours()
+        let known = &self.gateway.neighbours;
+        let unknown = self.resolution.unknown(known).map(|hop| neighbour(hop, None));
+        known.iter().map(|(hop, mac)| neighbour(hop, Some(mac))).chain(unknown)
     }
 
     /// Counters of the worker as a whole.
@@ -128,4 +131,8 @@ impl Worker {
             ..self.stats.clone()
         }
     }
+}
+
+pub(super) const fn neighbour(hop: Hop, mac: Option<MacAddr>) -> NeighbourReport {
+    NeighbourReport { network: hop.network, address: hop.address, mac }
 }

@@ -273,7 +273,7 @@ impl Dhcp {
     ) -> Option<T> {
         let server = self.servers.get_mut(network.index())?.as_mut()?;
         let (now, port) = (slow.now, slow.gateway.origin());
-        let seen = |address| slow.gateway.neighbours.sighting(Hop { network, address });
+        let seen = |address| Some(slow.gateway.neighbours.get(Hop { network, address })?.seen);
         let is_guarded = port.is_some_and(|port| self.guarded.contains(&port));
         let outcome = ask(server, View { now, is_guarded, port, seen: &seen });
         let (changes, due) = (server.take_changes(), server.next_timeout());
@@ -293,7 +293,7 @@ impl Dhcp {
         if let DhcpStep::Send(DhcpReply { grants: Some(Grant { address, is_new: true, station }), .. }) = step
             && let Some(mac) = station
         {
-            slow.gateway.neighbours.hand_over(Hop { network, address }, mac, slow.now);
+            slow.resolution.hand_over(Hop { network, address }, mac, slow.now, &mut slow.gateway.neighbours);
         }
         match step {
             DhcpStep::Done => Ok(()),
