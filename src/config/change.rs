@@ -7,10 +7,12 @@ use engine::{NetworkConfig, PortConfig, Reach};
 use packet::PortId;
 use tapio::PortSpec;
 
+use super::blueprint::Edit;
 use super::checked::Port;
 use super::load;
 use super::plan::Plan;
 use crate::mistake::Mistakes;
+use crate::rules::{self, EditError, Line};
 
 /// Why a port can't be added or deleted.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -66,6 +68,26 @@ impl fmt::Display for ChangeError {
 
 impl Error for ChangeError {}
 
+/// Why a NAT rule can't be added or deleted.
+#[derive(Debug)]
+pub enum RuleError {
+    /// The line has mistakes.
+    Wrong(Mistakes),
+    /// There is no such rule, or no room for one.
+    Refused(EditError),
+}
+
+impl fmt::Display for RuleError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Wrong(mistakes) => f.write_str(&mistakes.render(false)),
+            Self::Refused(error) => error.fmt(f),
+        }
+    }
+}
+
+impl Error for RuleError {}
+
 impl ChangeError {
     /// Whether it names what isn't there.
     pub const fn is_missing(&self) -> bool {
@@ -79,6 +101,18 @@ impl Plan {
     /// # Errors
     /// The keys have mistakes, or something is taken already.
     pub fn with_port(&self, place: &str, keys: &str) -> Result<Self, ChangeError> {
+        let ids = (0..PortId::LIMIT as u16).filter_map(PortId::new);
+        let mut free = ids.filter(|&id| self.port(id).is_none());
+        self.with_port_as(place, keys, free.next())
+    }
+
+    /// As [`with_port`](Self::with_port), with this number; `None`: there is none left.
+    pub(super) fn with_port_as(
+        &self,
+        place: &str,
+        keys: &str,
+        id: Option<PortId>,
+    ) -> Result<Self, ChangeError> {
         let (network, name) = self.network_and_name(place)?;
         let mut ports = self.ports_of(network);
         if ports.any(|port| port.name == name) {
@@ -87,10 +121,9 @@ impl Plan {
         let mtu = self.settings.network_mtu(&network.name).and_then(|mtu| mtu.parse().ok());
         let port = load::port(name, keys, network, mtu).map_err(ChangeError::Wrong)?;
         self.check_free(network, &port)?;
-        let ids = (0..PortId::LIMIT as u16).filter_map(PortId::new);
-        let mut free = ids.filter(|&id| self.port(id).is_none());
-        let id = free.next().ok_or(ChangeError::TooMany)?;
+        let id = id.ok_or(ChangeError::TooMany)?;
         let mut plan = self.clone();
+        plan.origin.add(Edit::PortAdd { place: place.to_owned(), keys: keys.to_owned(), id: id.get() });
         plan.settings.add_port(&network.name, name, keys);
         plan.runtime.ports.push(port.runtime(id, network.id));
         plan.devices.push((id, port.device));
@@ -110,10 +143,26 @@ impl Plan {
             return Err(ChangeError::NoSuchPort { known });
         };
         let mut plan = self.clone();
+        plan.origin.add(Edit::PortDel { place: place.to_owned() });
         plan.settings.remove_port(&network.name, name);
         plan.devices.retain(|(device, _)| *device != id);
         plan.runtime.ports.retain(|port| port.id != id);
         Ok(plan)
+    }
+
+    /// This plan with a NAT rule more or less, what the line says, and the rule's number.
+    ///
+    /// # Errors
+    /// The line has a mistake, or can't be done.
+    pub fn with_rule(&self, text: &str) -> Result<(Self, Line, usize), RuleError> {
+        let wrong = |mistake| RuleError::Wrong(Mistakes::new("rule", text, vec![mistake]));
+        let line = rules::parse(text, &self.interfaces()).map_err(wrong)?;
+        let mut plan = self.clone();
+        let number = line.apply(&mut plan.runtime.rules, |name| self.network_id(name));
+        let number = number.map_err(RuleError::Refused)?;
+        plan.settings.add_rule_change(&line.to_string());
+        plan.origin.add(Edit::Nat { line: line.numbered(number).to_string() });
+        Ok((plan, line, number))
     }
 
     fn network_and_name<'a>(&self, place: &'a str) -> Result<(&NetworkConfig, &'a str), ChangeError> {

@@ -2,6 +2,7 @@
 
 use std::net::{Ipv4Addr, SocketAddrV4};
 use std::path::PathBuf;
+use std::sync::Arc;
 
 use engine::report::Chain;
 use engine::{CheckConfig, InterfaceConfig, NetworkSettings, PortConfig, PortSettings};
@@ -9,6 +10,7 @@ use nat_engine::{NatSettings, PortRange, Timeouts};
 use packet::{MacAddr, NetworkId, PortId, Protocol};
 use tapio::PortSpec;
 
+use super::blueprint::Source;
 use super::lease_file::LeaseFile;
 use super::poll::PollMode;
 use super::publish::Publish;
@@ -27,6 +29,7 @@ pub struct Config {
     pub(super) nat: NatSettings,
     pub(super) poll: PollMode,
     pub(super) settings: Settings,
+    pub(super) source: Arc<Source>,
 }
 
 impl Config {

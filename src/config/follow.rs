@@ -12,10 +12,18 @@ impl Plan {
     /// Puts what `look` finds on the devices of shared uplinks in the places that it belongs to. An address that overlaps a
     /// network's is taken for none.
     pub fn follow_hosts(&mut self, look: impl Fn(&PortSpec) -> Option<HostAddress>) {
-        for nth in 0..self.shared.len() {
-            let spec = self.spec(self.shared[nth].port);
-            let host = spec.and_then(&look).filter(|host| self.overlapping(nth, host.address).is_none());
-            self.set_host(nth, host);
+        let found = self.shared.iter().map(|uplink| self.spec(uplink.port).and_then(&look));
+        let hosts: Vec<_> = (0..)
+            .zip(found)
+            .map(|(nth, host)| host.filter(|host| self.overlapping(nth, host.address).is_none()))
+            .collect();
+        self.set_hosts(&hosts);
+    }
+
+    /// Puts these addresses there, one for each of the shared uplinks.
+    pub(super) fn set_hosts(&mut self, hosts: &[Option<HostAddress>]) {
+        for (nth, host) in hosts.iter().enumerate().take(self.shared.len()) {
+            self.set_host(nth, *host);
         }
         for nth in 0..self.shared.len() {
             self.share_ports(nth);

@@ -2,10 +2,12 @@
 
 use std::net::Ipv4Addr;
 use std::path::Path;
+use std::sync::Arc;
 
 use engine::NetworkConfig;
 use tapio::{HostUse, Netns};
 
+use super::blueprint::Source;
 use super::check::{Devices, check};
 use super::checked::{Config, Port};
 use super::error::ConfigError;
@@ -40,6 +42,8 @@ impl Config {
         let file = file::read(text).map_err(wrong)?;
         let mut config = check(&file, text, name_servers, devices).map_err(wrong)?;
         config.settings = Settings::read(text);
+        let (name, text) = (name.to_owned(), text.to_owned());
+        config.source = Arc::new(Source { name, text, name_servers: name_servers.to_vec() });
         for network in &config.networks {
             if let Some(dhcp) =
                 network.interface.as_ref().and_then(|interface| interface.settings.dhcp.as_ref())

@@ -7,6 +7,7 @@
 //! All mistakes of a file are collected and shown at once, each with its line, column and what to write instead.
 
 mod balance;
+mod blueprint;
 mod change;
 mod check;
 mod checked;
@@ -33,7 +34,8 @@ mod value;
 #[cfg(test)]
 mod tests;
 
-pub use change::ChangeError;
+pub use blueprint::{Blueprint, Origin, Source};
+pub use change::{ChangeError, RuleError};
 pub use checked::{Config, PortView};
 pub use error::ConfigError;
 pub use lease_file::LeaseFile;

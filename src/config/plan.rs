@@ -3,12 +3,14 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::Ipv4Addr;
 use std::path::PathBuf;
+use std::sync::Arc;
 
 use engine::{BalanceConfig, NetworkConfig, NetworkSettings, PortConfig, Reach, RuntimeConfig};
 use nat_engine::{Balance, Condition, Match, NatRule, PortList, Target};
 use packet::{Ipv4Cidr, NetworkId, PortId, Protocol};
 use tapio::PortSpec;
 
+use super::blueprint::{Numbers, Origin};
 use super::checked::{Balanced, Config, Mode, Network, Port, Uplink, UplinkPlace};
 use super::lease_file::LeaseFile;
 use super::poll::PollMode;
@@ -36,6 +38,8 @@ pub struct Plan {
     pub settings: Settings,
     /// Where leases are.
     pub leases: LeaseFile,
+    /// How it came about.
+    pub origin: Origin,
 }
 
 /// What has to be done with a port's device on the way from one plan to another.
@@ -52,14 +56,28 @@ pub enum Action {
 impl Plan {
     /// The plan for `config`. Networks and ports that `previous` had keep their numbers.
     pub fn new(config: &Config, previous: Option<&Self>) -> Self {
-        let empty = Self::default();
-        let mut builder = Builder::new(config, previous.unwrap_or(&empty));
+        Self::numbered(config, &previous.map(Self::numbers).unwrap_or_default())
+    }
+
+    /// The plan for `config`. What is in `numbers` has these.
+    pub(super) fn numbered(config: &Config, numbers: &Numbers) -> Self {
+        let mut builder = Builder::new(config, numbers);
         config.networks.iter().for_each(|network| builder.network(network));
         config.networks.iter().for_each(|network| builder.publish_rules(network));
         config.networks.iter().for_each(|network| builder.balance(network));
         config.networks.iter().for_each(|network| builder.nat_rules(network));
         config.uplinks.iter().enumerate().for_each(|(nth, uplink)| builder.uplink(nth, uplink));
         builder.finish()
+    }
+
+    /// The numbers of its networks and ports.
+    fn numbers(&self) -> Numbers {
+        let networks = self.runtime.networks.iter().filter(|network| !network.name.is_empty());
+        let networks = networks.map(|network| (network.name.clone(), network.id.get())).collect();
+        let of_port = |port: &PortConfig| {
+            (self.network_name(port.network).to_owned(), port.name.clone(), port.id.get())
+        };
+        Numbers { networks, ports: self.runtime.ports.iter().map(of_port).collect() }
     }
 
     /// What to do to come from `old` to `new`: first what frees devices, last what takes them.
@@ -168,13 +186,11 @@ struct Builder<'a> {
 }
 
 impl<'a> Builder<'a> {
-    fn new(config: &'a Config, previous: &'a Plan) -> Self {
+    fn new(config: &'a Config, previous: &'a Numbers) -> Self {
         let segments = segments(config);
-        let old_networks = previous.runtime.networks.iter().filter(|network| !network.name.is_empty());
-        let old_networks = old_networks.map(|network| (network.name.as_str(), network.id.get()));
-        let old_ports = previous.runtime.ports.iter();
-        let old_ports =
-            old_ports.map(|port| ((previous.network_name(port.network), port.name.as_str()), port.id.get()));
+        let old_networks = previous.networks.iter().map(|(name, id)| (name.as_str(), *id));
+        let old_ports = previous.ports.iter();
+        let old_ports = old_ports.map(|(network, port, id)| ((network.as_str(), port.as_str()), *id));
         let mut plan = Plan::default();
         plan.runtime.timeouts = config.timeouts;
         plan.runtime.flow_limit = config.flow_limit;
@@ -321,6 +337,7 @@ impl<'a> Builder<'a> {
             }
             plan.runtime.networks.push(network);
         }
+        plan.origin = Origin::new(Arc::clone(&self.config.source), plan.numbers());
         plan
     }
 

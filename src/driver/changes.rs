@@ -29,10 +29,8 @@ use super::port::Port;
 use super::shared::look_at_hosts;
 use super::transition::{Rest, Transition};
 use super::{Driver, SLICE};
-use crate::config::{Config, Plan};
+use crate::config::{Config, Plan, RuleError};
 use crate::control::{RequestError, Response, Told};
-use crate::mistake::Mistakes;
-use crate::rules;
 use crate::show::changed::PortChanged;
 use crate::show::reloaded::Reloaded;
 use crate::show::{Answer, changed};
@@ -361,13 +359,10 @@ fn read(config: &Path, plan: &Plan) -> Result<(Plan, Option<Answer>), RequestErr
 
 /// With a NAT rule more or less.
 fn with_rule(text: &str, plan: &Plan) -> Result<(Plan, Option<Answer>), RequestError> {
-    let wrong = |mistake| RequestError::WrongRule(Mistakes::new("rule", text, vec![mistake]));
-    let line = rules::parse(text, &plan.interfaces()).map_err(wrong)?;
-    let mut new = plan.clone();
-    let number = line
-        .apply(&mut new.runtime.rules, |name| plan.network_id(name))
-        .map_err(|error| RequestError::Failed(Box::new(error)))?;
-    new.settings.add_rule_change(&line.to_string());
+    let (new, line, number) = plan.with_rule(text).map_err(|error| match error {
+        RuleError::Wrong(mistakes) => RequestError::WrongRule(mistakes),
+        RuleError::Refused(error) => RequestError::Failed(Box::new(error)),
+    })?;
     let answer = Answer::RuleChanged(changed::rule(&line, number));
     Ok((new, Some(answer)))
 }

@@ -62,6 +62,18 @@ impl Line {
     }
 }
 
+impl Line {
+    /// The same, done to this number of rule: to the same rules, whatever is equal there.
+    #[must_use]
+    pub fn numbered(&self, number: usize) -> Self {
+        let edit = match &self.edit {
+            Edit::Append(rule) | Edit::Insert(_, rule) => Edit::Insert(number, rule.clone()),
+            Edit::Delete(_) | Edit::DeleteNumber(_) => Edit::DeleteNumber(number),
+        };
+        Self { chain: self.chain, edit }
+    }
+}
+
 impl Edit {
     /// Whether a rule comes; else one goes.
     pub const fn adds(&self) -> bool {

@@ -9,6 +9,7 @@ mod shared;
 
 use std::net::Ipv4Addr;
 use std::ops::Range;
+use std::sync::Arc;
 
 use engine::{Guard, InterfaceConfig, InterfaceSettings, NetworkSettings, PortSettings};
 use packet::hash::fnv1a;
@@ -53,6 +54,7 @@ pub(super) fn check(
         nat: file.nat,
         poll: file.engine.poll,
         settings: Settings::default(),
+        source: Arc::default(),
     };
     // Whatever is missing in `config` left a mistake.
     if mistakes.is_empty() { Ok(config) } else { Err(mistakes) }

@@ -141,3 +141,18 @@ fn keys_that_hold_sections_and_names_with_line_breaks_add_nothing() {
     }
     assert!(!refused("evil\nnet/c", "type = 'tap'").contains('\n'));
 }
+
+#[test]
+fn another_process_makes_the_same_plan_of_its_blueprint() {
+    let mut plan = plan().with_port("lan/c", "type = 'packet'\ndevice = 'tap7'").unwrap();
+    plan = plan.without_port("lan/a").unwrap().with_port("other/a", "type = 'tap'").unwrap();
+    plan = plan.with_port("lan/d", "type = 'tap'").unwrap().without_port("lan/d").unwrap();
+    plan = plan.with_rule("-A PREROUTING -p tcp --dport 80 -j DNAT --to 10.1.0.2").unwrap().0;
+    plan = plan.with_rule("-I PREROUTING -p udp --dport 53 -j DNAT --to 10.1.0.3").unwrap().0;
+    plan = plan.with_rule("-D PREROUTING -p tcp --dport 80 -j DNAT --to 10.1.0.2").unwrap().0;
+    let port = plan.devices[0].0;
+    plan.runtime.set_mtu(port, 1400);
+    let text = serde_json::to_string(&plan.blueprint()).unwrap();
+    let made = serde_json::from_str::<crate::config::Blueprint>(&text).unwrap().plan().unwrap();
+    assert_eq!((&made.runtime, &made.devices, &made.shared), (&plan.runtime, &plan.devices, &plan.shared));
+}
