@@ -1,9 +1,52 @@
 //! What the worker tells about its state: plain values for `show`, JSON and metrics.
 
 use std::net::{Ipv4Addr, SocketAddrV4};
+use std::ops::Range;
 
 pub use nat_engine::FlowView;
 use packet::{MacAddr, Millis, NetworkId, PortCounters, PortId, Protocol, Vid};
+
+/// How far somebody has come who looks at a table of all networks a part at a time. It changes meanwhile.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct Cursor {
+    pub(crate) network: usize,
+    pub(crate) place: usize,
+}
+
+impl Cursor {
+    /// The next part of a network that has so many places.
+    pub(crate) fn next_part(&mut self, places: usize, part: usize) -> Range<usize> {
+        let start = self.place.min(places);
+        let end = places.min(start + part);
+        *self = if end == places { self.to_next_network() } else { self.to(end) };
+        start..end
+    }
+
+    pub(crate) const fn to(self, place: usize) -> Self {
+        Self { place, ..self }
+    }
+
+    pub(crate) const fn to_next_network(self) -> Self {
+        Self { network: self.network + 1, place: 0 }
+    }
+}
+
+/// How many addresses are learned on each port, counted a part at a time.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub struct Learned(Vec<u32>);
+
+impl Learned {
+    pub(crate) fn count(&mut self, port: PortId) {
+        if self.0.len() <= port.index() {
+            self.0.resize(port.index() + 1, 0);
+        }
+        self.0[port.index()] += 1;
+    }
+
+    pub(crate) fn on(&self, port: PortId) -> u32 {
+        self.0.get(port.index()).copied().unwrap_or(0)
+    }
+}
 
 /// A port with its counters.
 #[derive(Clone, PartialEq, Eq, Debug)]

@@ -19,7 +19,7 @@ use crate::gateway::Gateway;
 use crate::host::{Host, Outgoing, Resolution, Slow};
 use crate::punt::{Punt, Punted};
 use crate::report::{
-    FdbReport, FlowView, LoopChange, NeighbourReport, PoolReport, ServerChange, StatsReport,
+    Cursor, FdbReport, FlowView, LoopChange, NeighbourReport, PoolReport, ServerChange, StatsReport,
 };
 use crate::runtime_config::RuntimeConfig;
 
@@ -253,14 +253,19 @@ impl Worker {
         self.host.dhcp.pools(now)
     }
 
-    /// Forgets the learned addresses that `which` chooses, and returns how many. Static ones stay.
-    pub fn flush_fdb(&mut self, which: impl Fn(&FdbReport) -> bool, now: Millis) -> u64 {
-        let chosen: Vec<FdbReport> = self.fdb(now).filter(which).collect();
-        let forget = |entry: &&FdbReport| {
+    /// Forgets the learned addresses that `which` chooses, in a part of the forwarding databases: see
+    /// [`fdb_part`](Self::fdb_part). Static ones stay. How many; `None`: there is no more.
+    pub fn flush_fdb_part(
+        &mut self,
+        cursor: &mut Cursor,
+        which: impl Fn(&FdbReport) -> bool,
+        now: Millis,
+    ) -> Option<u64> {
+        let forget = |entry: &FdbReport| {
             let bridge = self.bridges.get(entry.network.index());
             bridge.is_some_and(|bridge| bridge.fdb().forget(entry.mac, entry.vid, now))
         };
-        chosen.iter().filter(forget).count() as u64
+        Some(self.fdb_part(cursor, now)?.filter(which).filter(forget).count() as u64)
     }
 
     /// Forgets the flows that `which` chooses among those in `places`, as [`Nat::flush`](nat_engine::Nat::flush) has it, and

@@ -6,6 +6,7 @@ mod common;
 use std::collections::HashMap;
 
 use common::{Bench, LAN, LAN_MAC, Sent, guest_mac, nat_config, port, port_config};
+use engine::report::FdbReport;
 use engine::{NetworkConfig, NetworkSettings, Reach, RuntimeConfig};
 use packet::builder::eth;
 use packet::{EtherType, MacAddr, Millis};
@@ -107,8 +108,13 @@ fn a_static_station_stays_where_it_is() {
 #[test]
 fn a_reload_moves_only_the_static_stations_that_changed() {
     let place_of = |bench: &Bench, n| {
-        let fdb: Vec<_> = bench.worker.fdb(bench.now).filter(|entry| entry.mac == guest_mac(n)).collect();
-        fdb.iter().map(|entry| (entry.port.get(), entry.idle.is_none())).collect::<Vec<_>>()
+        let of = |entry: &FdbReport| entry.mac == guest_mac(n);
+        bench
+            .fdb()
+            .iter()
+            .filter(|entry| of(entry))
+            .map(|entry| (entry.port.get(), entry.idle.is_none()))
+            .collect::<Vec<_>>()
     };
     let mut config = internal();
     config.ports[3].settings.static_macs = vec![guest_mac(9), guest_mac(10)];
@@ -246,7 +252,7 @@ fn a_reload_keeps_what_was_learned_and_counted() {
     bench.worker.install(config);
     assert_eq!(ports_of(&bench.send(1, &[frame(1, guest_mac(0))])), [0]);
     assert_eq!(ports_of(&bench.send(1, &[frame(1, MacAddr::BROADCAST)])), [0, 3]);
-    assert_eq!(bench.worker.ports(bench.now)[0].counters.rx_frames, 1);
+    assert_eq!(bench.ports()[0].counters.rx_frames, 1);
 }
 
 #[test]
@@ -259,7 +265,7 @@ fn a_reload_with_another_fdb_capacity_keeps_what_was_learned() {
         let mut config = internal();
         config.networks[0].settings.fdb_capacity = capacity;
         bench.worker.install(config);
-        let learned = bench.worker.ports(bench.now)[0].learned;
+        let learned = bench.ports()[0].learned;
         assert!(known.contains(&learned), "{learned} of capacity {capacity}");
     }
 }
@@ -333,10 +339,10 @@ proptest! {
         frames in proptest::collection::vec(proptest::collection::vec(any::<u8>(), 0..200), 1..64), from in 0_u16..5,
     ) {
         let mut bench = Bench::nat();
-        let before = bench.worker.ports(bench.now)[usize::from(from)].counters.rx_frames;
+        let before = bench.ports()[usize::from(from)].counters.rx_frames;
         bench.send(from, &frames);
         prop_assert_eq!(
-            bench.worker.ports(bench.now)[usize::from(from)].counters.rx_frames, before + frames.len() as u64
+            bench.ports()[usize::from(from)].counters.rx_frames, before + frames.len() as u64
         );
     }
 }

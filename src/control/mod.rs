@@ -149,6 +149,9 @@ impl Told {
     /// Only what `selection` wants, and the first `limit` of that.
     #[must_use]
     pub fn select(self, selection: Selection, limit: usize) -> Self {
+        if selection.is_all() {
+            return self;
+        }
         let select =
             move |answer: Answer| answer.select(&selection, limit).map_err(RequestError::WrongColumn);
         Self(Box::new(move || self.answer().and_then(select)))

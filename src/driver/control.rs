@@ -3,15 +3,16 @@
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, SyncSender};
 
-use packet::PortId;
+use engine::report::Learned;
+use packet::{Millis, PortId};
 
 use super::changes::Change;
+use super::tables::Found;
 use super::{Driver, SLICE};
 use crate::control::{Command, Request, Response, Told, What};
 use crate::show::select::Selection;
 use crate::show::{
-    Answer, Process, drops, fdb, leases, map, mappings, nat, neighbours, networks, ports, servers, stats,
-    uplinks,
+    Answer, Process, drops, map, mappings, nat, neighbours, networks, ports, servers, stats, uplinks,
 };
 
 impl Driver {
@@ -69,53 +70,57 @@ impl Driver {
         }
     }
 
-    /// Takes what is to be shown from the worker; to put it into words is left to the client's thread.
+    /// Shows what is selected, which is taken from the worker; to put it into words is left to the client's thread.
     fn show(&mut self, what: What, shown: usize, selection: Selection, reply: SyncSender<Response>) {
-        let (now, plan, process) = (self.clock.now(), Arc::clone(&self.plan), self.process());
-        let worker = &self.worker;
-        // Whoever wants some, or another order, has them chosen from all.
-        let limit = if selection.is_all() { shown } else { usize::MAX };
-        let stats = || worker.stats();
-        let told = match what {
+        let found = match what {
             What::Flows => return self.show_flows(shown, selection, reply),
+            What::Fdb => Found::Fdb(Vec::new()),
+            What::Leases => Found::Leases(Vec::new()),
+            What::Networks | What::Uplinks | What::Map | What::Ports => {
+                Found::Learned(what, Learned::default())
+            }
+            _ => {
+                let told = self.told(what, selection.limit(shown), &Learned::default(), self.clock.now());
+                // Whoever asked may have gone.
+                return drop(reply.try_send(Ok(told.select(selection, shown))));
+            }
+        };
+        self.show_table(found, selection, shown, reply);
+    }
+
+    /// What there is to tell, at most `limit` rows of long tables. Those that take a walk are not told here.
+    pub(super) fn told(&self, what: What, limit: usize, learned: &Learned, now: Millis) -> Told {
+        let (plan, process, worker) = (Arc::clone(&self.plan), self.process(), &self.worker);
+        let (ports, stats) = (|| worker.ports(learned), || worker.stats());
+        match what {
             What::Networks => {
-                told((worker.ports(now), all(worker.pools(now)), stats()), move |(ports, pools, stats)| {
+                told((ports(), all(worker.pools(now)), stats()), move |(ports, pools, stats)| {
                     Answer::Networks(networks::answer(process, &ports, pools, &stats, &plan))
                 })
             }
-            What::Uplinks => {
-                told(worker.ports(now), move |ports| Answer::Uplinks(uplinks::answer(&ports, &plan)))
-            }
-            What::Map => told((worker.ports(now), all(worker.pools(now))), move |(ports, pools)| {
+            What::Uplinks => told(ports(), move |ports| Answer::Uplinks(uplinks::answer(&ports, &plan))),
+            What::Map => told((ports(), all(worker.pools(now))), move |(ports, pools)| {
                 Answer::Map(map::answer(&ports, pools, &plan))
             }),
             What::Neighbours => told(all(worker.neighbours()), move |neighbours| {
                 Answer::Neighbours(neighbours::answer(neighbours, limit, &plan))
             }),
-            What::Ports => told(worker.ports(now), move |ports| Answer::Ports(ports::answer(&ports, &plan))),
-            What::Fdb => {
-                told(all(worker.fdb(now)), move |entries| Answer::Fdb(fdb::answer(entries, limit, &plan)))
-            }
+            What::Ports => told(ports(), move |ports| Answer::Ports(ports::answer(&ports, &plan))),
             What::Nat => told(worker.rules(), move |rules| Answer::Nat(nat::answer(&rules, &plan))),
             What::Servers => told(all(worker.servers(now)), move |servers| {
                 Answer::Servers(servers::answer(servers, &plan))
             }),
-            What::Leases => told(all(worker.leases(now)), move |leases| {
-                Answer::Leases(leases::answer(leases, limit, &plan))
-            }),
             What::Mappings => told(all(worker.explicit_mappings()), move |mappings| {
                 Answer::Mappings(mappings::answer(mappings, limit, now))
             }),
-            What::Drops => told((worker.ports(now), stats()), move |(ports, stats)| {
+            What::Drops => told((ports(), stats()), move |(ports, stats)| {
                 Answer::Drops(drops::answer(&ports, &stats, &plan))
             }),
             What::Stats => {
                 Answer::Stats(stats::answer(process, &stats(), self.pauses.longest(), &plan)).into()
             }
-        };
-        let told = if selection.is_all() { told } else { told.select(selection, shown) };
-        // Whoever asked may have gone.
-        let _ = reply.try_send(Ok(told));
+            What::Fdb | What::Leases | What::Flows => unreachable!("somebody walks through these"),
+        }
     }
 }
 

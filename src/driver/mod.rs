@@ -28,6 +28,7 @@ mod shared;
 mod shares;
 mod spin;
 mod state;
+mod tables;
 mod transition;
 mod walk;
 

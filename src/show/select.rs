@@ -49,6 +49,11 @@ impl Selection {
         self.sort.is_none() && self.filter.is_empty()
     }
 
+    /// How many rows must be there to show so many: whoever wants some, or another order, has them chosen from all.
+    pub fn limit(&self, shown: usize) -> usize {
+        if self.is_all() { shown } else { usize::MAX }
+    }
+
     /// The rows that are wanted, in the order that is wanted.
     pub(super) fn apply<T: Serialize + Default>(&self, rows: Vec<T>) -> Result<Vec<T>, SelectError> {
         let mut columns: BTreeSet<String> = Fields::of(&T::default()).0.into_keys().collect();

@@ -18,6 +18,7 @@ mod fairness;
 mod fake_guest;
 mod first_network;
 mod fragments;
+mod full_tables;
 mod guard;
 mod guest;
 mod guest_life;

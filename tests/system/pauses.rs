@@ -21,7 +21,7 @@ const LONGEST: Duration = Duration::from_millis(if cfg!(debug_assertions) { 25 }
 const MODE: &str = "[network.lan]\nmode = \"internal\"\n";
 
 #[track_caller]
-fn paused_for_moments_only(switch: &Switch) {
+pub fn paused_for_moments_only(switch: &Switch) {
     let pause = switch.show("stats")["longest_pause_us"].as_u64().map(Duration::from_micros);
     assert!(pause.is_some_and(|pause| pause > Duration::ZERO && pause < LONGEST), "{pause:?}");
 }

@@ -5,6 +5,7 @@
 use std::collections::BTreeMap;
 use std::net::Ipv4Addr;
 
+use engine::report::{Cursor, FdbReport, Learned, LeaseReport, PortReport};
 use engine::{
     DhcpConfig, InterfaceConfig, InterfaceSettings, NetworkConfig, NetworkSettings, PortConfig, PortSettings,
     Reach, RuntimeConfig, Worker,
@@ -172,9 +173,34 @@ impl Bench {
         sent
     }
 
+    /// What the worker tells of its ports.
+    pub fn ports(&self) -> Vec<PortReport> {
+        let (mut cursor, mut learned) = (Cursor::default(), Learned::default());
+        while self.worker.count_learned(&mut cursor, &mut learned, self.now) {}
+        self.worker.ports(&learned)
+    }
+
+    /// What is in the forwarding databases.
+    pub fn fdb(&self) -> Vec<FdbReport> {
+        let (mut cursor, mut all) = (Cursor::default(), Vec::new());
+        while let Some(part) = self.worker.fdb_part(&mut cursor, self.now) {
+            all.extend(part);
+        }
+        all
+    }
+
+    /// The leases.
+    pub fn leases(&self) -> Vec<LeaseReport> {
+        let (mut cursor, mut all) = (Cursor::default(), Vec::new());
+        while let Some(part) = self.worker.leases_part(&mut cursor, self.now) {
+            all.extend(part);
+        }
+        all
+    }
+
     /// The drops of a port, by name.
     pub fn drops(&self, of: u16) -> Vec<(&'static str, u64)> {
-        let ports = self.worker.ports(self.now);
+        let ports = self.worker.ports(&Learned::default());
         let report = ports.iter().find(|report| report.id == port(of)).unwrap();
         report.counters.drops.nonzero().map(|(reason, count)| (reason.name(), count)).collect()
     }

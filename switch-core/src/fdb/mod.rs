@@ -26,6 +26,7 @@ mod ledger;
 mod moves;
 
 use std::cmp::Reverse;
+use std::ops::Range;
 use std::sync::PoisonError;
 
 use packet::hash::splitmix;
@@ -207,8 +208,18 @@ impl Fdb {
 
     /// All entries, in no particular order.
     pub fn entries(&self, now: Millis) -> impl Iterator<Item = FdbEntry> + '_ {
+        self.entries_in(0..self.places(), now)
+    }
+
+    /// Parts that [`entries_in`](Self::entries_in) can look at by themselves; each has room for a few entries.
+    pub fn places(&self) -> usize {
+        self.buckets.len()
+    }
+
+    /// The entries in these places, which must be below [`places`](Self::places).
+    pub fn entries_in(&self, places: Range<usize>, now: Millis) -> impl Iterator<Item = FdbEntry> + '_ {
         let now = seconds(now);
-        self.slots().filter_map(move |slot| {
+        self.buckets[places].iter().flat_map(Bucket::slots).filter_map(move |slot| {
             let (key, value) = (slot.key(), slot.value());
             (key.0 != 0 && self.is_fresh(value, now)).then(|| FdbEntry {
                 vid: key.vid(),

@@ -15,14 +15,16 @@ use std::net::Ipv4Addr;
 use packet::builder::eth;
 use packet::{DropReason, MacAddr, Millis, NetworkId, Offload, PortId, Protocol};
 
-use self::server::{Change, DhcpReceiver, DhcpReply, DhcpServer, DhcpStep, Grant, View, relay_agent};
+use self::server::{
+    Binding, Change, DhcpReceiver, DhcpReply, DhcpServer, DhcpStep, Grant, View, relay_agent,
+};
 use super::outgoing::To;
 use super::slow::Slow;
 use super::udp;
 use crate::gateway::Gateway;
 use crate::gateway::route::Hop;
 use crate::punt::Punted;
-use crate::report::{LeaseChanges, LeaseEvent, LeaseEventKind, LeaseRecord, LeaseReport, PoolReport};
+use crate::report::{Cursor, LeaseChanges, LeaseEvent, LeaseEventKind, LeaseRecord, LeaseReport, PoolReport};
 use crate::runtime_config::{InterfaceConfig, RuntimeConfig};
 use crate::sockets::Service;
 
@@ -143,9 +145,25 @@ impl Dhcp {
         self.waiting.remove(&key).map(|ack| (key.0, ack.reply))
     }
 
-    /// DHCP leases of all networks.
-    pub(crate) fn leases(&self, now: Millis) -> impl Iterator<Item = LeaseReport> + '_ {
-        self.all().flat_map(move |(network, server)| server.leases(network, now))
+    /// A part of the DHCP leases of all networks; `None`: there is no more.
+    pub(crate) fn leases_part(&self, cursor: &mut Cursor, now: Millis) -> Option<Vec<LeaseReport>> {
+        let (network, bindings) = self.bindings_part(cursor)?;
+        let leases = bindings.into_iter().filter(|(_, held)| held.is_lease(now));
+        Some(leases.map(|(address, held)| held.report(network, address, now)).collect())
+    }
+
+    /// A part of all bindings, live or not: those of one network.
+    fn bindings_part(&self, cursor: &mut Cursor) -> Option<(NetworkId, Vec<(Ipv4Addr, &Binding)>)> {
+        let server = self.servers.get(cursor.network)?;
+        let network = NetworkId::new(u16::try_from(cursor.network).ok()?);
+        let from = u32::try_from(cursor.place).unwrap_or(u32::MAX).into();
+        let bindings = server.iter().flat_map(|server| server.bindings_from(from)).take(PART);
+        let bindings: Vec<(Ipv4Addr, &Binding)> = bindings.collect();
+        *cursor = match bindings.last() {
+            Some((last, _)) if bindings.len() == PART => cursor.to(last.to_bits() as usize + 1),
+            _ => cursor.to_next_network(),
+        };
+        Some((network, bindings))
     }
 
     /// The station that `address` is leased or reserved to.
@@ -361,5 +379,7 @@ const RENEWAL: Millis = Millis::new(500);
 const PATIENCE: Millis = Millis::from_secs(2);
 /// ACKs that wait at most, 600 KiB; beyond that clients are told at once.
 const WAITING: usize = 1024;
+/// Bindings that are looked at at once: 0.1 ms.
+const PART: usize = 512;
 /// Events that wait to be told: whoever doesn't ask for them misses the later ones.
 const EVENTS: usize = 1024;

@@ -13,15 +13,17 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::Ipv4Addr;
 
-use packet::{MacAddr, Millis, PortId, share};
+use packet::{MacAddr, Millis, NetworkId, PortId, share};
+
+use crate::report::LeaseReport;
 
 /// A client: its identifier (option 61) if it sends one, else hardware type and address, which is how most clients
 /// build that identifier too. RFC 2131, 4.2.
-pub(super) type ClientKey = Box<[u8]>;
+pub(crate) type ClientKey = Box<[u8]>;
 
 /// An address and the client that has, had or was offered it.
 #[derive(Clone, PartialEq, Eq, Debug)]
-pub(super) struct Binding {
+pub(crate) struct Binding {
     pub client: ClientKey,
     pub mac: MacAddr,
     pub host_name: Option<Box<str>>,
@@ -40,7 +42,7 @@ pub(super) struct Binding {
 
 /// What a binding stands for while it lasts. The first two are promises that may be broken, in this order.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
-pub(super) enum BindingState {
+pub(crate) enum BindingState {
     /// Held for a client that has not asked for it yet.
     Offered,
     /// To be the client's if nobody answers for it.
@@ -75,6 +77,17 @@ impl Binding {
     pub fn is_lease(&self, now: Millis) -> bool {
         self.state == BindingState::Leased && self.is_live(now)
     }
+
+    /// The lease that it is, for people.
+    pub fn report(&self, network: NetworkId, address: Ipv4Addr, now: Millis) -> LeaseReport {
+        LeaseReport {
+            network,
+            address,
+            mac: self.mac,
+            host_name: self.host_name.as_deref().map(str::to_owned),
+            expires_in: self.until.since(now),
+        }
+    }
 }
 
 /// All bindings of a server.
@@ -89,6 +102,8 @@ pub(super) struct Leases {
     reserved: BTreeSet<Ipv4Addr>,
     /// How many of the other addresses are live, and which ports of the switch have how many.
     shared: usize,
+    /// How many are leased, reserved or not.
+    leased: usize,
     of_port: BTreeMap<PortId, usize>,
     now: Millis,
     /// Live addresses that are nobody's yet: those offered before those that are being probed, the oldest first.
@@ -106,12 +121,15 @@ impl Leases {
         &self.reserved
     }
 
-    /// Notes what has ended.
+    /// Notes what has ended, at most [`PART`] of it: tens of thousands that end while nobody asks must not keep the message
+    /// that comes then waiting. The rest is held a moment longer.
     pub fn advance(&mut self, now: Millis) {
         self.now = self.now.max(now);
-        while let Some(&(until, address)) = self.live.first()
-            && until <= self.now
-        {
+        for _ in 0..PART {
+            let Some(&(until, address)) = self.live.first() else { return };
+            if until > self.now {
+                return;
+            }
             self.count(address, until, false);
             self.ended.insert((until, address));
             if let Some(state) = self.of(address).map(|binding| binding.state) {
@@ -132,6 +150,19 @@ impl Leases {
     /// Whether all of `limit` shared addresses are held.
     pub fn is_full(&self, limit: usize) -> bool {
         self.shared >= limit
+    }
+
+    /// How many shared addresses are live, and how many addresses are leased, reserved or not.
+    pub fn counts(&self, now: Millis) -> (usize, usize) {
+        let ended = self.live.range(..=(now, Ipv4Addr::BROADCAST)).map(|&(_, address)| address);
+        ended.fold((self.shared, self.leased), |(shared, leased), address| {
+            let is_shared = !self.reserved.contains(&address);
+            (shared - usize::from(is_shared), leased - usize::from(self.is_leased(address)))
+        })
+    }
+
+    fn is_leased(&self, address: Ipv4Addr) -> bool {
+        self.of(address).is_some_and(|binding| binding.state == BindingState::Leased)
     }
 
     /// The port of the switch is another's from now on.
@@ -205,7 +236,12 @@ impl Leases {
 
     /// All bindings, in the order of their addresses.
     pub fn iter(&self) -> impl Iterator<Item = (Ipv4Addr, &Binding)> {
-        self.by_address.iter().map(|(&address, binding)| (address, binding))
+        self.iter_from(Ipv4Addr::UNSPECIFIED)
+    }
+
+    /// The bindings from this address on, in the order of their addresses.
+    pub fn iter_from(&self, from: Ipv4Addr) -> impl Iterator<Item = (Ipv4Addr, &Binding)> {
+        self.by_address.range(from..).map(|(&address, binding)| (address, binding))
     }
 
     /// All bindings, for another set of leases.
@@ -243,12 +279,21 @@ impl Leases {
     fn count(&mut self, address: Ipv4Addr, until: Millis, is_live: bool) {
         let is_change =
             if is_live { self.live.insert((until, address)) } else { self.live.remove(&(until, address)) };
-        if !is_change || self.reserved.contains(&address) {
+        if !is_change {
+            return;
+        }
+        let step = |count: &mut usize| if is_live { *count += 1 } else { *count -= 1 };
+        if self.is_leased(address) {
+            step(&mut self.leased);
+        }
+        if self.reserved.contains(&address) {
             return;
         }
         let port = self.of(address).and_then(|binding| binding.port);
         let held = port.map(|port| self.of_port.entry(port).or_default());
-        let step = |count: &mut usize| if is_live { *count += 1 } else { *count -= 1 };
         held.into_iter().chain([&mut self.shared]).for_each(step);
     }
 }
+
+/// Bindings whose end is noted at once: half a millisecond.
+const PART: usize = 1024;

@@ -35,12 +35,13 @@ use smoltcp::wire::DhcpMessageType;
 pub(crate) use self::answer::{DhcpReceiver, DhcpReply, Grant};
 use self::choice::{Claim, IN_USE};
 use self::client::Client;
-use self::leases::{Binding, BindingState, Leases};
+pub(crate) use self::leases::Binding;
+use self::leases::{BindingState, Leases};
 use self::message::Request;
 pub(crate) use self::message::relay_agent;
 use self::probe::{Probe, Probes};
 use crate::gateway::neighbour::Sighting;
-use crate::report::{LeaseEventKind, LeaseRecord, LeaseReport, PoolReport};
+use crate::report::{LeaseEventKind, LeaseRecord, PoolReport};
 use crate::runtime_config::DhcpConfig;
 
 /// The server of one network.
@@ -118,6 +119,11 @@ impl DhcpServer {
 
     /// Changes the settings; leases that the new ones still allow stay.
     pub(crate) fn reconfigure(&mut self, config: DhcpConfig, interface: Ipv4Cidr, mtu: u16) {
+        self.mtu = mtu;
+        if (&config, interface) == (&self.config, self.interface) {
+            // To bind tens of thousands anew takes tens of milliseconds.
+            return;
+        }
         let old = std::mem::replace(self, Self::new(config, interface, mtu));
         (self.probes, self.changes) = (old.probes, old.changes);
         for (address, binding) in old.leases.into_bindings() {
@@ -228,34 +234,15 @@ impl DhcpServer {
         std::mem::take(&mut self.changes)
     }
 
-    /// The leases that have not ended, in the order of their addresses.
-    pub(crate) fn leases(&self, network: NetworkId, now: Millis) -> impl Iterator<Item = LeaseReport> + '_ {
-        self.leases.iter().filter(move |(_, held)| held.is_lease(now)).map(move |(address, held)| {
-            LeaseReport {
-                network,
-                address,
-                mac: held.mac,
-                host_name: held.host_name.as_deref().map(str::to_owned),
-                expires_in: held.until.since(now),
-            }
-        })
+    /// The bindings from this address on, in the order of their addresses.
+    pub(crate) fn bindings_from(&self, from: Ipv4Addr) -> impl Iterator<Item = (Ipv4Addr, &Binding)> {
+        self.leases.iter_from(from)
     }
 
     /// How full the range is.
     pub(crate) fn pool(&self, network: NetworkId, now: Millis) -> PoolReport {
-        let (first, last) = (self.config.first, self.config.last);
-        let in_range = |address: &Ipv4Addr| (first..=last).contains(address);
-        let held = self.leases.iter().filter(|(_, held)| held.is_live(now)).map(|(address, _)| address);
-        let own = [self.interface.network(), self.interface.broadcast(), self.interface.address()];
-        let own = own.into_iter().filter(|&address| !self.is_host(address));
-        let mut taken: BTreeSet<Ipv4Addr> = held.chain(own).filter(in_range).collect();
-        taken.extend(self.leases.reserved().iter().filter(|address| in_range(address)));
-        let size = (last.to_bits() - first.to_bits()).saturating_add(1);
-        PoolReport {
-            network,
-            free: size.saturating_sub(taken.len() as u32),
-            leased: self.leased(now).count() as u32,
-        }
+        let (taken, leased) = self.leases.counts(now);
+        PoolReport { network, free: (self.shared - taken) as u32, leased: leased as u32 }
     }
 
     /// The addresses of all leases that have not ended.

@@ -1,5 +1,6 @@
 //! What clients see, by messages built and read independently of the server's own code.
 
+use crate::report::LeaseReport;
 use proptest::prelude::*;
 use smoltcp::wire::{DhcpPacket, DhcpRepr};
 
@@ -33,7 +34,8 @@ fn a_client_discovers_requests_and_is_leased_an_address_with_the_settings() {
     assert_eq!(ack.option(58), 1800u32.to_be_bytes());
     assert_eq!(ack.option(59), 3150u32.to_be_bytes());
     let later = server.now + Millis::from_secs(600);
-    let report = server.dhcp.leases(NetworkId::new(3), later).next().unwrap();
+    let (address, held) = server.dhcp.leases.iter().next().unwrap();
+    let report = held.report(NetworkId::new(3), address, later);
     assert_eq!(
         report,
         LeaseReport {
@@ -56,8 +58,8 @@ fn the_broadcast_flag_asks_for_a_broadcast_answer() {
 #[test]
 fn a_client_is_offered_its_reserved_address_then_its_own_then_what_it_asks_for() {
     let mut server = server(2, 9);
-    server.dhcp.config.reserved = vec![(mac(7), ip(200))];
-    server.dhcp.reconfigure(server.dhcp.config.clone(), server.dhcp.interface, 1500);
+    let config = DhcpConfig { reserved: vec![(mac(7), ip(200))], ..server.dhcp.config.clone() };
+    server.dhcp.reconfigure(config, server.dhcp.interface, 1500);
     assert_eq!(server.answer(&mac(7).discover().requested(ip(5))).address, ip(200));
     assert_eq!(server.answer(&mac(1).discover().requested(ip(5))).address, ip(5));
     assert_eq!(server.answer(&mac(1).discover().requested(ip(6))).address, ip(5), "still held for it");
@@ -110,8 +112,8 @@ fn a_host_name_with_anything_but_letters_digits_dots_and_dashes_is_not_shown() {
     for (name, shown) in [(&b"a-1.b"[..], Some("a-1.b")), (b"\x1b[2J", None), (b"\xff", None), (b"", None)] {
         let mut server = server(2, 9);
         server.answer(&mac(1).select(ip(2)).option(12, name));
-        let report = server.dhcp.leases(NetworkId::new(0), server.now).next().unwrap();
-        assert_eq!(report.host_name.as_deref(), shown);
+        let (_, held) = server.dhcp.leases.iter().next().unwrap();
+        assert_eq!(held.host_name.as_deref(), shown);
     }
 }
 
@@ -198,6 +200,13 @@ proptest! {
             }
             let expected: Vec<_> = holders.keys().copied().collect();
             prop_assert_eq!(server.leased(), expected);
+            for later in [0, 5, 3000].map(Millis::from_secs) {
+                let now = server.now + later;
+                let pool = server.dhcp.pool(NetworkId::new(0), now);
+                let live = server.dhcp.leases.iter().filter(|(_, held)| held.is_live(now)).count();
+                let leased = server.dhcp.leased(now).count();
+                prop_assert_eq!((pool.free, pool.leased), ((5 - live) as u32, leased as u32));
+            }
         }
     }
 }
@@ -330,7 +339,7 @@ impl TestServer {
     }
 
     fn leased(&self) -> Vec<Ipv4Addr> {
-        self.dhcp.leases(NetworkId::new(0), self.now).map(|lease| lease.address).collect()
+        self.dhcp.leased(self.now).collect()
     }
 }
 

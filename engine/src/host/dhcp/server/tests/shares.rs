@@ -23,8 +23,8 @@ fn a_port_that_invents_clients_gets_four_fifths_of_the_addresses_and_others_find
     assert_eq!(take_all(&mut server, 2), 16);
     // Whoever has an address keeps it, also where others have taken some since.
     server.port = PortId::new(1);
-    let client = server.dhcp.leases(NetworkId::new(0), server.now).next().unwrap();
-    assert_eq!(server.answer(&client.mac.renew(client.address)).kind, DhcpMessageType::Ack);
+    let (address, client) = server.dhcp.leases.iter().next().unwrap();
+    assert_eq!(server.answer(&client.mac.renew(address)).kind, DhcpMessageType::Ack);
     assert_eq!(take_all(&mut server, 3), 4);
     // What ended is nobody's.
     server.now = server.now + Millis::from_secs(3700);
@@ -102,8 +102,9 @@ fn a_port_that_floods_discovers_leaves_others_their_offers_and_places_for_probes
 #[test]
 fn a_kept_lease_is_no_ports_until_its_client_is_heard_and_reserved_addresses_are_no_matter_of_shares() {
     let mut server = server(2, 11);
-    server.dhcp.config.reserved = (0..5).map(|n| (mac(700 + n), ip(7 + n as u8))).collect();
-    server.dhcp.reconfigure(server.dhcp.config.clone(), server.dhcp.interface, 1500);
+    let reserved = (0..5).map(|n| (mac(700 + n), ip(7 + n as u8))).collect();
+    let config = DhcpConfig { reserved, ..server.dhcp.config.clone() };
+    server.dhcp.reconfigure(config, server.dhcp.interface, 1500);
     let record = |n: u64| LeaseRecord {
         network: NetworkId::new(0),
         address: ip(2 + n as u8),
