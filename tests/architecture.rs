@@ -179,14 +179,13 @@ fn the_product_has_no_test_doubles() {
 }
 
 /// What may be imported in engine, by folder or file: the worker is on top of the host, and that of the gateway.
-const ENGINE: [(&str, &[&str]); 8] = [
-    ("keyed", &[]),
+const ENGINE: [(&str, &[&str]); 7] = [
     ("report", &[]),
     ("runtime_config", &[]),
     ("sockets", &[]),
-    ("gateway", &["keyed", "report", "runtime_config", "sockets"]),
+    ("gateway", &["report", "runtime_config", "sockets"]),
     ("punt", &["gateway"]),
-    ("host", &["gateway", "keyed", "punt", "report", "runtime_config", "sockets"]),
+    ("host", &["gateway", "punt", "report", "runtime_config", "sockets"]),
     ("worker", &["gateway", "host", "punt", "report", "runtime_config"]),
 ];
 

@@ -10,7 +10,6 @@
 
 mod gateway;
 mod host;
-mod keyed;
 mod punt;
 pub mod report;
 mod runtime_config;

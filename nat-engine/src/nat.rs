@@ -18,7 +18,7 @@ use crate::flows::tuple::Tuple;
 use crate::flows::view::FlowView;
 use crate::fragments::{Fragments, WaitingFragment};
 use crate::lifecycle::{self, Lifecycle};
-use crate::memory::keyed::Random;
+use crate::memory::random::Random;
 use crate::outside::Outside;
 use crate::outside::explicit::{ExplicitMapping, MappingRefused, MappingRequest};
 use crate::outside::leasing::Leasing;

@@ -1,4 +1,5 @@
-//! Hashes without a key of their own: to spread, and to name. Where remote parties choose what is hashed, a secret goes in.
+//! Hashes without a key of their own: to spread, and to name. Where remote parties choose what is
+//! hashed, it is [`keyed`](crate::keyed).
 
 /// FNV-1a. Unlike that of the standard library's hash, its result is the same in all versions.
 pub fn fnv1a(bytes: impl IntoIterator<Item = u8>) -> u64 {

@@ -22,6 +22,7 @@ mod family;
 pub mod hash;
 mod ipv4;
 mod ipv6;
+pub mod keyed;
 mod meta;
 pub mod offload;
 mod parse;

@@ -15,12 +15,12 @@ use std::net::Ipv4Addr;
 use packet::{DropReason, MacAddr, Millis, PortId, share};
 
 use super::route::Hop;
-use crate::keyed::Keyed;
+use packet::keyed::SipKeys;
 
 /// Known next hops of all networks.
 #[derive(Debug)]
 pub(crate) struct Neighbours<A = Ipv4Addr> {
-    table: HashMap<Hop<A>, Neighbour, Keyed>,
+    table: HashMap<Hop<A>, Neighbour, SipKeys>,
     /// Who is in use though it is long since they were heard of, and since when that is known.
     stale: Vec<(Hop<A>, Millis)>,
     /// When the table was last cleared of idle entries.
@@ -53,7 +53,7 @@ pub(crate) struct Sighting {
 
 impl<A: Copy + Eq + Hash> Neighbours<A> {
     pub(crate) fn new(seed: [u64; 2]) -> Self {
-        Self { table: HashMap::with_hasher(Keyed(seed)), stale: Vec::new(), cleared: Millis::ZERO }
+        Self { table: HashMap::with_hasher(SipKeys(seed)), stale: Vec::new(), cleared: Millis::ZERO }
     }
 
     /// The MAC of `hop`, if it is known. A frame is about to use it: when it is old it will be confirmed. Frames in a row to

@@ -23,9 +23,9 @@ use packet::{DropReason, EtherType, FrameMeta, MacAddr, Millis, NetworkId, Offlo
 
 use super::outgoing::To;
 use super::slow::Slow;
-use crate::keyed::Keyed;
 use crate::punt::Punted;
 use crate::report::LoopChange;
+use packet::keyed::SipKeys;
 
 /// The ports that may be part of a loop, or are.
 #[derive(Debug)]
@@ -35,7 +35,7 @@ pub(crate) struct LoopWatch {
     changes: VecDeque<LoopChange>,
     /// Ports that were closed or opened, which their bridges don't know yet.
     switched: Vec<PortId>,
-    keyed: Keyed,
+    keyed: SipKeys,
     /// Ports ever watched: no two have one token.
     count: u64,
 }
@@ -75,7 +75,7 @@ impl LoopWatch {
     /// Nothing is watched. `seed` must be random.
     pub(crate) fn new(seed: [u64; 2]) -> Self {
         let (watched, changes, switched) = (Vec::new(), VecDeque::new(), Vec::new());
-        Self { watched, changes, switched, keyed: Keyed(seed), count: 0 }
+        Self { watched, changes, switched, keyed: SipKeys(seed), count: 0 }
     }
 
     /// Something that came from `port` hints at a loop.
@@ -211,7 +211,7 @@ impl LoopWatch {
 
 /// The address that a bridge's probes come from; `nth`: no two bridges have one.
 pub(crate) fn probe_source(seed: [u64; 2], nth: u64) -> MacAddr {
-    MacAddr::local(Keyed(seed).hash_one(("probe source", nth)))
+    MacAddr::local(SipKeys(seed).hash_one(("probe source", nth)))
 }
 
 /// A reply of the configuration testing protocol (the Ethernet, version 2.0, 8), which nobody answers, with the token as

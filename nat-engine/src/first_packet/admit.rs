@@ -11,7 +11,7 @@ use crate::flows::table::{FlowMappings, FlowTable};
 use crate::flows::tuple::{Direction, Tuple, has_ports_or_identifiers};
 use crate::fragments::Fragments;
 use crate::lifecycle::Lifecycle;
-use crate::memory::keyed::Random;
+use crate::memory::random::Random;
 use crate::memory::slab::Id;
 use crate::outside::Outside;
 use crate::outside::leasing::{Leasing, TRIES};

@@ -10,8 +10,8 @@ use crate::flows::sequence::Sequence;
 use crate::flows::tcp::TcpState;
 use crate::flows::timeouts::TimeoutClass;
 use crate::flows::tuple::{Direction, Tuple};
-use crate::memory::keyed::PairHash;
 use crate::memory::slab::Slab;
+use packet::keyed::PairHash;
 
 /// A flow from a host of one family to one of the same or another, as far as each of its packets needs it:
 /// for IPv4, one cache line.

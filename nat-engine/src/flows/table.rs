@@ -23,9 +23,9 @@ use crate::flows::flow::Flow;
 use crate::flows::timeouts::{TimeoutClass, Timeouts};
 use crate::flows::tuple::{Direction, Tuple};
 use crate::memory::index::Index;
-use crate::memory::keyed::{PairHash, Purpose};
 use crate::memory::shares::Shares;
 use crate::memory::slab::{Id, Slab};
+use packet::keyed::PairHash;
 
 /// A flow in use moves to the end of its list once in a second, not with each packet. So it may have been used this much
 /// later than the list says, and expires this much later.
@@ -107,7 +107,7 @@ impl<A: To<B>, B: Family> FlowTable<A, B> {
             flows: Slab::new(),
             places: Vec::new(),
             index: Index::new(),
-            hash: PairHash::new(seed, Purpose::Flows),
+            hash: PairHash::new(seed, "flows"),
             lists: [List::default(); TimeoutClass::ALL.len()],
             carried: BTreeMap::new(),
             shares: Shares::default(),

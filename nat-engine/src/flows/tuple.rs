@@ -12,7 +12,7 @@ use std::net::SocketAddrV4;
 
 use packet::{Family, Ipv4Packet, L4, Protocol, Socket, V4, V6};
 
-use crate::memory::keyed::PairHash;
+use packet::keyed::PairHash;
 
 /// Which of a flow's two directions.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -174,7 +174,6 @@ impl<F: Family> fmt::Debug for Tuple<F> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::memory::keyed::Purpose;
     use packet::builder::eth;
     use std::net::{Ipv4Addr, Ipv6Addr, SocketAddrV6};
 
@@ -201,7 +200,7 @@ mod tests {
         assert_eq!(tuple.to_string(), "udp [2001:db8::1]:1000 > [2001:db8::2]:53");
         assert_eq!(tuple.reversed(), Tuple::new(Protocol::UDP, at(2, 53), at(1, 1000)));
         assert_eq!((tuple.source(), tuple.destination_port()), (at(1, 1000), 53));
-        let hash = PairHash::new([1, 2], Purpose::Flows);
+        let hash = PairHash::new([1, 2], "flows");
         let others = [at(3, 1000), at(1, 1001), SocketAddrV6::new(Ipv6Addr::LOCALHOST, 1000, 0, 0)];
         for other in others.map(|source| Tuple::new(Protocol::UDP, source, at(2, 53))) {
             assert_ne!(tuple.hashed(&hash), other.hashed(&hash));

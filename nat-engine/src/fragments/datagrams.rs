@@ -16,7 +16,7 @@ use packet::{Ipv4Packet, Millis, PortId, Protocol};
 
 use crate::flows::packet::NatPacket;
 use crate::flows::tuple::Tuple;
-use crate::memory::keyed::{KeyedHash, Purpose};
+use packet::keyed::KeyedHash;
 
 /// How long a datagram's fragments are expected: as long as Linux waits for reassembly. RFC 791 suggests 15 s.
 const LIFETIME: Millis = Millis::from_secs(30);
@@ -56,7 +56,7 @@ impl Datagrams {
     pub(super) fn new(seed: [u64; 2]) -> Self {
         Self {
             sets: vec![[None; WAYS]; SETS].into_boxed_slice(),
-            hash: KeyedHash::new(seed, Purpose::Fragments),
+            hash: KeyedHash::new(seed, "fragments"),
             recorded: 0,
         }
     }

@@ -12,7 +12,7 @@ use std::net::SocketAddrV4;
 
 use crate::flows::packet::NatPacket;
 use crate::flows::tuple::Tuple;
-use crate::memory::keyed::{KeyedHash, Purpose};
+use packet::keyed::KeyedHash;
 
 #[derive(Debug)]
 pub(super) struct Identifications {
@@ -25,10 +25,7 @@ const COUNTERS: usize = 1024;
 
 impl Identifications {
     pub(super) fn new(seed: [u64; 2]) -> Self {
-        Self {
-            counters: vec![0; COUNTERS].into_boxed_slice(),
-            hash: KeyedHash::new(seed, Purpose::Identifications),
-        }
+        Self { counters: vec![0; COUNTERS].into_boxed_slice(), hash: KeyedHash::new(seed, "identifications") }
     }
 
     /// The next one for a packet that departs with this tuple.

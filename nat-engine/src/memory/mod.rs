@@ -1,6 +1,6 @@
-//! Where entries are kept and found: places, an index over them, hashes, and whose they are.
+//! Where entries are kept and found: places, an index over them, random numbers, and whose they are.
 
 pub(crate) mod index;
-pub(crate) mod keyed;
+pub(crate) mod random;
 pub(crate) mod shares;
 pub(crate) mod slab;

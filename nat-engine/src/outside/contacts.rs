@@ -7,8 +7,8 @@ use std::net::Ipv4Addr;
 
 use hashbrown::HashTable;
 
-use crate::memory::keyed::{KeyedHash, Purpose};
 use crate::memory::slab::Id;
+use packet::keyed::KeyedHash;
 
 /// Remote addresses, by the mapping that sends to them.
 #[derive(Debug)]
@@ -36,7 +36,7 @@ impl Contact {
 impl Contacts {
     pub(crate) fn new(seed: [u64; 2]) -> Self {
         let shards = (0..SHARDS).map(|_| HashTable::new()).collect();
-        Self { shards, hash: KeyedHash::new(seed, Purpose::Contacts) }
+        Self { shards, hash: KeyedHash::new(seed, "contacts") }
     }
 
     /// Whether a flow of `mapping` goes to `remote`.

@@ -8,7 +8,7 @@ use hashbrown::HashTable;
 use packet::Millis;
 
 use crate::config::NatSettings;
-use crate::memory::keyed::{KeyedHash, Purpose};
+use packet::keyed::KeyedHash;
 
 /// The inside hosts that have flows.
 #[derive(Debug)]
@@ -29,7 +29,7 @@ struct Host {
 
 impl Hosts {
     pub(crate) fn new(seed: [u64; 2]) -> Self {
-        Self { hosts: HashTable::new(), hash: KeyedHash::new(seed, Purpose::Hosts) }
+        Self { hosts: HashTable::new(), hash: KeyedHash::new(seed, "hosts") }
     }
 
     /// Whether the host may have one more flow.

@@ -7,7 +7,7 @@ use packet::{DropReason, Millis, PortId, Protocol, share};
 
 use crate::chains::rule::PortRange;
 use crate::config::NatConfig;
-use crate::memory::keyed::Random;
+use crate::memory::random::Random;
 use crate::outside::Outside;
 use crate::outside::mapping::{HashedKey, SourceMapping};
 use crate::outside::port_pool::{PortLease, PortWish};

@@ -16,10 +16,10 @@ use packet::Protocol;
 use crate::config::Behaviour;
 use crate::flows::tuple::Tuple;
 use crate::memory::index::Index;
-use crate::memory::keyed::{KeyedHash, Purpose};
 use crate::memory::slab::{Id, Slab};
 use crate::outside::contacts::Contacts;
 use crate::outside::port_pool::{PortLease, PortPools};
+use packet::keyed::KeyedHash;
 
 /// The mappings of all inside sockets, and the ports they are made of.
 #[derive(Debug)]
@@ -161,7 +161,7 @@ impl Mappings {
             mappings: Slab::new(),
             by_key: Index::new(),
             by_outside: Index::new(),
-            hash: KeyedHash::new(seed, Purpose::Mappings),
+            hash: KeyedHash::new(seed, "mappings"),
             contacts: Contacts::new(seed),
             ports: PortPools::new(),
         }

@@ -17,7 +17,7 @@ use packet::{Millis, Protocol};
 
 use crate::chains::rule::PortRange;
 use crate::config::NatConfig;
-use crate::memory::keyed::Random;
+use crate::memory::random::Random;
 use crate::memory::slab::{Id, Slab};
 use crate::outside::port_set::PortSet;
 

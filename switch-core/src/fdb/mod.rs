@@ -30,6 +30,7 @@ use std::ops::Range;
 use std::sync::PoisonError;
 
 use packet::hash::splitmix;
+use packet::keyed::multiply_shift;
 use packet::{MacAddr, Millis, PortId, Vid};
 
 use self::bucket::{Bucket, SLOTS, Slot};
@@ -268,14 +269,11 @@ impl Fdb {
         Some((slot, slot.value()))
     }
 
-    /// Pair-multiply-shift with secret numbers: any two keys meet with the probability of chance, whoever chose them.
-    /// M. Thorup, "High Speed Hashing for Integers and Strings", 3.5. It takes 1 ns where SipHash takes 5; and keys that
-    /// meet all the same only fill two buckets.
+    /// It takes 1 ns where SipHash takes 5; and keys that meet all the same only fill two buckets.
     #[inline]
     fn hash(&self, key: Key) -> u64 {
         let [a, b, c] = self.secret;
-        let product = a.wrapping_add(key.0 >> 32).wrapping_mul(b.wrapping_add(key.0 & 0xffff_ffff));
-        product.wrapping_add(c)
+        multiply_shift([a, b], key.0).wrapping_add(c)
     }
 
     #[inline]

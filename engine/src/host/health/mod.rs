@@ -29,11 +29,11 @@ use super::outgoing::To;
 use super::slow::Slow;
 use crate::gateway::Gateway;
 use crate::gateway::route::Source;
-use crate::keyed::Keyed;
 use crate::punt::Punted;
 use crate::report::{CheckOutcome, ServerChange, ServerReport, ServerState};
 use crate::runtime_config::{BalanceConfig, CheckConfig, CheckKind};
 use crate::sockets::{Connected, Service};
+use packet::keyed::SipKeys;
 
 /// All servers that are asked.
 #[derive(Debug)]
@@ -43,7 +43,7 @@ pub(crate) struct Health {
     next: Option<Millis>,
     /// What nobody has been told yet.
     changes: VecDeque<ServerChange>,
-    random: Keyed,
+    random: SipKeys,
     drawn: u64,
 }
 
@@ -69,7 +69,7 @@ struct Server {
 impl Health {
     pub(crate) fn new(seed: [u64; 2]) -> Self {
         let (servers, changes) = (BTreeMap::new(), VecDeque::new());
-        Self { servers, next: None, changes, random: Keyed(seed), drawn: 0 }
+        Self { servers, next: None, changes, random: SipKeys(seed), drawn: 0 }
     }
 
     /// Takes over the servers of a configuration that NAT has its rules of already; those that stay, and are asked as

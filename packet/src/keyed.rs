@@ -1,26 +1,44 @@
-//! What must not be guessed from outside: the hash of keys that remote parties choose, and random numbers.
+//! Hashes under a secret key, for tables whose keys remote parties choose. From the seed that the caller gives, each purpose, which
+//! is a word, has a key of its own.
 //!
-//! Both are SipHash-1-3 under keys derived from the seed that the caller gives (4.9 ns for 16 bytes). What is looked up for
-//! each packet has [`PairHash`].
+//! ```text
+//! SipKeys      SipHash-1-3 for the standard library's tables
+//! KeyedHash    SipHash-1-3 of two words, 4.9 ns: its results may be shown
+//! PairHash     pair-multiply-shift of some words, 2 ns: for what is looked up per packet; nobody may see results
+//! ```
+
+use std::hash::BuildHasher;
 
 use siphasher::sip::SipHasher13;
 
+/// SipHash-1-3 with a random key.
+#[derive(Clone, Copy, Debug)]
+pub struct SipKeys(pub [u64; 2]);
+
+impl BuildHasher for SipKeys {
+    type Hasher = SipHasher13;
+
+    fn build_hasher(&self) -> SipHasher13 {
+        SipHasher13::new_with_keys(self.0[0], self.0[1])
+    }
+}
+
 /// A hash of two words under a secret key.
 #[derive(Clone, Debug)]
-pub(crate) struct KeyedHash(SipHasher13);
+pub struct KeyedHash(SipHasher13);
 
 impl KeyedHash {
     /// Different purposes get different keys from the same seed.
-    pub(crate) fn new(seed: [u64; 2], purpose: Purpose) -> Self {
+    pub fn new(seed: [u64; 2], purpose: &str) -> Self {
         let master = SipHasher13::new_with_keys(seed[0], seed[1]);
-        let key = |half: u8| master.hash(&[purpose as u8, half]);
+        let key = |half: u8| master.hash(&[&[half], purpose.as_bytes()].concat());
         Self(SipHasher13::new_with_keys(key(0), key(1)))
     }
 
     /// The hash of two words, the second one below 2⁵⁶: SipHash puts the length into the last byte, and 16 whole bytes
     /// would cost a round more (1.5 ns of 6).
     #[inline]
-    pub(crate) fn of(&self, words: [u64; 2]) -> u64 {
+    pub fn of(&self, words: [u64; 2]) -> u64 {
         let mut bytes = [0; 16];
         bytes[..8].copy_from_slice(&words[0].to_le_bytes());
         bytes[8..].copy_from_slice(&words[1].to_le_bytes());
@@ -34,25 +52,21 @@ impl KeyedHash {
 /// for Integers and Strings", 3.5. Unlike SipHash it gives its secret away to who sees hashes; nobody outside does, and
 /// not by waiting times either: a look-up takes the same time for one and for twelve flows in a cache line.
 #[derive(Clone, Debug)]
-pub(crate) struct PairHash([[u64; 2]; WORDS]);
+pub struct PairHash([[u64; 2]; WORDS]);
 
 impl PairHash {
     /// Different purposes get different secrets from the same seed.
-    pub(crate) fn new(seed: [u64; 2], purpose: Purpose) -> Self {
+    pub fn new(seed: [u64; 2], purpose: &str) -> Self {
         let keyed = KeyedHash::new(seed, purpose);
         Self(std::array::from_fn(|word| [0, 1].map(|half| keyed.of([2 * word as u64 + half, 0]))))
     }
 
-    /// Of a key as long as all others: so many words, fewer than [`WORDS`], and the last one.
+    /// Of a key as long as all others: up to four words, always as many, and the last one.
     #[inline]
-    pub(crate) fn of(&self, words: &[u64], last: u64) -> u64 {
-        const LOWER: u64 = 0xffff_ffff;
-        let product = |[a, b]: [u64; 2], word: u64| {
-            a.wrapping_add(word >> 32).wrapping_mul(b.wrapping_add(word & LOWER))
-        };
+    pub fn of(&self, words: &[u64], last: u64) -> u64 {
         let [of_last, of_words @ ..] = &self.0;
-        let products = of_words.iter().zip(words).map(|(secrets, word)| product(*secrets, *word));
-        let upper = products.fold(product(*of_last, last), u64::wrapping_add) >> 32;
+        let products = of_words.iter().zip(words).map(|(secrets, word)| multiply_shift(*secrets, *word));
+        let upper = products.fold(multiply_shift(*of_last, last), u64::wrapping_add) >> 32;
         // Keys in equal steps, such as ports one after the other, are in equal steps still: this scatters them.
         let once = upper.wrapping_mul(MIX[0]);
         let twice = (once ^ once >> 32).wrapping_mul(MIX[1]);
@@ -66,37 +80,11 @@ const WORDS: usize = 5;
 /// Odd, and with ones and zeros all over: of splitmix64. Public domain, S. Vigna.
 const MIX: [u64; 2] = [0xbf58_476d_1ce4_e5b9, 0x94d0_49bb_1331_11eb];
 
-/// What a key is for.
-#[derive(Clone, Copy, Debug)]
-pub(crate) enum Purpose {
-    Flows,
-    Mappings,
-    Contacts,
-    Fragments,
-    Identifications,
-    Hosts,
-    Random,
-}
-
-/// Random numbers: the hash of a counter. Seeing some doesn't tell the next.
-#[derive(Debug)]
-pub(crate) struct Random {
-    hash: KeyedHash,
-    counter: u64,
-}
-
-impl Random {
-    pub(crate) fn new(seed: [u64; 2]) -> Self {
-        Self { hash: KeyedHash::new(seed, Purpose::Random), counter: 0 }
-    }
-
-    /// A number from `low` to `high`, both included.
-    pub(crate) fn between(&mut self, low: u16, high: u16) -> u16 {
-        self.counter += 1;
-        let count = u64::from(high.saturating_sub(low)) + 1;
-        let random = self.hash.of([self.counter, 0]) >> 32;
-        low + ((random * count) >> 32) as u16
-    }
+/// Of one word: two keys have the same upper half of it about as rarely as by chance, whoever chose them, as long as the two numbers
+/// are secret. M. Thorup, as above.
+#[inline]
+pub const fn multiply_shift([a, b]: [u64; 2], word: u64) -> u64 {
+    a.wrapping_add(word >> 32).wrapping_mul(b.wrapping_add(word & 0xffff_ffff))
 }
 
 #[cfg(test)]
@@ -106,7 +94,7 @@ mod tests {
     #[test]
     fn keys_that_differ_by_little_spread_as_evenly_as_random_ones() {
         let spread = |words: fn(u64) -> [u64; 2], seed| {
-            let hash = PairHash::new([seed, 7], Purpose::Flows);
+            let hash = PairHash::new([seed, 7], "flows");
             let (mut lines, mut tags) = (vec![0_u32; 4096], [0_u32; 256]);
             for n in 0..1 << 15 {
                 let [first, last] = words(n);
@@ -127,18 +115,5 @@ mod tests {
                 assert!(line < 32 && tag < 192, "{seed}: {line}, {tag}");
             }
         }
-    }
-
-    #[test]
-    fn numbers_stay_in_their_range_and_depend_on_the_seed() {
-        let draw = |seed| {
-            let mut random = Random::new([seed, 7]);
-            [(); 64].map(|()| random.between(1024, u16::MAX))
-        };
-        assert!(draw(1).iter().all(|&port| port >= 1024));
-        assert_ne!(draw(1), draw(2));
-        let mut random = Random::new([1, 2]);
-        assert_eq!(random.between(5, 5), 5);
-        assert!((0..100).map(|_| random.between(0, 1)).any(|bit| bit == 1));
     }
 }
