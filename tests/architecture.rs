@@ -145,10 +145,11 @@ fn folders_of_nat_engine_import_one_way() {
 }
 
 /// The same for tapio, where all files are in folders.
-const TAPIO: [(&str, &[&str]); 4] = [
+const TAPIO: [(&str, &[&str]); 5] = [
     ("sys", &[]),
     ("device", &["sys"]),
     ("port", &["device", "sys"]),
+    ("sandbox", &["port", "sys"]),
     ("testing", &["port", "device", "sys"]),
 ];
 

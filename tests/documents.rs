@@ -64,3 +64,10 @@ fn links_of_a_page_lead_somewhere() {
         }
     }
 }
+
+#[test]
+#[cfg(target_arch = "x86_64")]
+fn the_system_calls_of_the_sandbox_stand_in_the_page_about_security() {
+    let calls = tapio::system_calls();
+    assert!(read("docs/security.md").contains(&calls), "docs/security.md should have:\n{calls}");
+}

@@ -14,12 +14,14 @@
 //! | `port/` | kinds of port: for each its settings, its [`Device`] and its [`Queue`] | all below |
 //! | `device/` | what the kernel has: [`Netns`], [`Links`], addresses, what keeps the host off a device | `sys/` |
 //! | `sys/` | system calls by subject: sockets, programs, signals, the clock | nothing of this crate |
+//! | `sandbox/` | what the process that moves frames gives up | `port/`, `sys/` |
 //! | `testing/` | what only tests and benchmarks need | all |
 #![deny(unsafe_op_in_unsafe_fn)]
 #![deny(clippy::undocumented_unsafe_blocks, clippy::multiple_unsafe_ops_per_block)]
 
 mod device;
 mod port;
+mod sandbox;
 mod sys;
 #[cfg(feature = "testing")]
 pub mod testing;
@@ -41,6 +43,7 @@ pub use port::spec::{PortSpec, open as open_queue};
 pub use port::stream::{Role, StreamConfig};
 pub use port::tap::{TapConfig, TapDevice};
 pub use port::vhost::VhostUserConfig;
+pub use sandbox::{ConfineError, Gap, Sandbox, User, confine, system_calls};
 pub use sys::huge_pages::HugePages;
 pub use sys::netdevice::{LinkIndex, bind_to_device};
 pub use sys::process::{Clock, ProcessWatch, end_with_this_thread, random_bytes, thread_nanos};

@@ -7,11 +7,10 @@
 //!
 //! A ring that runs is used only while it is enabled; the guest's transmit ring is emptied otherwise.
 
-use std::fs;
-use std::os::fd::{AsFd, AsRawFd};
+use std::os::fd::AsFd;
 use std::sync::Arc;
 
-use crate::port::vhost::call::Call;
+use crate::port::vhost::call::{Call, is_eventfd};
 use crate::port::vhost::features::{Features, protocol};
 use crate::port::vhost::keeper::{GuestFd, Keeper};
 use crate::port::vhost::memory_table::{MAX_REGIONS, MemoryTable, RegionAddress};
@@ -264,12 +263,9 @@ fn ring_size(size: u32) -> Result<u16, Violation> {
         .ok_or(Violation::BadRingSize(size))
 }
 
-/// An eventfd: nothing else can be signalled, and watching it could wait for others. A name of a file starts with a slash,
-/// whoever made it, and this one doesn't.
+/// Nothing else can be signalled, and watching it could wait for others.
 fn checked_eventfd(fd: GuestFd) -> Result<GuestFd, Violation> {
-    let kind = fs::read_link(format!("/proc/self/fd/{}", fd.as_fd().as_raw_fd()));
-    let is_eventfd = kind.is_ok_and(|kind| kind.as_os_str() == "anon_inode:[eventfd]");
-    if is_eventfd { Ok(fd) } else { Err(Violation::NotAnEventfd) }
+    if is_eventfd(fd.as_fd()) { Ok(fd) } else { Err(Violation::NotAnEventfd) }
 }
 
 /// Queue pairs of a guest at most.

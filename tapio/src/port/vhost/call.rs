@@ -10,11 +10,13 @@
 //! kernel does nothing else. So a guest whose calls are dear is told by the port's own thread, and all such guests share
 //! a fifth of a processor.
 
-use std::fs::File;
+use std::fs::{self, File};
 use std::io;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, OnceLock};
+
+use rustix::io::Errno;
 
 use crate::port::vhost::keeper::{GuestFd, Keeper};
 use crate::port::vhost::price::Price;
@@ -45,6 +47,22 @@ impl Call {
     }
 }
 
+/// Opens what calls are made with, for a process that can't open anything later.
+pub(crate) fn prepare() {
+    // Without it, guests are told in another way.
+    let _ = signaller();
+}
+
+/// Whether `fd` is an eventfd. In a sandbox there is no /proc that would say so. A kernel without aio(7) has to: a name of a
+/// file starts with a slash, whoever made it, and this one doesn't.
+pub(super) fn is_eventfd(fd: BorrowedFd<'_>) -> bool {
+    match signaller() {
+        Some(signaller) => signaller.takes(fd),
+        None => fs::read_link(format!("/proc/self/fd/{}", fd.as_raw_fd()))
+            .is_ok_and(|kind| kind.as_os_str() == "anon_inode:[eventfd]"),
+    }
+}
+
 fn signaller() -> Option<&'static Signaller> {
     static SIGNALLER: OnceLock<Option<Signaller>> = OnceLock::new();
     SIGNALLER.get_or_init(|| Signaller::new().ok()).as_ref()
@@ -68,28 +86,43 @@ impl Signaller {
     }
 
     fn signal(&self, eventfd: BorrowedFd<'_>) {
-        // Full of completions that nobody has looked at, once in a while; several threads may find so at once.
-        for _ in 0..TRIES {
-            if self.submit(eventfd) {
-                return;
-            }
-            self.forget_completions();
-        }
+        // It can't be refused but for lack of room.
+        let _ = self.ask(OPCODE_READ, eventfd);
     }
 
-    fn submit(&self, eventfd: BorrowedFd<'_>) -> bool {
-        let mut read = Request {
+    /// Whether the kernel can signal `fd`: a write to what is open for reading alone fails when that is known, and signals
+    /// nothing.
+    fn takes(&self, fd: BorrowedFd<'_>) -> bool {
+        self.ask(OPCODE_WRITE, fd) == Err(Errno::BADF)
+    }
+
+    fn ask(&self, opcode: u16, eventfd: BorrowedFd<'_>) -> Result<(), Errno> {
+        // Full of completions that nobody has looked at, once in a while; several threads may find so at once.
+        for _ in 0..TRIES {
+            match self.submit(opcode, eventfd) {
+                Err(Errno::AGAIN) => self.forget_completions(),
+                answer => return answer,
+            }
+        }
+        Err(Errno::AGAIN)
+    }
+
+    fn submit(&self, opcode: u16, eventfd: BorrowedFd<'_>) -> Result<(), Errno> {
+        let mut request = Request {
             key: 0,
-            opcode: OPCODE_READ,
+            opcode,
             file: self.nothing.as_raw_fd().cast_unsigned(),
             flags: FLAG_EVENTFD,
             eventfd: eventfd.as_raw_fd().cast_unsigned(),
             ..Request::default()
         };
-        let mut list = &raw mut read;
-        // SAFETY: one request, which the kernel copies before it returns. It reads no bytes, so it has no buffer.
+        let mut list = &raw mut request;
+        // SAFETY: one request, which the kernel copies before it returns. It moves no bytes, so it has no buffer.
         let submitted = unsafe { libc::syscall(libc::SYS_io_submit, self.context, 1_i64, &raw mut list) };
-        submitted == 1
+        if submitted == 1 {
+            return Ok(());
+        }
+        Err(Errno::from_io_error(&io::Error::last_os_error()).unwrap_or(Errno::AGAIN))
     }
 
     #[cold]
@@ -153,14 +186,17 @@ type AioContext = libc::c_ulong;
 
 /// IOCB_CMD_PREAD.
 const OPCODE_READ: u16 = 0;
+/// IOCB_CMD_PWRITE.
+const OPCODE_WRITE: u16 = 1;
 /// IOCB_FLAG_RESFD.
 const FLAG_EVENTFD: u32 = 1;
 /// Completions that fit. The system has room for `fs.aio-max-nr`, 65 536, of all processes.
 const QUEUE: i64 = 64;
 const TRIES: usize = 4;
+
 #[cfg(test)]
 mod tests {
-    use rustix::event::{EventfdFlags, eventfd};
+    use rustix::event::{EventfdFlags, epoll, eventfd};
     use rustix::io::{read, write};
 
     use super::*;
@@ -177,6 +213,18 @@ mod tests {
             (Signaller::new().unwrap(), eventfd(0, EventfdFlags::NONBLOCK | EventfdFlags::CLOEXEC).unwrap());
         (0..1000).for_each(|_| signaller.signal(eventfd.as_fd()));
         assert_eq!(count(&eventfd), 1000);
+    }
+
+    #[test]
+    fn an_eventfd_is_told_from_all_else_and_not_signalled_by_that() {
+        let signaller = Signaller::new().unwrap();
+        let eventfd = eventfd(0, EventfdFlags::NONBLOCK | EventfdFlags::CLOEXEC).unwrap();
+        assert!((0..1000).all(|_| signaller.takes(eventfd.as_fd())));
+        assert_eq!(read(&eventfd, &mut [0; 8]), Err(Errno::AGAIN));
+        let (socket, _) = std::os::unix::net::UnixStream::pair().unwrap();
+        let epoll = epoll::create(epoll::CreateFlags::CLOEXEC).unwrap();
+        let others = [socket.into(), epoll, File::open("/dev/null").unwrap().into()];
+        assert!(others.iter().all(|other| !signaller.takes(other.as_fd())));
     }
 
     #[test]

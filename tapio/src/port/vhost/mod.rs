@@ -35,6 +35,7 @@ mod transmit;
 pub(super) mod violation;
 mod watched;
 
+pub(crate) use self::call::prepare as prepare_calls;
 pub use self::device::VhostUserConfig;
 #[cfg(feature = "testing")]
 pub use self::driver::VhostDriver;
