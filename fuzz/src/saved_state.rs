@@ -21,26 +21,36 @@ const LIMIT: u32 = 4;
 const NOW: Millis = Millis::from_secs(100_000);
 const MAPPING: usize = 19;
 /// Of a flow, in each format.
-const FLOWS: [(u8, usize); 2] = [(1, 70), (2, 86)];
+const FLOWS: [(u8, usize); 3] = [(1, 70), (2, 86), (3, 86)];
 
 /// Panics if something is wrong.
 pub fn run(data: &[u8]) {
     take_over(data, Millis::ZERO);
     if let Some((&[mappings, age], records)) = data.split_first_chunk() {
         for (format, flow) in FLOWS {
-            take_over(&state(format, flow, mappings, records), Millis::from_secs(u64::from(age) * 60));
+            let ports = if format == 3 { age % 4 } else { 0 };
+            let state = state(format, flow, mappings, records, ports);
+            take_over(&state, Millis::from_secs(u64::from(age) * 60));
         }
     }
 }
 
-fn state(format: u8, flow: usize, mappings: u8, records: &[u8]) -> Vec<u8> {
+/// Of the mappings, the first `ports` are asked for, and so many ports rest.
+fn state(format: u8, flow: usize, mappings: u8, records: &[u8], ports: u8) -> Vec<u8> {
     let mappings = usize::from(mappings).min(records.len() / MAPPING);
     let flows = (records.len() - mappings * MAPPING) / flow;
     let mut state = [&b"tapswNAT\0"[..], &[format, 0, 1]].concat();
     state.extend((mappings as u32).to_be_bytes());
     state.extend((flows as u32).to_be_bytes());
+    if format == 3 {
+        [ports, ports].iter().for_each(|&count| state.extend(u32::from(count).to_be_bytes()));
+    }
     state.extend(PUBLIC.octets());
     state.extend(&records[..mappings * MAPPING + flows * flow]);
+    let left = 20_000_000_u64.to_be_bytes();
+    (0..u32::from(ports))
+        .for_each(|place| state.extend([&place.to_be_bytes()[..], &[7; 12], &left].concat()));
+    (0..ports).for_each(|port| state.extend([&[17][..], &PUBLIC.octets(), &[9, port], &left].concat()));
     let sum = SipHasher13::new().hash(&state);
     state.extend(sum.to_be_bytes());
     assert_eq!(Nat::state_len(&state[..STATE_START]), Ok(state.len() as u64));
@@ -56,7 +66,8 @@ fn take_over(state: &[u8], age: Millis) {
     assert_eq!((nat.flow_count(), imported.flows), (imported.flows, nat.flow_count()));
     assert!(nat.flow_count() <= LIMIT as usize && nat.next_timeout().is_none_or(|at| at > NOW));
     let again = nat.export(NOW);
-    assert_eq!(nat.import(&again, age, NOW).is_err(), nat.flow_count() > 0);
+    let is_empty = again.len() == Nat::new(config(LIMIT), [3, 4]).export(NOW).len();
+    assert_eq!(nat.import(&again, age, NOW).is_err(), !is_empty);
     assert_eq!(views(&successor(&again)), views(&nat));
 
     views(&nat).iter().for_each(|view| packets_pass(&mut nat, view));
@@ -66,7 +77,9 @@ fn take_over(state: &[u8], age: Millis) {
     let end = NOW + Millis::from_secs(100_000);
     nat.on_timeout(end);
     assert_eq!((nat.flow_count(), nat.next_timeout(), nat.admitted()), (0, None, nat.expired()));
-    assert_eq!(nat.export(end).len(), Nat::new(config(LIMIT), [3, 4]).export(end).len(), "no mapping stays");
+    let rested = end + nat.settings().quarantine;
+    let empty = Nat::new(config(LIMIT), [3, 4]).export(rested);
+    assert_eq!(nat.export(rested).len(), empty.len(), "no mapping stays");
 }
 
 /// The NAT of the next process.

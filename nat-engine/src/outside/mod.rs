@@ -5,8 +5,10 @@
 //! port_pool  which ports of an address are leased, resting or published
 //! leasing    a port for a new flow                  explicit  mappings that hosts asked for
 //! contacts   whom a mapping lets in                 hosts     what each inside host may have
+//! carry_over what goes on in the next process
 //! ```
 
+pub(crate) mod carry_over;
 pub(crate) mod contacts;
 pub(crate) mod explicit;
 pub(crate) mod hosts;
@@ -148,14 +150,6 @@ impl Outside {
                 mapping
             }
         }
-    }
-
-    /// A mapping of an earlier process, which nothing uses yet.
-    pub(crate) fn restore(&mut self, key: MappingKey, port: u16, config: &NatConfig) -> Id {
-        let lease = self.mappings.ports.claim(key.outside(), key.protocol(), port, config);
-        let key = self.mappings.hashed(key);
-        let is_first = self.mappings.find(key).is_none();
-        self.mappings.insert(key, lease, is_first)
     }
 
     /// A flow to `remote` begins to use these.

@@ -51,6 +51,14 @@ pub struct PortChange {
     pub leased: bool,
 }
 
+/// A port that rests.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Resting {
+    pub(crate) until: Millis,
+    pub(crate) outside: SocketAddrV4,
+    pub(crate) protocol: Protocol,
+}
+
 /// The pools of all outside addresses. 8 KiB for each address and protocol in use, and 8 more if ports are published.
 #[derive(Debug)]
 pub(crate) struct PortPools {
@@ -172,6 +180,14 @@ impl PortPools {
             let Some((_, oldest)) = self.resting.pop_front() else { return };
             self.give_back(oldest);
         }
+    }
+
+    /// Ports that rest, in the order in which they will be free.
+    pub(crate) fn resting(&self) -> impl Iterator<Item = Resting> + '_ {
+        self.resting.iter().map(|&(until, ref lease)| {
+            let (protocol, outside) = self.socket(lease);
+            Resting { until, outside, protocol }
+        })
     }
 
     /// The published ports, or those to be had, have changed. Leases stay, also of ports that are reserved now.

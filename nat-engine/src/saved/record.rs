@@ -1,14 +1,17 @@
 //! The records of a saved state, as bytes. All numbers are big-endian.
 //!
 //! ```text
-//! "tapswNAT" version:16 addresses:16 mappings:32 flows:32
+//! "tapswNAT" version:16 addresses:16 mappings:32 flows:32 requests:32 resting:32
 //! address   own:32
 //! mapping   protocol:8 inside:32,16 outside:32,16 depends-on:32,16
 //! flow      protocol:8 original:32,32,16,16 reply:32,32,16,16 tcp:8 idle:32 (seconds)
 //!           packets:64,64 bytes:64,64 next:32,32 acked:32,32 mappings:32,32 (place + 1; 0: none)
+//! request   mapping:32 (place) owner:96 left:64 (milliseconds)
+//! resting   protocol:8 outside:32,16 left:64 (milliseconds)
 //! checksum:64 over all that
 //! ```
 //!
+//! In format 2 there were no requests and no resting ports.
 //! In format 1 there was no `next` and no `acked`, of which the upper halves were in those of the packets.
 
 use std::fmt;
@@ -24,7 +27,7 @@ use crate::flows::tuple::{Direction, Tuple, has_ports_or_identifiers};
 use crate::outside::mapping::MappingKey;
 
 /// How many bytes [`Nat::state_len`](crate::Nat::state_len) needs.
-pub const STATE_START: usize = 8 + 2 + 2 + 4 + 4;
+pub const STATE_START: usize = 8 + 2 + 2 + 4 * 4;
 
 /// Why saved state was refused.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -71,12 +74,31 @@ pub(super) struct SavedFlow {
     pub(super) destination: Option<usize>,
 }
 
+/// A mapping that was asked for.
+pub(super) struct SavedRequest {
+    /// Its place.
+    pub(super) mapping: usize,
+    pub(super) owner: [u8; 12],
+    /// For how long it still holds.
+    pub(super) left: Millis,
+}
+
+/// A port that rests.
+pub(super) struct SavedResting {
+    pub(super) protocol: Protocol,
+    pub(super) outside: SocketAddrV4,
+    /// For how long it still rests.
+    pub(super) left: Millis,
+}
+
 /// What stands behind the format's name and version.
 pub(super) struct Header {
     pub(super) format: u16,
     pub(super) addresses: u16,
     pub(super) mappings: u32,
     pub(super) flows: u32,
+    pub(super) requests: u32,
+    pub(super) resting: u32,
 }
 
 impl Header {
@@ -88,14 +110,23 @@ impl Header {
             return Err(StateError::Version(format));
         }
         let (addresses, mappings, flows) = (reader.u16()?, reader.u32()?, reader.u32()?);
-        Ok((Self { format, addresses, mappings, flows }, reader))
+        let has_ports = format >= WITH_PORTS;
+        let (requests, resting) = if has_ports { (reader.u32()?, reader.u32()?) } else { (0, 0) };
+        Ok((Self { format, addresses, mappings, flows, requests, resting }, reader))
     }
 
     pub(super) fn state_len(&self) -> u64 {
         let flow = if self.format == OLDEST { FLOW - NUMBERS } else { FLOW };
-        let parts = [(self.addresses.into(), ADDRESS), (self.mappings, MAPPING), (self.flows, flow)];
+        let parts = [
+            (self.addresses.into(), ADDRESS),
+            (self.mappings, MAPPING),
+            (self.flows, flow),
+            (self.requests, REQUEST),
+            (self.resting, RESTING),
+        ];
+        let start = if self.format < WITH_PORTS { STATE_START - COUNTS } else { STATE_START };
         let body = parts.iter().map(|&(count, size)| u64::from(count) * size as u64).sum::<u64>();
-        (STATE_START + CHECKSUM) as u64 + body
+        (start + CHECKSUM) as u64 + body
     }
 }
 
@@ -107,7 +138,7 @@ impl Writer {
         self.0.extend_from_slice(&bytes);
     }
 
-    fn socket(&mut self, socket: SocketAddrV4) {
+    pub(super) fn socket(&mut self, socket: SocketAddrV4) {
         self.put(socket.ip().octets());
         self.put(socket.port().to_be_bytes());
     }
@@ -204,24 +235,51 @@ impl Reader<'_> {
         Ok(SavedFlow { flow, passed, idle, source: place()?, destination: place()? })
     }
 
+    pub(super) fn request(&mut self) -> Result<SavedRequest, StateError> {
+        let (mapping, owner, left) = (self.u32()? as usize, self.take()?, self.left()?);
+        Ok(SavedRequest { mapping, owner, left })
+    }
+
+    pub(super) fn resting(&mut self) -> Result<SavedResting, StateError> {
+        let (protocol, outside, left) = (self.protocol()?, self.socket()?, self.left()?);
+        if !has_ports_or_identifiers(protocol) {
+            return Err(StateError::Damaged);
+        }
+        Ok(SavedResting { protocol, outside, left })
+    }
+
+    /// A time that is left, which is no longer than any that can be asked for.
+    fn left(&mut self) -> Result<Millis, StateError> {
+        let left = Millis::new(self.u64()?);
+        if left > LONGEST { Err(StateError::Damaged) } else { Ok(left) }
+    }
+
     fn sequence(&mut self) -> Result<Sequence, StateError> {
         let (next, acked) = ([self.u32()?, self.u32()?], [self.u32()?, self.u32()?]);
         Ok(Sequence(Direction::BOTH.map(|at| Side { next: next[at as usize], acked: acked[at as usize] })))
     }
 }
 
+/// RFC 6887 has 32 bits of seconds.
+const LONGEST: Millis = Millis::from_secs(u32::MAX as u64);
 /// Half of what counters hold, and held.
 const PACKETS_LIMIT: u64 = 1 << (PACKETS_BITS - 1);
 const BYTES_LIMIT: u64 = 1 << 63;
 pub(super) const MAGIC: &[u8; 8] = b"tapswNAT";
-pub(super) const VERSION: u16 = 2;
+pub(super) const VERSION: u16 = 3;
 /// The oldest format that is read.
 const OLDEST: u16 = 1;
+/// From this format on there are requests and resting ports.
+const WITH_PORTS: u16 = 3;
+/// How many there are of both.
+const COUNTS: usize = 2 * 4;
 /// Of a flow's packets in the oldest format, whose other bits say what was acknowledged.
 const PACKETS_BITS: u32 = 48;
 const ADDRESS: usize = 4;
 pub(super) const MAPPING: usize = 1 + 3 * SOCKET;
 pub(super) const SOCKET: usize = 6;
+pub(super) const REQUEST: usize = 4 + 12 + 8;
+pub(super) const RESTING: usize = 1 + SOCKET + 8;
 /// Without its mappings.
 pub(super) const FLOW_ALONE: usize = 1 + 4 * SOCKET + 1 + 4 + 4 * 8 + NUMBERS;
 /// What there wasn't of a flow in the oldest format.

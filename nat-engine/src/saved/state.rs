@@ -1,7 +1,7 @@
 //! Flows and mappings as bytes, so that they survive their process.
 //!
 //! What is read is believed only if all of it makes sense together: damaged state is refused as
-//! a whole, and the NAT stays as empty as it was. Ports that rest are not kept: they may be leased at once.
+//! a whole, and the NAT stays as empty as it was.
 
 use std::collections::{HashMap, HashSet};
 use std::net::{Ipv4Addr, SocketAddrV4};
@@ -10,15 +10,17 @@ use std::ops::Range;
 use packet::{Millis, Protocol};
 use siphasher::sip::SipHasher13;
 
-use crate::config::NatConfig;
+use crate::config::{Behaviour, NatConfig};
 use crate::flows::table::{FlowMappings, FlowTable};
 use crate::flows::tuple::{Direction, Tuple};
 use crate::lifecycle::Lifecycle;
 use crate::outside::Outside;
+use crate::outside::explicit::UNSPECIFIED;
 use crate::outside::mapping::MappingKey;
+use crate::outside::port_pool::Resting;
 use crate::saved::record::{
-    CHECKSUM, FLOW, FLOW_ALONE, Header, MAGIC, MAPPING, Reader, SOCKET, STATE_START, SavedFlow, SavedMapping,
-    StateError, VERSION, Writer,
+    CHECKSUM, FLOW, FLOW_ALONE, Header, MAGIC, MAPPING, REQUEST, RESTING, Reader, SOCKET, STATE_START,
+    SavedFlow, SavedMapping, SavedRequest, SavedResting, StateError, VERSION, Writer,
 };
 
 /// What became of saved flows.
@@ -37,15 +39,18 @@ struct Saved {
     addresses: Vec<Option<Ipv4Addr>>,
     mappings: Vec<SavedMapping>,
     flows: Vec<SavedFlow>,
+    requests: Vec<SavedRequest>,
+    resting: Vec<SavedResting>,
 }
 
 /// A snapshot with no flow in it yet.
 pub(crate) fn snapshot(config: &NatConfig) -> Snapshot {
     let addresses = config.addresses.iter().flatten();
-    Snapshot { addresses: addresses.map(Ipv4Addr::octets).collect(), parts: Vec::new() }
+    let addresses = addresses.map(Ipv4Addr::octets).collect();
+    Snapshot { addresses, parts: Vec::new(), requests: Vec::new(), resting: Vec::new() }
 }
 
-/// Adds the flows in `places` of the table, as they are now.
+/// Adds the flows in `places` of the table, as they are now; with the last of them, what is no flow's.
 pub(crate) fn copy_flows(
     flows: &FlowTable,
     outside: &Outside,
@@ -53,6 +58,7 @@ pub(crate) fn copy_flows(
     now: Millis,
     snapshot: &mut Snapshot,
 ) {
+    let places_end = places.end;
     let mut part = Part { flows: Writer(Vec::new()), mappings: Vec::new() };
     for id in flows.ids_in(places) {
         part.flows.flow(flows.get(id), flows.passed(id), now);
@@ -60,6 +66,14 @@ pub(crate) fn copy_flows(
         part.mappings.push([source, destination].map(|mapping| mapping.map(|id| outside.mapping(id))));
     }
     snapshot.parts.push(part);
+    if places_end >= flows.places() {
+        let left = |until: Millis| until.since(now);
+        let requested = outside.requested().map(|(mapping, owner, until)| (mapping, owner, left(until)));
+        snapshot.requests = requested.collect();
+        let resting =
+            outside.resting(now).map(|resting| (resting.protocol, resting.outside, left(resting.until)));
+        snapshot.resting = resting.collect();
+    }
 }
 
 /// How many bytes the state has that begins with `start`.
@@ -74,11 +88,12 @@ pub(crate) fn import(
     age: Millis,
     now: Millis,
 ) -> Result<Imported, StateError> {
-    if into.flows.len() > 0 {
+    if into.flows.len() > 0 || into.outside.is_in_use() {
         return Err(StateError::NotEmpty);
     }
-    let Saved { addresses, mappings, mut flows } = read(state)?;
-    check(&mappings, &flows)?;
+    let saved = read(state)?;
+    check(&saved)?;
+    let Saved { addresses, mappings, mut flows, requests, mut resting } = saved;
     // The tables' lists are in the order of last use.
     flows.sort_by_key(|saved| std::cmp::Reverse(saved.idle));
     let saved = flows.len();
@@ -97,17 +112,36 @@ pub(crate) fn import(
         let id = into.begin(flow, keys, mappings, None, used);
         into.flows.restore_passed(id, passed);
     }
+    let later = |left: Millis| now + left.since(age);
+    for SavedRequest { mapping: place, owner, left } in requests.into_iter().filter(|it| it.left > age) {
+        let SavedMapping { key, port } = mappings[place];
+        let mapping = *ids[place].get_or_insert_with(|| into.outside.restore(key, port, into.config));
+        into.outside.restore_request(mapping, owner, later(left), into.config, now);
+    }
+    resting.retain(|it| it.left > age && is_not_gone(&addresses, *it.outside.ip(), into.config));
+    resting.sort_by_key(|it| it.left);
+    for SavedResting { protocol, outside, left } in resting {
+        let until = later(left).min(now + into.config.settings.quarantine);
+        into.outside.restore_resting(Resting { until, outside, protocol }, into.config);
+    }
     into.forget_addresses(&addresses);
     into.catch_up(now);
     let flows = into.flows.len();
     Ok(Imported { flows, left_out: saved - flows })
 }
 
-/// Flows as they were when they were copied.
+/// Whether this isn't one of the `saved` addresses that the switch no longer has.
+fn is_not_gone(saved: &[Option<Ipv4Addr>], address: Ipv4Addr, config: &NatConfig) -> bool {
+    !saved.contains(&Some(address)) || config.addresses.contains(&Some(address))
+}
+
+/// Flows as they were when they were copied, and what was asked for and rested then.
 #[derive(Debug)]
 pub struct Snapshot {
     addresses: Vec<[u8; 4]>,
     parts: Vec<Part>,
+    requests: Vec<((MappingKey, u16), [u8; 12], Millis)>,
+    resting: Vec<(Protocol, SocketAddrV4, Millis)>,
 }
 
 #[derive(Debug)]
@@ -132,8 +166,48 @@ impl Snapshot {
     /// The flows, as [`export`](crate::Nat::export) has them. Of two that can't have been there at once, the one that was copied
     /// later is in it.
     pub fn into_bytes(self) -> Vec<u8> {
-        let (mut flows, mut mappings) = (Vec::new(), Mappings::default());
-        let mut tuples = HashSet::new();
+        let mut mappings = Mappings::default();
+        // What was asked for was copied last.
+        let requests: Vec<_> = self
+            .requests
+            .iter()
+            .map(|&(mapping, owner, left)| (mappings.place(Some(mapping)) - 1, owner, left))
+            .collect();
+        let flows = self.flows(&mut mappings);
+        let mut out = Writer(Vec::with_capacity(STATE_START + self.body(&mappings, flows.len()) + CHECKSUM));
+        let is_free = |&&(protocol, outside, _): &&(Protocol, SocketAddrV4, Millis)| {
+            !mappings.places.contains_key(&(protocol.0, *outside.ip(), outside.port()))
+        };
+        let resting: Vec<_> = self.resting.iter().filter(is_free).collect();
+        out.0.extend_from_slice(MAGIC);
+        out.put(VERSION.to_be_bytes());
+        out.put((self.addresses.len() as u16).to_be_bytes());
+        for count in [mappings.list.len(), flows.len(), requests.len(), resting.len()] {
+            out.put((count as u32).to_be_bytes());
+        }
+        self.addresses.iter().for_each(|address| out.put(*address));
+        mappings.list.iter().for_each(|&(key, port)| out.mapping(key, port));
+        for (record, places) in flows {
+            out.0.extend_from_slice(record);
+            places.iter().for_each(|place| out.put(place.to_be_bytes()));
+        }
+        for (place, owner, left) in requests {
+            out.put(place.to_be_bytes());
+            out.put(owner);
+            out.put(left.get().to_be_bytes());
+        }
+        for &(protocol, outside, left) in resting {
+            out.put([protocol.0]);
+            out.socket(outside);
+            out.put(left.get().to_be_bytes());
+        }
+        out.put(checksum(&out.0).to_be_bytes());
+        out.0
+    }
+
+    /// Each with the places of its mappings, in the order in which they were copied.
+    fn flows(&self, mappings: &mut Mappings) -> Vec<(&[u8], [u32; 2])> {
+        let (mut flows, mut tuples) = (Vec::new(), HashSet::new());
         for part in self.parts.iter().rev() {
             let records = part.flows.0.chunks_exact(FLOW_ALONE);
             for (record, used) in records.zip(&part.mappings).rev() {
@@ -146,21 +220,12 @@ impl Snapshot {
             }
         }
         flows.reverse();
-        let body = mappings.list.len() * MAPPING + flows.len() * FLOW;
-        let mut out = Writer(Vec::with_capacity(STATE_START + body + CHECKSUM));
-        out.0.extend_from_slice(MAGIC);
-        out.put(VERSION.to_be_bytes());
-        out.put((self.addresses.len() as u16).to_be_bytes());
-        out.put((mappings.list.len() as u32).to_be_bytes());
-        out.put((flows.len() as u32).to_be_bytes());
-        self.addresses.iter().for_each(|address| out.put(*address));
-        mappings.list.iter().for_each(|&(key, port)| out.mapping(key, port));
-        for (record, places) in flows {
-            out.0.extend_from_slice(record);
-            places.iter().for_each(|place| out.put(place.to_be_bytes()));
-        }
-        out.put(checksum(&out.0).to_be_bytes());
-        out.0
+        flows
+    }
+
+    fn body(&self, mappings: &Mappings, flows: usize) -> usize {
+        let ports = self.requests.len() * REQUEST + self.resting.len() * RESTING;
+        mappings.list.len() * MAPPING + flows * FLOW + ports
     }
 }
 
@@ -214,40 +279,64 @@ fn read(state: &[u8]) -> Result<Saved, StateError> {
         addresses: (0..header.addresses).map(|_| address(&mut reader)).collect::<Result<_, _>>()?,
         mappings: (0..header.mappings).map(|_| reader.mapping()).collect::<Result<_, _>>()?,
         flows: (0..header.flows).map(|_| reader.flow(header.format)).collect::<Result<_, _>>()?,
+        requests: (0..header.requests).map(|_| reader.request()).collect::<Result<_, _>>()?,
+        resting: (0..header.resting).map(|_| reader.resting()).collect::<Result<_, _>>()?,
     })
 }
 
 /// Whether everything fits together as it does in a table.
-fn check(mappings: &[SavedMapping], flows: &[SavedFlow]) -> Result<(), StateError> {
+fn check(saved: &Saved) -> Result<(), StateError> {
+    let Saved { mappings, flows, requests, resting, .. } = saved;
     let mut used = vec![false; mappings.len()];
-    for SavedFlow { flow, source, destination, .. } in flows {
-        let (original, reply) = (flow.tuple(Direction::Original), flow.tuple(Direction::Reply));
-        if !packets_have(original, reply) {
-            return Err(StateError::Damaged);
-        }
-        let ends = [
-            (source, original.source(), reply.destination()),
-            (destination, reply.source(), original.destination()),
-        ];
-        for (place, inside, outside) in ends {
-            let &Some(place) = place else { continue };
-            let SavedMapping { key, port } = mappings.get(place).ok_or(StateError::Damaged)?;
-            let is_its = key.protocol() == original.protocol()
-                && key.inside() == inside
-                && SocketAddrV4::new(key.outside(), *port) == outside;
-            if !is_its {
-                return Err(StateError::Damaged);
-            }
-            used[place] = true;
-        }
-    }
+    let places = flows.iter().map(|flow| places_of(flow, mappings)).collect::<Result<Vec<_>, _>>()?;
+    let asked = requests.iter().map(|request| asked_for(request, mappings)).collect::<Result<Vec<_>, _>>()?;
+    let of_requests = requests.iter().map(|request| request.mapping);
+    places.into_iter().flatten().flatten().chain(of_requests).for_each(|place| used[place] = true);
     let tuples =
         flows.iter().flat_map(|saved| Direction::BOTH.map(|direction| saved.flow.tuple(direction).words()));
     let outsides =
         mappings.iter().map(|mapping| (mapping.key.protocol().0, mapping.key.outside(), mapping.port));
-    let is_sound =
-        are_different(tuples.collect()) && are_different(outsides.collect()) && !used.contains(&false);
+    let rest = resting.iter().map(|it| (it.protocol.0, *it.outside.ip(), it.outside.port()));
+    let is_sound = are_different(tuples.collect())
+        && are_different(outsides.chain(rest).collect())
+        && are_different(asked)
+        && !used.contains(&false);
     if is_sound { Ok(()) } else { Err(StateError::Damaged) }
+}
+
+/// The places of a flow's mappings, which are such as it has.
+fn places_of(saved: &SavedFlow, mappings: &[SavedMapping]) -> Result<[Option<usize>; 2], StateError> {
+    let SavedFlow { flow, source, destination, .. } = saved;
+    let (original, reply) = (flow.tuple(Direction::Original), flow.tuple(Direction::Reply));
+    if !packets_have(original, reply) {
+        return Err(StateError::Damaged);
+    }
+    let ends = [
+        (source, original.source(), reply.destination()),
+        (destination, reply.source(), original.destination()),
+    ];
+    for (place, inside, outside) in ends {
+        let &Some(place) = place else { continue };
+        let SavedMapping { key, port } = mappings.get(place).ok_or(StateError::Damaged)?;
+        let is_its = key.protocol() == original.protocol()
+            && key.inside() == inside
+            && SocketAddrV4::new(key.outside(), *port) == outside;
+        if !is_its {
+            return Err(StateError::Damaged);
+        }
+    }
+    Ok([*source, *destination])
+}
+
+/// The inside socket that a request is for, which has but one.
+fn asked_for(request: &SavedRequest, mappings: &[SavedMapping]) -> Result<(u8, SocketAddrV4), StateError> {
+    let SavedMapping { key, .. } = mappings.get(request.mapping).ok_or(StateError::Damaged)?;
+    let (protocol, inside) = (key.protocol(), key.inside());
+    // It is for all remote hosts.
+    let expected =
+        MappingKey::new(Behaviour::EndpointIndependent, protocol, inside, key.outside(), UNSPECIFIED);
+    let is_one = *key == expected && matches!(protocol, Protocol::TCP | Protocol::UDP);
+    if is_one { Ok((protocol.0, inside)) } else { Err(StateError::Damaged) }
 }
 
 /// Whether there are packets with these tuples: where there are no ports, the side that asks has an identifier at most.
