@@ -191,7 +191,8 @@ const ENGINE: [(&str, &[&str]); 7] = [
 ];
 
 /// The protocols of the host. They know what is beside them in its folder, but not each other.
-const PROTOCOLS: [&str; 8] = ["arp", "dhcp", "fragments", "health", "held", "icmp", "loops", "pcp"];
+const PROTOCOLS: [&str; 11] =
+    ["arp", "dhcp", "fragments", "health", "held", "icmp", "loops", "mld", "ndp", "pcp", "ra"];
 
 #[test]
 fn the_gateway_knows_no_host_and_the_worker_is_on_top() {

@@ -17,8 +17,9 @@ mod sockets;
 mod worker;
 
 pub use runtime_config::{
-    BalanceConfig, CheckConfig, CheckKind, DhcpConfig, InterfaceConfig, InterfaceSettings, NetworkConfig,
-    NetworkSettings, PortConfig, Reach, RuntimeConfig,
+    BalanceConfig, CheckConfig, CheckKind, Client6, Dhcp6Config, DhcpConfig, InterfaceConfig,
+    InterfaceSettings, Ipv6Config, NetworkConfig, NetworkSettings, PortConfig, RaConfig, Reach,
+    RuntimeConfig,
 };
 pub use switch_core::{Guard, PortSettings};
 pub use worker::{NewTables, OwnFrames, Processed, Transmitted, Worker};

@@ -6,8 +6,14 @@
 //! Divert    translated and routed, with its next hop: only sending is left to do
 //! ```
 
-use packet::{DivertReason, DropReason, FrameMeta, Ipv4Packet, NetworkId, PortId, PuntReason, Verdict};
+use std::net::Ipv6Addr;
 
+use packet::{
+    DivertReason, DropReason, EtherType, FrameMeta, Ipv4Packet, Ipv6Packet, NetworkId, PortId, PuntReason,
+    Verdict,
+};
+
+use crate::gateway::Gateway;
 use crate::gateway::route::Hop;
 
 /// Why the host gets a frame, which says what its bytes are.
@@ -17,6 +23,8 @@ pub(crate) enum Punt {
     Arrived(PuntReason),
     /// It is translated, and on its way to this hop.
     Departing(DivertReason, Hop),
+    /// The same for IPv6.
+    Departing6(DivertReason, Hop<Ipv6Addr>),
 }
 
 /// A frame for the host.
@@ -37,11 +45,14 @@ impl Punt {
         matches!(meta.verdict, Verdict::Punt(_) | Verdict::Divert(_)) || meta.copy.is_some()
     }
 
-    /// Why the host gets a frame, if it does. `hop` says where a diverted one goes.
-    pub(crate) fn of(meta: &FrameMeta, hop: impl FnOnce() -> Option<Hop>) -> Option<Self> {
+    /// Why the host gets the frame in this place of the last burst, if it does.
+    pub(crate) fn of(meta: &FrameMeta, index: usize, gateway: &Gateway) -> Option<Self> {
         match (meta.verdict, meta.copy) {
             (Verdict::Punt(reason), _) | (_, Some(reason)) => Some(Self::Arrived(reason)),
-            (Verdict::Divert(reason), None) => Some(Self::Departing(reason, hop()?)),
+            (Verdict::Divert(reason), None) if meta.ether_type == EtherType::IPV6 => {
+                Some(Self::Departing6(reason, gateway.v6.hop_of(index)?))
+            }
+            (Verdict::Divert(reason), None) => Some(Self::Departing(reason, gateway.hop_of(index)?)),
             _ => None,
         }
     }
@@ -56,6 +67,11 @@ impl Punted<'_> {
     /// The IPv4 packet in the frame.
     pub(crate) fn ip(&self) -> Result<Ipv4Packet, DropReason> {
         Ipv4Packet::parse(self.packet())
+    }
+
+    /// The IPv6 packet in the frame.
+    pub(crate) fn ip6(&self) -> Result<Ipv6Packet, DropReason> {
+        Ipv6Packet::parse(self.packet())
     }
 
     /// Whether the frame was flooded, too, and goes on whatever becomes of this copy.

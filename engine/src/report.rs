@@ -1,6 +1,6 @@
 //! What the worker tells about its state: plain values for `show`, JSON and metrics.
 
-use std::net::{Ipv4Addr, SocketAddrV4};
+use std::net::{IpAddr, Ipv4Addr, SocketAddrV4};
 use std::ops::Range;
 
 pub use nat_engine::FlowView;
@@ -257,13 +257,13 @@ pub struct ServerReport {
     pub flows_admitted: u64,
 }
 
-/// A next hop in the ARP table.
+/// A next hop, of ARP's table or of neighbour discovery's.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct NeighbourReport {
     /// The network.
     pub network: NetworkId,
     /// Its address.
-    pub address: Ipv4Addr,
+    pub address: IpAddr,
     /// Its MAC, once known.
     pub mac: Option<MacAddr>,
 }

@@ -1,10 +1,15 @@
 //! The configuration as the worker runs it: an immutable snapshot, valid by construction of whoever made it.
 
+mod ipv6;
+
 use std::net::Ipv4Addr;
 
 use nat_engine::{Balance, NatSettings, PortRange, RuleSet, Timeouts};
 use packet::{Ipv4Cidr, MacAddr, Millis, NetworkId, PortId, Protocol};
 use switch_core::PortSettings;
+
+pub(crate) use self::ipv6::ALL_DHCP_SERVERS;
+pub use self::ipv6::{Client6, Dhcp6Config, Ipv6Config, RaConfig};
 
 /// A snapshot. Numbers, not names, connect its parts.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
@@ -125,12 +130,14 @@ pub struct InterfaceSettings {
     /// These ports and identifiers of the address are the switch's; with those that are published, they are all that it has
     /// of an address that is a host's, too. `None`: the address is the switch's alone.
     pub shared: Option<PortRange>,
+    /// What the switch has of IPv6 there, if anything.
+    pub ipv6: Option<Ipv6Config>,
 }
 
 impl Default for InterfaceSettings {
     fn default() -> Self {
         // Ethernet's.
-        Self { mtu: 1500, dhcp: None, pcp: false, shared: None }
+        Self { mtu: 1500, dhcp: None, pcp: false, shared: None, ipv6: None }
     }
 }
 

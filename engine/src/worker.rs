@@ -120,7 +120,7 @@ impl Worker {
         let count = if self.punts { burst.len() } else { 0 };
         for index in 0..count {
             let Frame { meta, bytes } = burst.frame_mut(index);
-            let Some(punt) = Punt::of(meta, || slow.gateway.hop_of(index)) else { continue };
+            let Some(punt) = Punt::of(meta, index, slow.gateway) else { continue };
             self.stats.punted += 1;
             let mut punted = Punted { meta, bytes, input, origin: Some(origin) };
             let served = host.serve(punt, &mut punted, &mut slow);
@@ -147,6 +147,15 @@ impl Worker {
         self.out.restart();
         let Self { host, gateway, bridges, resolution, out, .. } = self;
         host.on_timeout(&mut Slow { now, gateway, bridges, resolution, out });
+        self.finish_own(now);
+        OwnFrames(())
+    }
+
+    /// The switch ends: guests are told that it is no router any more. [`transmit_own`](Self::transmit_own) then sends that.
+    pub fn farewell(&mut self, now: Millis) -> OwnFrames {
+        self.out.restart();
+        let Self { host, gateway, bridges, resolution, out, .. } = self;
+        host.ip6.farewell(&mut Slow { now, gateway, bridges, resolution, out });
         self.finish_own(now);
         OwnFrames(())
     }
@@ -287,8 +296,9 @@ impl Worker {
     /// Forgets the known neighbours that `which` chooses, and returns how many.
     pub fn flush_neighbours(&mut self, which: impl Fn(&NeighbourReport) -> bool) -> u64 {
         let known = &mut self.gateway.neighbours;
-        let which = |hop, mac| which(&reports::neighbour(hop, Some(mac)));
-        self.resolution.forget(which, known)
+        let forgotten = self.resolution.forget(|hop, mac| which(&reports::neighbour(hop, Some(mac))), known);
+        let (known6, asked6) = (&mut self.gateway.v6.neighbours, self.host.ip6.ndp.resolution());
+        forgotten + asked6.forget(|hop, mac| which(&reports::neighbour(hop, Some(mac))), known6)
     }
 
     /// A port that was closed because of a loop, or opened, since the last call; `None`: there are no more.
@@ -348,8 +358,13 @@ fn account(burst: &Burst, counters: &mut PortCounters, stats: &mut StatsReport) 
 
 /// A flooded frame that was not about the switch has lost nothing by being looked at.
 fn not_for_us(reason: DropReason, is_copy: bool) -> Result<(), DropReason> {
-    let harmless =
-        matches!(reason, DropReason::ArpNotForUs | DropReason::ArpConflict | DropReason::DhcpNotForUs);
+    let harmless = matches!(
+        reason,
+        DropReason::ArpNotForUs
+            | DropReason::ArpConflict
+            | DropReason::DhcpNotForUs
+            | DropReason::NdpNotForUs
+    );
     if is_copy && harmless { Ok(()) } else { Err(reason) }
 }
 

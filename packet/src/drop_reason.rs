@@ -72,7 +72,7 @@ drop_reasons! {
     MtuExceeded = "mtu_exceeded",
 
     // The gateway, on frames addressed to the switch.
-    /// Addressed to the switch's own MAC, but neither IPv4 nor ARP.
+    /// Addressed to the switch's own MAC, but neither IP of a family that the network has an address of, nor ARP.
     NotForGateway = "not_for_gateway",
     /// A tagged frame addressed to the switch, which has its address in the untagged VLAN only.
     TaggedForGateway = "tagged_for_gateway",
@@ -88,9 +88,9 @@ drop_reasons! {
     BadUdp = "bad_udp",
     /// The ICMP checksum is wrong.
     BadIcmpChecksum = "bad_icmp_checksum",
-    /// The IPv4 source cannot be a sender: unspecified, broadcast (the subnet's too), multicast, loopback, or the switch's own.
+    /// The IP source cannot be a sender: unspecified, broadcast (the subnet's too), multicast, loopback, or the switch's own.
     BadIpSource = "bad_ip_source",
-    /// The IPv4 source is not of the network that the frame came from.
+    /// The IP source is not of the network that the frame came from.
     SourceNotOnLink = "source_not_on_link",
     /// A destination that is never forwarded: broadcast, link-local, loopback or reserved.
     NotRoutable = "not_routable",
@@ -100,11 +100,11 @@ drop_reasons! {
     NoRoute = "no_route",
     /// The network's mode does not allow traffic to where the packet wants to go.
     RouteProhibited = "route_prohibited",
-    /// The time to live ran out.
+    /// The time to live, or hop limit, ran out.
     TtlExceeded = "ttl_exceeded",
     /// Larger than the way out and not to be fragmented; the sender was told.
     FragmentationNeeded = "fragmentation_needed",
-    /// Nobody answers ARP for the next hop.
+    /// Nobody says to have the next hop's address.
     NeighbourUnreachable = "neighbour_unreachable",
     /// More frames wait for a next hop's MAC than the queue holds.
     NeighbourQueueFull = "neighbour_queue_full",
@@ -112,7 +112,7 @@ drop_reasons! {
     NeighbourTableFull = "neighbour_table_full",
     /// It waited for a next hop's MAC on a network where a reload gave the switch other addresses, or none.
     InterfaceChanged = "interface_changed",
-    /// An IPv4 packet for the switch itself, of a protocol or port that nothing serves.
+    /// An IP packet for the switch itself, of a protocol or port that nothing serves.
     NoService = "no_service",
     /// From inside, for the host whose address the uplink has, too: nothing that leaves by its card comes back to it.
     HostNotReached = "host_not_reached",
@@ -122,6 +122,18 @@ drop_reasons! {
     ArpNotForUs = "arp_not_for_us",
     /// An ARP packet gave a known address to another MAC; that counts only if the one known so far no longer answers.
     ArpConflict = "arp_conflict",
+    /// A link-local IPv6 source wants to go beyond its link; it was told.
+    BeyondScope = "beyond_scope",
+    /// A message of neighbour or multicast listener discovery that is malformed, or came from further away than the link.
+    BadNdp = "bad_ndp",
+    /// A message of neighbour or multicast listener discovery that is not about the switch's own addresses and groups.
+    NdpNotForUs = "ndp_not_for_us",
+    /// Somebody else says to have one of the switch's own IPv6 addresses.
+    NdpConflict = "ndp_conflict",
+    /// A router advertisement or redirect, which the switch believes nobody there.
+    NdpNotBelieved = "ndp_not_believed",
+    /// A destination option or routing header for the switch itself that it does not know; the sender was told where that is due.
+    UnknownOption = "unknown_option",
     /// The DHCP message is malformed.
     BadDhcp = "bad_dhcp",
     /// A DHCP message of a kind that a server does not answer, or meant for another server.

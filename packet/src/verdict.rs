@@ -28,12 +28,14 @@ pub enum PuntReason {
     Arp,
     /// A frame to a group address that no bridge forwards, or that a protocol of the host has asked for.
     Control,
-    /// An IPv4 packet for one of the switch's own addresses or sockets.
+    /// An IP packet for one of the switch's own addresses, groups or sockets.
     ToSelf,
     /// A later fragment: where it goes isn't known before its first one has come.
     EarlyFragment,
     /// To be answered with an ICMP time exceeded.
     TtlExceeded,
+    /// To be answered with an ICMPv6 destination unreachable: beyond scope of source address.
+    BeyondScope,
     /// To be answered with an ICMP destination unreachable: network.
     NoRoute,
     /// To be answered with an ICMP destination unreachable: communication administratively prohibited.

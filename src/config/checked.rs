@@ -135,7 +135,7 @@ pub(super) enum UplinkPlace {
     /// Nothing: a network of mode bridge has it as its port.
     Bridged,
     /// An address of its own.
-    Own(InterfaceConfig),
+    Own(Box<InterfaceConfig>),
     /// These ports of the host's address.
     Shared(PortRange),
 }

@@ -239,7 +239,7 @@ impl<'a> Builder<'a> {
         let interface = match &uplink.place {
             // It is a port of the network that bridges it.
             UplinkPlace::Bridged => return,
-            UplinkPlace::Own(interface) => Some(interface.clone()),
+            UplinkPlace::Own(interface) => Some(interface.as_ref().clone()),
             UplinkPlace::Shared(ports) => {
                 let network = self.network_id(&uplink.port.name);
                 let port = self.port_id(&uplink.port.name, &uplink.port.name);

@@ -1,10 +1,10 @@
 //! `KEY=VALUE`: which entries of a table are meant.
 
 use std::fmt;
-use std::net::{Ipv4Addr, SocketAddrV4};
+use std::net::{IpAddr, Ipv4Addr, SocketAddrV4};
 
 use engine::report::{FdbReport, FlowView, NeighbourReport};
-use packet::{Ipv4Cidr, MacAddr, NetworkId, PortId, Protocol};
+use packet::{Ipv4Cidr, Ipv6Cidr, MacAddr, NetworkId, PortId, Protocol};
 
 use crate::config::Plan;
 use crate::mistake::suggestion;
@@ -108,8 +108,8 @@ pub fn neighbours(filter: &Filter, plan: &Plan) -> Result<Choice<NeighbourReport
                 Box::new(move |entry: &NeighbourReport| entry.network == network)
             }
             "address" => {
-                let end = End::parse(key, value)?;
-                Box::new(move |entry: &NeighbourReport| end.net.contains(entry.address))
+                let net = Net::parse(key, value)?;
+                Box::new(move |entry: &NeighbourReport| net.contains(entry.address))
             }
             _ => {
                 let mac = mac(value)?;
@@ -165,6 +165,32 @@ impl End {
                 .iter()
                 .any(|tuple| self.is(tuple.source()) || self.is(tuple.destination()))
         })
+    }
+}
+
+/// An address, or some, of either family.
+#[derive(Clone, Copy)]
+enum Net {
+    V4(Ipv4Cidr),
+    V6(Ipv6Cidr),
+}
+
+impl Net {
+    fn parse(key: &str, value: &str) -> Result<Self, FilterError> {
+        if !value.contains("::") && value.matches(':').count() < 2 {
+            return End::parse(key, value).map(|end| Self::V4(end.net));
+        }
+        let single = || Ipv6Cidr::new(value.parse().ok()?, 128);
+        let net = value.parse().ok().or_else(single);
+        net.map(Self::V6).ok_or_else(|| wrong(key, value, "fd00:1::10 or fd00:1::/64"))
+    }
+
+    fn contains(self, address: IpAddr) -> bool {
+        match (self, address) {
+            (Self::V4(net), IpAddr::V4(address)) => net.contains(address),
+            (Self::V6(net), IpAddr::V6(address)) => net.contains(address),
+            _ => false,
+        }
     }
 }
 
@@ -244,6 +270,19 @@ mod tests {
         ] {
             assert!(!chooses(pairs), "{pairs:?}");
         }
+    }
+
+    #[test]
+    fn a_neighbour_is_chosen_by_an_address_of_its_family() {
+        let chooses = |value: &str, address: &str| {
+            let report =
+                NeighbourReport { network: NetworkId::new(0), address: address.parse().unwrap(), mac: None };
+            neighbours(&filter(&[("address", value)]), &Plan::default()).unwrap()(&report)
+        };
+        assert!(chooses("fd00:1::/64", "fd00:1::9") && chooses("fd00:1::9", "fd00:1::9"));
+        assert!(!chooses("fd00:1::/64", "fd00:2::9") && !chooses("::/0", "10.0.0.1"));
+        assert!(chooses("10.0.0.0/8", "10.0.0.1") && !chooses("0.0.0.0/0", "fd00:1::9"));
+        assert!(neighbours(&filter(&[("address", "fd00:1::/129")]), &Plan::default()).is_err());
     }
 
     #[test]

@@ -19,6 +19,7 @@ impl Gateway {
         self.interfaces = config.networks.iter().map(interface).collect();
         (self.routes, self.last_route) = (Routes::new(config), None);
         self.translates = !(config.rules.prerouting.is_empty() && config.rules.postrouting.is_empty());
+        self.v6.install(config, &self.routes);
         self.nat.reconfigure(NatConfig {
             rules: config.rules.clone(),
             timeouts: config.timeouts,
@@ -32,6 +33,7 @@ impl Gateway {
 
     /// The way out by this uplink takes packets of this size. Other networks have their own word on it.
     pub(crate) fn set_mtu(&mut self, network: NetworkId, mtu: u16) {
+        self.v6.set_mtu(network, mtu);
         if let Some(Some(interface)) = self.interfaces.get_mut(network.index())
             && matches!(interface.reach, Reach::Uplink(_))
         {

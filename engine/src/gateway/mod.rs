@@ -10,11 +10,13 @@
 //! What is here runs for each frame of a burst, once per worker. What answers, waits or allocates is the host, which is built
 //! on this and of which nothing here knows.
 
+mod adjacency;
 mod first_packet;
 mod install;
 mod lookahead;
 pub(crate) mod neighbour;
 pub(crate) mod route;
+pub(crate) mod v6;
 
 use std::net::Ipv4Addr;
 
@@ -26,9 +28,11 @@ use packet::{
 };
 use switch_core::Bridge;
 
+use self::adjacency::Adjacency;
 use self::lookahead::Lookahead;
 use self::neighbour::Neighbours;
 use self::route::{Hop, Routes, Source};
+use self::v6::Gateway6;
 use crate::runtime_config::Reach;
 use crate::sockets::{Service, Sockets};
 
@@ -40,6 +44,8 @@ pub(crate) struct Gateway {
     pub(crate) routes: Routes,
     pub(crate) neighbours: Neighbours,
     pub(crate) nat: Nat,
+    /// The same for IPv6.
+    pub(crate) v6: Gateway6,
     /// Whether there is any rule at all.
     translates: bool,
     pub(crate) sockets: Sockets,
@@ -68,19 +74,6 @@ pub(crate) enum Unsent {
     Departing(DivertReason, Hop),
 }
 
-/// A resolved hop: what a frame needs to be sent there.
-#[derive(Clone, Copy, Debug)]
-struct Adjacency {
-    hop: Hop,
-    dst: MacAddr,
-    src: MacAddr,
-    /// Both as they stand in the frame.
-    addresses: [u8; 12],
-    mtu: usize,
-    /// Which port, as far as the bridge knows.
-    verdict: Verdict,
-}
-
 /// The switch's own address on one network.
 #[derive(Debug)]
 pub(crate) struct Interface {
@@ -100,6 +93,7 @@ impl Gateway {
             routes: Routes::default(),
             neighbours: Neighbours::new(seed),
             nat: Nat::new(NatConfig::default(), seed),
+            v6: Gateway6::new(seed),
             translates: false,
             sockets: Sockets::default(),
             origin: None,
@@ -121,9 +115,12 @@ impl Gateway {
     pub(crate) fn process(&mut self, burst: &mut Burst, bridges: &[Bridge], now: Millis) {
         self.speak_for(burst.origin());
         let mut packets = std::mem::take(&mut self.packets);
-        let count = self.read_all(burst, &mut packets);
+        let (count, has_v6) = self.read_all(burst, &mut packets);
         self.route_all(burst, &mut packets[..count], bridges, now);
         self.packets = packets;
+        if has_v6 {
+            self.v6.process(burst, &self.routes, bridges, now);
+        }
     }
 
     /// The port that what is done counts for.
@@ -139,7 +136,8 @@ impl Gateway {
 
     /// When there is something to be done about neighbours or flows.
     pub(crate) fn next_timeout(&self) -> Option<Millis> {
-        [self.neighbours.next_timeout(), self.nat.next_timeout()].into_iter().flatten().min()
+        let neighbours = [self.neighbours.next_timeout(), self.v6.neighbours.next_timeout()];
+        neighbours.into_iter().chain([self.nat.next_timeout()]).flatten().min()
     }
 
     /// What follows is done because of frames from this port, and counts for it.
@@ -148,25 +146,28 @@ impl Gateway {
         self.nat.set_owner(origin);
     }
 
-    /// Reads the packets that are to be routed, and says how many that are. All of them come first, so that their flows
-    /// can be fetched from memory together.
+    /// Reads the packets that are to be routed, and says how many that are, and whether there are such of IPv6, which stay as
+    /// they are. All of them come first, so that their flows can be fetched from memory together.
     #[inline]
-    fn read_all(&self, burst: &mut Burst, packets: &mut [(usize, Ipv4Packet)]) -> usize {
+    fn read_all(&self, burst: &mut Burst, packets: &mut [(usize, Ipv4Packet)]) -> (usize, bool) {
         let input = burst.network();
-        let Some(interface) = self.interface(input) else { return 0 };
+        let Some(interface) = self.interface(input) else { return (0, false) };
         let serves_dhcp = self.sockets.listens(input, Service::Dhcp);
-        let mut count = 0;
+        let (mut count, mut has_v6) = (0, false);
         burst.for_each(|index, frame| match (frame.meta.verdict, packets.get_mut(count)) {
             (Verdict::Local, Some((place, ip))) => match self.read(&frame, ip, input, interface) {
                 Ok(()) => (*place, count) = (index, count + 1),
-                Err(verdict) => frame.meta.verdict = verdict,
+                Err(verdict) => {
+                    has_v6 |= verdict == Verdict::Local;
+                    frame.meta.verdict = verdict;
+                }
             },
             (Verdict::Flood, _) if frame.meta.dst.is_group() => {
                 frame.meta.copy = self.wanted(&frame, input, serves_dhcp);
             }
             _ => {}
         });
-        count
+        (count, has_v6)
     }
 
     #[inline]
@@ -238,6 +239,7 @@ impl Gateway {
             _ if usize::from(frame.meta.l3) != EthernetHeader::LEN => Err(DropReason::TaggedForGateway)?,
             EtherType::IPV4 => {}
             EtherType::ARP => Err(PuntReason::Arp)?,
+            EtherType::IPV6 => Err(Verdict::Local)?,
             _ => Err(DropReason::NotForGateway)?,
         }
         ip.read(&frame.bytes[EthernetHeader::LEN..])?;
@@ -373,11 +375,7 @@ impl Gateway {
                     // It is asked where it is, as if nobody knew it.
                     return None;
                 }
-                let mut addresses = [0; 12];
-                addresses[..6].copy_from_slice(&dst.octets());
-                addresses[6..].copy_from_slice(&src.octets());
-                let mtu = self.mtu_of(hop.network);
-                self.last = Some(Adjacency { hop, dst, src, addresses, mtu, verdict });
+                self.last = Some(Adjacency::new(hop, (dst, src), self.mtu_of(hop.network), verdict));
             }
         }
         self.last
@@ -407,6 +405,7 @@ impl Gateway {
         }
         match meta.ether_type {
             EtherType::ARP => Some(PuntReason::Arp),
+            EtherType::IPV6 => self.v6.wants_group(meta.dst, input).then_some(PuntReason::ToSelf),
             EtherType::IPV4 if serves_dhcp => {
                 let ip = Ipv4Packet::parse(&frame.bytes[EthernetHeader::LEN..]).ok()?;
                 (self.sockets.listener(input, &ip) == Some(Service::Dhcp)).then_some(PuntReason::ToSelf)

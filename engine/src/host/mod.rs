@@ -14,25 +14,33 @@ mod departing;
 pub(crate) mod dhcp;
 mod fragment;
 mod fragments;
+mod headers;
 mod health;
 mod held;
 mod icmp;
+mod ip6;
 mod loops;
+mod mld;
+mod ndp;
 mod outgoing;
 mod pcp;
+mod ra;
 mod resolution;
 mod slow;
+mod slow6;
 mod udp;
+mod wire6;
 
 use std::net::Ipv4Addr;
 
 use nat_engine::Exhausted;
-use packet::{DropReason, L4, MacAddr, Millis, NetworkId, PortId, PuntReason};
+use packet::{DropReason, EtherType, L4, MacAddr, Millis, NetworkId, PortId, PuntReason};
 
 use self::arp::Arp;
 use self::dhcp::Dhcp;
 use self::health::Health;
 use self::held::HeldSyns;
+use self::ip6::Ip6;
 use self::loops::LoopWatch;
 pub(crate) use self::loops::probe_source;
 pub(crate) use self::outgoing::Outgoing;
@@ -54,6 +62,7 @@ pub(crate) struct Host {
     pub(crate) health: Health,
     pub(crate) loops: LoopWatch,
     held: HeldSyns,
+    pub(crate) ip6: Ip6,
 }
 
 impl Host {
@@ -66,6 +75,7 @@ impl Host {
             health: Health::new(seed),
             loops: LoopWatch::new(seed),
             held: HeldSyns::default(),
+            ip6: Ip6::new(seed),
         }
     }
 
@@ -81,6 +91,7 @@ impl Host {
         self.dhcp.install(old, config, gateway);
         self.pcp.install(config, mappings, gateway);
         self.health.install(&config.balances, gateway);
+        self.ip6.install(config, gateway);
     }
 
     /// The port of the switch is another's from now on: that one begins without what the last one held.
@@ -105,8 +116,12 @@ impl Host {
         slow: &mut Slow<'_>,
     ) -> Result<(), DropReason> {
         match punt {
+            Punt::Arrived(reason) if punted.meta.ether_type == EtherType::IPV6 => {
+                self.ip6.serve(reason, punted, slow)
+            }
             Punt::Arrived(reason) => self.serve_arrived(reason, punted, slow),
             Punt::Departing(reason, hop) => departing::serve(reason, hop, punted, slow),
+            Punt::Departing6(reason, hop) => self.ip6.serve_departing(reason, hop, punted, slow),
         }
     }
 
@@ -120,7 +135,7 @@ impl Host {
     pub(crate) fn next_timeout(&self) -> Option<Millis> {
         let (dhcp, health) = (self.dhcp.next_timeout(), self.health.next_timeout());
         let (loops, held) = (self.loops.next_timeout(), self.held.next_timeout());
-        [dhcp, health, loops, held].into_iter().flatten().min()
+        [dhcp, health, loops, held, self.ip6.next_timeout()].into_iter().flatten().min()
     }
 
     /// Does what is due.
@@ -134,6 +149,7 @@ impl Host {
         self.arp.on_timeout(slow);
         slow.gateway.speak_for(None);
         self.dhcp.on_timeout(slow);
+        self.ip6.on_timeout(slow);
         self.loops.on_timeout(slow);
     }
 
@@ -156,6 +172,8 @@ impl Host {
             PuntReason::EarlyFragment => return fragments::serve(punted, slow),
             PuntReason::TtlExceeded => (IcmpError::TimeExceeded, DropReason::TtlExceeded),
             PuntReason::NoRoute => (IcmpError::NetworkUnreachable, DropReason::NoRoute),
+            // Of IPv6 alone.
+            PuntReason::BeyondScope => return Err(DropReason::BeyondScope),
             PuntReason::Prohibited => (IcmpError::Prohibited, DropReason::RouteProhibited),
             // As of a host on which nothing listens.
             PuntReason::NoResources(DropReason::NatNoServer) => {

@@ -128,13 +128,22 @@ impl Slow<'_> {
         self.send(hop, frame)
     }
 
-    fn admit_error(&mut self) -> Result<(), DropReason> {
+    /// Sends an answer, whose Ethernet addresses are still to be filled in, to the station that the frame came from.
+    pub(super) fn answer(&mut self, mut frame: Vec<u8>, punted: &Punted<'_>) -> Result<(), DropReason> {
+        let own_mac = self.gateway.interface(punted.input).ok_or(DropReason::NoService)?.mac;
+        address_frame(&mut frame, punted.meta.src, own_mac);
+        self.out.push(To::Network(punted.input), &frame, Offload::NONE);
+        Ok(())
+    }
+
+    /// Whether one more error may be told, which whoever caused it has a share of.
+    pub(super) fn admit_error(&mut self) -> Result<(), DropReason> {
         let is_admitted = self.out.errors.take(ERRORS, self.gateway.origin(), self.now);
         if is_admitted { Ok(()) } else { Err(DropReason::IcmpRateLimited) }
     }
 }
 
-fn address_frame(frame: &mut [u8], dst: MacAddr, src: MacAddr) {
+pub(super) fn address_frame(frame: &mut [u8], dst: MacAddr, src: MacAddr) {
     frame[..6].copy_from_slice(&dst.octets());
     frame[6..12].copy_from_slice(&src.octets());
 }

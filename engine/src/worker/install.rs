@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use packet::{DropReason, Ipv4Cidr, MacAddr, Millis, NetworkId, PortCounters, PortId, Vid};
+use packet::{DropReason, Ipv4Cidr, Ipv6Cidr, MacAddr, Millis, NetworkId, PortCounters, PortId, Vid};
 use switch_core::{Bridge, BridgePort, Fdb, Guard, PortGuard, PortSettings, PortState};
 
 use super::Worker;
@@ -43,6 +43,9 @@ impl Worker {
         let keeps = |network| keeps_addresses(network, &self.config, &config);
         let lost = self.resolution.keep(keeps, &mut self.gateway.neighbours);
         self.out.drops.count_many(DropReason::InterfaceChanged, lost);
+        let keeps = |network| keeps_addresses6(network, &self.config, &config);
+        let lost = self.host.ip6.ndp.resolution().keep(keeps, &mut self.gateway.v6.neighbours);
+        self.out.drops.count_many(DropReason::InterfaceChanged, lost);
         self.gateway.install(&config);
         self.host.install(&self.config, &config, mappings, &mut self.gateway);
         let old = std::mem::replace(&mut self.config, config);
@@ -81,6 +84,7 @@ impl Worker {
         // Before the start of time nothing is too old.
         let is_there = |mac| bridge.fdb().lookup(mac, Vid::DEFAULT, Millis::ZERO) == Some(port);
         self.gateway.neighbours.doubt(|hop, mac| hop.network == network && is_there(mac));
+        self.gateway.v6.neighbours.doubt(|hop, mac| hop.network == network && is_there(mac));
     }
 
     /// Tells the bridge of the port in this place of the configuration what the port may do.
@@ -125,6 +129,17 @@ impl Worker {
             }
         }
     }
+}
+
+/// The same of IPv6.
+fn keeps_addresses6(network: NetworkId, old: &RuntimeConfig, new: &RuntimeConfig) -> bool {
+    fn addresses(network: NetworkId, config: &RuntimeConfig) -> Option<(&str, MacAddr, Ipv6Cidr)> {
+        let network = config.networks.get(network.index())?;
+        let interface = network.interface.as_ref()?;
+        Some((&network.name, interface.mac, interface.settings.ipv6.as_ref()?.address))
+    }
+    let before = addresses(network, old);
+    before.is_some() && before == addresses(network, new)
 }
 
 /// Networks, stations, and the ports they are always behind.

@@ -1,5 +1,6 @@
 //! What the worker tells about its state, and what is kept of it for the next process.
 
+use std::net::IpAddr;
 use std::ops::Range;
 
 use nat_engine::ExplicitMapping;
@@ -116,11 +117,14 @@ impl Worker {
         self.host.health.servers(&self.config.balances, &self.gateway.nat, now)
     }
 
-    /// The ARP table, with the next hops that are being asked for.
+    /// The neighbours, with the next hops that are being asked for, of both families.
     pub fn neighbours(&self) -> impl Iterator<Item = NeighbourReport> + '_ {
         let known = &self.gateway.neighbours;
         let unknown = self.resolution.unknown(known).map(|hop| neighbour(hop, None));
-        known.iter().map(|(hop, mac)| neighbour(hop, Some(mac))).chain(unknown)
+        let (known6, asked6) = (&self.gateway.v6.neighbours, self.host.ip6.ndp.asked());
+        let unknown6 = asked6.unknown(known6).map(|hop| neighbour(hop, None));
+        let v4 = known.iter().map(|(hop, mac)| neighbour(hop, Some(mac))).chain(unknown);
+        v4.chain(known6.iter().map(|(hop, mac)| neighbour(hop, Some(mac)))).chain(unknown6)
     }
 
     /// Counters of the worker as a whole.
@@ -138,8 +142,8 @@ impl Worker {
     }
 }
 
-pub(super) const fn neighbour(hop: Hop, mac: Option<MacAddr>) -> NeighbourReport {
-    NeighbourReport { network: hop.network, address: hop.address, mac }
+pub(super) fn neighbour<A: Into<IpAddr>>(hop: Hop<A>, mac: Option<MacAddr>) -> NeighbourReport {
+    NeighbourReport { network: hop.network, address: hop.address.into(), mac }
 }
 
 /// Places of a forwarding database that are looked at at once: 10 µs if they are empty, 0.1 ms if they are full.

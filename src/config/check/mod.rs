@@ -193,7 +193,7 @@ impl Check<'_> {
                 }
                 match &table.host_address {
                     Some(address) => self.shared_uplink(table, address.span()),
-                    None => UplinkPlace::Own(self.uplink_interface(table)?),
+                    None => UplinkPlace::Own(self.uplink_interface(table)?.into()),
                 }
             }
         };

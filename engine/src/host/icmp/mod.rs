@@ -1,6 +1,7 @@
 //! ICMP of the switch itself: it answers echo requests.
 
 pub(super) mod v4;
+pub(super) mod v6;
 
 use packet::wire::EthernetHeader;
 use packet::{DropReason, L4};
