@@ -20,7 +20,7 @@ impl Lab {
         let number = NUMBER.fetch_add(1, Ordering::Relaxed);
         let path = std::env::temp_dir().join(format!("fuzz-vhost-{}-{number}", std::process::id()));
         let config = VhostUserConfig { path: path.clone(), role: Role::Server, offload: true };
-        let port = Port::open(&PortSpec::VhostUser(config)).expect("the path is free");
+        let port = Port::open(&PortSpec::from(config)).expect("the path is free");
         Self { path, port, burst: Burst::new() }
     }
 

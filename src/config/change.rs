@@ -4,8 +4,8 @@ use std::error::Error;
 use std::fmt;
 
 use engine::{NetworkConfig, PortConfig, Reach};
-use packet::PortId;
-use tapio::PortSpec;
+use packet::{Ipv4Cidr, PortId};
+use tapio::{PortSpec, TapConfig};
 
 use super::blueprint::Edit;
 use super::checked::Port;
@@ -198,8 +198,8 @@ impl Plan {
             {
                 return taken(mac.to_string(), other.id);
             }
-            if let (Some(PortSpec::Tap(theirs)), PortSpec::Tap(ours)) = (self.spec(other.id), &port.device)
-                && let (Some(theirs), Some(ours)) = (theirs.peer_address, ours.peer_address)
+            if let (Some(theirs), Some(ours)) =
+                (self.spec(other.id).and_then(peer_address), peer_address(&port.device))
                 && theirs.address() == ours.address()
             {
                 return taken(ours.address().to_string(), other.id);
@@ -207,4 +207,9 @@ impl Plan {
         }
         Ok(())
     }
+}
+
+/// The address that the other side of a tap is given.
+fn peer_address(spec: &PortSpec) -> Option<Ipv4Cidr> {
+    spec.of::<TapConfig>()?.peer_address
 }

@@ -11,7 +11,7 @@ use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
 use super::balance::BalanceTable;
-use super::device::DeviceTable;
+use super::device::{self, DeviceTable};
 use super::lease_file::LeaseFile;
 use super::nat_settings;
 use super::poll::PollMode;
@@ -216,7 +216,7 @@ fn port(name: Spanned<String>, entries: &DeTable<'_>, mistakes: &mut Vec<Mistake
     let mut table = Table::new(name.span(), entries, mistakes);
     let defaults = PortSettings::default();
     let port = PortTable {
-        device: DeviceTable::read(&mut table, "mac")?,
+        device: device::read(&mut table, "mac")?,
         mtu: table.optional("mtu", mtu),
         settings: PortSettings {
             learn_limit: table.optional("learn-limit", learn_limit).value_or(defaults.learn_limit),
@@ -235,7 +235,7 @@ fn port(name: Spanned<String>, entries: &DeTable<'_>, mistakes: &mut Vec<Mistake
 
 fn uplink(name: Spanned<String>, entries: &DeTable<'_>, mistakes: &mut Vec<Mistake>) -> Option<UplinkTable> {
     let mut table = Table::new(name.span(), entries, mistakes);
-    let device = DeviceTable::read(&mut table, "peer-mac")?;
+    let device = device::read(&mut table, "peer-mac")?;
     let address = table.optional("address", text(uplink_address));
     let place = address.as_ref().map(Spanned::span).unwrap_or_default();
     let (address, host_address) = match address.map(Spanned::into_inner) {

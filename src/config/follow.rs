@@ -3,7 +3,7 @@
 use engine::{InterfaceConfig, InterfaceSettings, Reach};
 use nat_engine::Condition;
 use packet::{Ipv4Cidr, NetworkId, Protocol};
-use tapio::{HostStack, PortSpec, SharedAddress};
+use tapio::{HostStack, PacketConfig, PortSpec, SharedAddress};
 
 use super::plan::Plan;
 use super::shared::{HostAddress, SharedUplink};
@@ -74,8 +74,10 @@ impl Plan {
         };
         let published = [Protocol::TCP, Protocol::UDP].into_iter().flat_map(ports_of).collect();
         let place = self.devices.binary_search_by_key(&port, |(id, _)| *id);
-        if let Some((_, PortSpec::Packet(packet))) = place.ok().map(|place| &mut self.devices[place]) {
-            packet.host = HostStack::Shared(SharedAddress { address, published });
+        let Some((_, spec)) = place.ok().map(|place| &mut self.devices[place]) else { return };
+        if let Some(packet) = spec.of::<PacketConfig>() {
+            let host = HostStack::Shared(SharedAddress { address, published });
+            *spec = PacketConfig { host, ..packet.clone() }.into();
         }
     }
 }

@@ -37,6 +37,7 @@ mod tests;
 pub use blueprint::{Blueprint, Origin, Source};
 pub use change::{ChangeError, RuleError};
 pub use checked::{Config, PortView};
+pub use device::{Card, Netdev, netdev};
 pub use error::ConfigError;
 pub use lease_file::LeaseFile;
 pub use plan::{Action, Plan};

@@ -1,6 +1,6 @@
 //! What is no mistake, and still not what everybody expects.
 
-use tapio::{HostStack, HostUse, PacketConfig, PortSpec};
+use tapio::{HostStack, HostUse, PacketConfig};
 
 use super::checked::Config;
 
@@ -9,10 +9,7 @@ impl Config {
     pub fn notes(&self) -> Vec<String> {
         let ports = self.networks.iter().flat_map(|network| &network.ports);
         let ports = ports.chain(self.uplinks.iter().map(|uplink| &uplink.port));
-        let packet = ports.filter_map(|port| match &port.device {
-            PortSpec::Packet(packet) => Some((port.name.as_str(), packet)),
-            _ => None,
-        });
+        let packet = ports.filter_map(|port| Some((port.name.as_str(), port.device.of::<PacketConfig>()?)));
         packet.flat_map(|(name, packet)| notes(name, packet)).collect()
     }
 }

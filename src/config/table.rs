@@ -107,6 +107,11 @@ impl<'d, 'm> Table<'d, 'm> {
         self.optional(key, read)
     }
 
+    /// What stands at `place` is a mistake.
+    pub(super) fn wrong(&mut self, place: Range<usize>, message: &str, help: &str) {
+        self.mistakes.push(Mistake::new(place, message.to_owned(), help.to_owned()));
+    }
+
     /// The elements of the list `key` that `read` likes; `None` if there is no such key.
     pub(super) fn list<T>(
         &mut self,

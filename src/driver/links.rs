@@ -10,7 +10,7 @@ use std::sync::Arc;
 
 use mio::{Registry, Token};
 use packet::{Millis, PortId};
-use tapio::{HostStack, LinkEvent, LinkMonitor, Netns, NetnsId, PortSpec, ProcessWatch};
+use tapio::{HostStack, LinkEvent, LinkMonitor, Netns, NetnsId, PacketConfig, PortSpec, ProcessWatch};
 use tracing::{info, warn};
 
 use super::Driver;
@@ -170,7 +170,10 @@ impl Namespaces {
                 LinkEvent::Overflow => all = true,
             }
         }
-        let is_shared = |spec: &PortSpec| matches!(spec, PortSpec::Packet(packet) if matches!(packet.host, HostStack::Shared(_)));
+        let is_shared = |spec: &PortSpec| {
+            let packet = spec.of::<PacketConfig>();
+            packet.is_some_and(|packet| matches!(packet.host, HostStack::Shared(_)))
+        };
         let concerns =
             |spec: &PortSpec| all || addresses && is_shared(spec) || names.contains(spec.device().as_ref());
         let there =

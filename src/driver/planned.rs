@@ -102,7 +102,7 @@ impl Means {
             }
         }
         // Packet ports keep the host off their devices: the later, the less it notices of a failure.
-        openings.sort_by_key(|(_, spec)| matches!(spec, PortSpec::Packet(_)));
+        openings.sort_by_key(|(_, spec)| spec.keeps_host_off());
         for (id, spec) in openings {
             let place = Place::of(&spec);
             match holders.find(&place) {
@@ -119,8 +119,8 @@ impl Means {
                 }
             }
         }
-        // Nothing can fail there.
-        steps.change.sort_by_key(|change| matches!(change.spec, PortSpec::Dgram(_)));
+        // Nothing can fail with sockets.
+        steps.change.sort_by_key(|change| !change.spec.is_device());
         steps
     }
 

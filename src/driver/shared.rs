@@ -1,7 +1,7 @@
 //! Uplinks whose address is the host's, too: what the host has is followed, and the kernel told what is the switch's.
 
 use packet::PortId;
-use tapio::{HostStack, HostUse, PortSpec, listeners};
+use tapio::{HostStack, HostUse, PacketConfig, PortSpec, listeners};
 use tracing::{info, warn};
 
 use super::Driver;
@@ -104,7 +104,7 @@ fn tell_host(plan: &Plan, nth: usize, uplink: &str, spec: &PortSpec) {
 
 /// What the host serves on a published port is no longer reached from outside.
 fn warn_of_listeners(uplink: &str, spec: &PortSpec) {
-    let PortSpec::Packet(packet) = spec else { return };
+    let Some(packet) = spec.of::<PacketConfig>() else { return };
     let HostStack::Shared(shared) = &packet.host else { return };
     let Some(address) = shared.address.filter(|_| !shared.published.is_empty()) else { return };
     let served = listeners(spec.netns(), address).unwrap_or_default();

@@ -2,34 +2,30 @@
 
 use std::fmt::Write;
 
-use tapio::{PortSpec, Role};
+use tapio::{PacketConfig, Role, VhostUserConfig};
 
 use super::qemu::{self, USUAL_MTU};
 use super::{Guest, GuestError};
 
 /// The `<interface>`; for what libvirt has no element for, QEMU's own options.
 pub(super) fn xml(guest: &Guest<'_>) -> Result<String, GuestError> {
-    match guest.spec {
-        PortSpec::Packet(packet) => {
-            let target = format!("<target dev='{}'/>", escaped(&packet.device));
-            let mtu = with_mtu(guest, |mtu| format!("\n  <mtu size='{mtu}'/>"));
-            Ok(interface(guest, "ethernet", &target, &mtu))
-        }
-        PortSpec::VhostUser(vhost) => {
-            let path = escaped(&vhost.path.to_string_lossy());
-            let end = match vhost.role {
-                Role::Server => "mode='client'>\n    <reconnect enabled='yes' timeout='1'/>\n  </source>",
-                Role::Client => "mode='server'/>",
-            };
-            let source = format!("<source type='unix' path='{path}' {end}");
-            // libvirt 9 looks for a device of the host to set it on, finds none, and doesn't start the domain.
-            let mtu = with_mtu(guest, |mtu| format!("<!-- The guest is to set its MTU itself: {mtu}. -->\n"));
-            Ok(format!("{SHARED_MEMORY}{mtu}{}", interface(guest, "vhostuser", &source, "")))
-        }
-        PortSpec::Tap(_) | PortSpec::Stream(_) | PortSpec::Dgram(_) => {
-            qemu::args(guest, "").map(command_line)
-        }
+    if let Some(packet) = guest.spec.of::<PacketConfig>() {
+        let target = format!("<target dev='{}'/>", escaped(&packet.device));
+        let mtu = with_mtu(guest, |mtu| format!("\n  <mtu size='{mtu}'/>"));
+        return Ok(interface(guest, "ethernet", &target, &mtu));
     }
+    let Some(vhost) = guest.spec.of::<VhostUserConfig>() else {
+        return qemu::args(guest, "").map(command_line);
+    };
+    let path = escaped(&vhost.path.to_string_lossy());
+    let end = match vhost.role {
+        Role::Server => "mode='client'>\n    <reconnect enabled='yes' timeout='1'/>\n  </source>",
+        Role::Client => "mode='server'/>",
+    };
+    let source = format!("<source type='unix' path='{path}' {end}");
+    // libvirt 9 looks for a device of the host to set it on, finds none, and doesn't start the domain.
+    let mtu = with_mtu(guest, |mtu| format!("<!-- The guest is to set its MTU itself: {mtu}. -->\n"));
+    Ok(format!("{SHARED_MEMORY}{mtu}{}", interface(guest, "vhostuser", &source, "")))
 }
 
 fn with_mtu(guest: &Guest<'_>, text: impl FnOnce(u16) -> String) -> String {

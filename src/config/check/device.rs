@@ -1,14 +1,12 @@
-//! What ports are made of, and that no two are made of the same.
+//! That ports have a device, and no two the same.
 
 use std::collections::{HashMap, HashSet};
 use std::path::Path;
 
-use tapio::{
-    DgramConfig, HostStack, Netns, PacketConfig, PortSpec, Role, StreamConfig, TapConfig, VhostUserConfig,
-};
+use tapio::{Netns, PortSpec};
 use toml::Spanned;
 
-use super::super::device::{DeviceTable, DgramTable, PacketTable};
+use super::super::device::{DeviceTable, Needs, Place};
 use super::super::table::{Given, Maybe};
 use super::super::value;
 use super::Check;
@@ -19,33 +17,13 @@ impl Check<'_> {
         name: &Spanned<String>,
         table: &DeviceTable,
         mtu: Option<u16>,
+        is_shared: bool,
     ) -> Option<PortSpec> {
-        Some(match table {
-            DeviceTable::Tap(tap) => PortSpec::Tap(TapConfig {
-                device: self.device_name(name, &tap.device)?,
-                netns: tap.netns.value().cloned(),
-                mac: tap.mac.value().copied(),
-                mtu,
-                peer_address: tap.peer_address.value().copied(),
-                offload: tap.offload.value_or(true),
-            }),
-            DeviceTable::Packet(packet) => PortSpec::Packet(PacketConfig {
-                device: self.device_name(name, &packet.device)?,
-                netns: packet.netns.value().cloned(),
-                mtu,
-                host: host_stack(packet),
-            }),
-            DeviceTable::Stream(stream) => PortSpec::Stream(StreamConfig {
-                path: stream.path.value().cloned()?,
-                role: stream.role.value().copied().unwrap_or_default(),
-            }),
-            DeviceTable::Dgram(dgram) => PortSpec::Dgram(self.dgram(dgram)?),
-            DeviceTable::VhostUser(vhost) => PortSpec::VhostUser(VhostUserConfig {
-                path: vhost.path.value().cloned()?,
-                role: vhost.role.value().copied().unwrap_or_default(),
-                offload: vhost.offload.value_or(true),
-            }),
-        })
+        let device = match &table.needs {
+            Needs::Device(device, _) => self.device_name(name, device)?,
+            Needs::Socket(_) | Needs::Nothing => String::new(),
+        };
+        table.settings(Place { device, mtu, is_shared })
     }
 
     fn device_name(&mut self, name: &Spanned<String>, device: &Maybe<String>) -> Option<String> {
@@ -62,14 +40,6 @@ impl Check<'_> {
         }
     }
 
-    fn dgram(&mut self, dgram: &DgramTable) -> Option<DgramConfig> {
-        let (path, peer) = (dgram.path.as_ref()?, dgram.peer.as_ref()?);
-        if path.get_ref() == peer.get_ref() {
-            self.wrong(peer.span(), "this is the switch's own socket", "write the other side's");
-        }
-        Some(DgramConfig { path: path.get_ref().clone(), peer: peer.get_ref().clone() })
-    }
-
     /// Each device and each socket that the switch makes is one port's.
     pub(super) fn devices(&mut self) {
         let file = self.file;
@@ -79,54 +49,22 @@ impl Check<'_> {
         let mut devices: HashMap<&str, Vec<Option<&Netns>>> = HashMap::new();
         let mut sockets: HashSet<&Path> = HashSet::new();
         for (name, table) in ports.chain(uplinks) {
-            match Claim::of(name, table) {
-                Claim::Device { device, netns, is_named } => {
+            match &table.needs {
+                Needs::Device(key, netns) => {
+                    let (device, netns) = (key.as_ref().unwrap_or(name), netns.value());
                     let places = devices.entry(device.get_ref()).or_default();
                     if places.contains(&netns) {
                         let message = format!("the device `{}` is another port's already", device.get_ref());
-                        self.wrong(device.span(), message, help_with_device(is_named));
+                        self.wrong(device.span(), message, help_with_device(key.is_some()));
                     }
                     places.push(netns);
                 }
-                Claim::Socket(path) if !sockets.insert(path.get_ref()) => {
+                Needs::Socket(Some(path)) if !sockets.insert(path.get_ref()) => {
                     self.wrong(path.span(), "this socket is another port's already", "write another path");
                 }
-                Claim::Socket(_) | Claim::Nothing => {}
+                Needs::Socket(_) | Needs::Nothing => {}
             }
         }
-    }
-}
-
-/// What a port needs for itself.
-enum Claim<'a> {
-    Device { device: &'a Spanned<String>, netns: Option<&'a Netns>, is_named: bool },
-    Socket(&'a Spanned<std::path::PathBuf>),
-    Nothing,
-}
-
-impl<'a> Claim<'a> {
-    fn of(name: &'a Spanned<String>, table: &'a DeviceTable) -> Self {
-        let device = |device: &'a Maybe<String>, netns: &'a Maybe<Netns>| Self::Device {
-            device: device.as_ref().unwrap_or(name),
-            netns: netns.value(),
-            is_named: device.is_some(),
-        };
-        let (path, is_made) = match table {
-            DeviceTable::Tap(tap) => return device(&tap.device, &tap.netns),
-            DeviceTable::Packet(packet) => return device(&packet.device, &packet.netns),
-            DeviceTable::Stream(stream) => (&stream.path, stream.role.value() != Some(&Role::Client)),
-            DeviceTable::Dgram(dgram) => (&dgram.path, true),
-            DeviceTable::VhostUser(vhost) => (&vhost.path, vhost.role.value() != Some(&Role::Client)),
-        };
-        path.as_ref().filter(|_| is_made).map_or(Self::Nothing, Self::Socket)
-    }
-}
-
-fn host_stack(packet: &PacketTable) -> HostStack {
-    if packet.host_stack.value_or(false) {
-        HostStack::Beside
-    } else {
-        HostStack::Silent { take_over: packet.take_over.value_or(false) }
     }
 }
 

@@ -8,7 +8,7 @@ use tapio::{HostUse, Netns};
 use toml::Spanned;
 
 use super::super::checked::UplinkPlace;
-use super::super::device::{DeviceTable, PacketTable};
+use super::super::device::{DeviceTable, HostKeys};
 use super::super::file::UplinkTable;
 use super::super::table::Given;
 use super::Check;
@@ -37,13 +37,13 @@ impl Check<'_> {
     }
 
     fn host_device(&mut self, name: &Spanned<String>, table: &DeviceTable, role: Role) {
-        let Some((device, netns)) = place_of(name, table) else { return };
+        let Some((device, netns)) = table.device(name) else { return };
         if device.get_ref() == "lo" {
             self.wrong(device.span(), "`lo` is the host's own loopback", "write another device");
             return;
         }
-        let DeviceTable::Packet(packet) = table else { return };
-        self.host_keys(packet);
+        let Some(keys) = &table.host else { return };
+        self.host_keys(keys);
         let found = (self.devices)(device.get_ref(), netns);
         if found.as_ref().is_some_and(|found| !found.link.is_ethernet) {
             let message = format!("`{}` carries no Ethernet frames", device.get_ref());
@@ -55,7 +55,7 @@ impl Check<'_> {
             return;
         }
         let Some(what) = found.and_then(|found| found.what()) else { return };
-        if packet.take_over.value_or(false) || packet.host_stack.value_or(false) {
+        if keys.take_over.value_or(false) || keys.host_stack.value_or(false) {
             return;
         }
         let message = format!("the host has {what} on `{}`, and would lose it", device.get_ref());
@@ -71,9 +71,9 @@ impl Check<'_> {
         self.wrong(device.span(), message, help);
     }
 
-    fn host_keys(&mut self, packet: &PacketTable) {
+    fn host_keys(&mut self, keys: &HostKeys) {
         if let (Some(place), true, true) =
-            (packet.take_over.place(), packet.take_over.value_or(false), packet.host_stack.value_or(false))
+            (keys.take_over.place(), keys.take_over.value_or(false), keys.host_stack.value_or(false))
         {
             let help = "remove one of the two: with `host-stack` the host keeps the device";
             self.wrong(place, "`take-over` takes what `host-stack` leaves", help);
@@ -82,7 +82,7 @@ impl Check<'_> {
 
     /// The switch's part of the host's address.
     pub(super) fn shared_uplink(&mut self, table: &UplinkTable, address: Range<usize>) -> UplinkPlace {
-        let DeviceTable::Packet(packet) = &table.device else {
+        let Some(keys) = &table.device.host else {
             let help = "write type = \"packet\" and the name of the host's network card as `device`";
             self.wrong(address, "only an uplink of type packet shares the host's address", help);
             return UplinkPlace::Bridged;
@@ -90,8 +90,8 @@ impl Check<'_> {
         for (place, key) in [
             (table.gateway.place(), "`gateway`: it is the host's"),
             (table.mac.place(), "`mac`: it is the device's"),
-            (packet.host_stack.place(), "`host-stack`: the host keeps the device"),
-            (packet.take_over.place(), "`take-over`: the host keeps the device"),
+            (keys.host_stack.place(), "`host-stack`: the host keeps the device"),
+            (keys.take_over.place(), "`take-over`: the host keeps the device"),
         ] {
             if let Some(place) = place {
                 let message = format!("an uplink that shares the host's address has no {key}");
@@ -104,7 +104,7 @@ impl Check<'_> {
     /// The host's subnet is no network of the switch's.
     fn subnet_of_the_host(&mut self, uplink: &UplinkTable) {
         let file = self.file;
-        let (Some(_), Some((device, netns))) = (&uplink.host_address, place_of(&uplink.name, &uplink.device))
+        let (Some(_), Some((device, netns))) = (&uplink.host_address, uplink.device.device(&uplink.name))
         else {
             return;
         };
@@ -123,8 +123,7 @@ impl Check<'_> {
 
     /// Both would answer for it.
     fn address_of_the_host(&mut self, uplink: &UplinkTable) {
-        let (Some(address), Some((device, netns))) =
-            (&uplink.address, place_of(&uplink.name, &uplink.device))
+        let (Some(address), Some((device, netns))) = (&uplink.address, uplink.device.device(&uplink.name))
         else {
             return;
         };
@@ -143,19 +142,6 @@ enum Role {
     Uplink,
     /// An uplink by the host's own address.
     Shared,
-}
-
-/// The device of a port, by its own key or by the port's name, and its namespace.
-fn place_of<'a>(
-    name: &'a Spanned<String>,
-    table: &'a DeviceTable,
-) -> Option<(&'a Spanned<String>, Option<&'a Netns>)> {
-    let (device, netns) = match table {
-        DeviceTable::Tap(tap) => (&tap.device, &tap.netns),
-        DeviceTable::Packet(packet) => (&packet.device, &packet.netns),
-        DeviceTable::Stream(_) | DeviceTable::Dgram(_) | DeviceTable::VhostUser(_) => return None,
-    };
-    Some((device.as_ref().unwrap_or(name), netns.value()))
 }
 
 /// Above what servers take, and in one piece. Linux takes ports for its own connections from 32768 to 60999: those in use are

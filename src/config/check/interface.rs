@@ -151,7 +151,7 @@ impl Check<'_> {
         }
         let others = [
             (uplink.gateway.value().copied(), "the gateway's"),
-            (uplink.device.peer_address().map(|peer| peer.get_ref().address()), "the other side's"),
+            (uplink.device.peer_address.as_ref().map(|peer| peer.get_ref().address()), "the other side's"),
         ];
         match others.iter().find(|(other, _)| *other == Some(outside)) {
             Some((_, whose)) => {
@@ -235,7 +235,7 @@ impl Check<'_> {
 
 /// What `peer-address` and `addresses` of a port say, and where.
 pub(super) fn given_addresses(port: &PortTable) -> impl Iterator<Item = (Range<usize>, Ipv4Addr)> + '_ {
-    let peer = port.device.peer_address().map(|peer| (peer.span(), peer.get_ref().address()));
+    let peer = port.device.peer_address.as_ref().map(|peer| (peer.span(), peer.get_ref().address()));
     let given = port.addresses.each();
     peer.into_iter().chain(given.map(|address| (address.span(), *address.get_ref())))
 }

@@ -14,7 +14,6 @@ use std::sync::Arc;
 use engine::{Guard, InterfaceConfig, InterfaceSettings, NetworkSettings, PortSettings};
 use packet::hash::fnv1a;
 use packet::{Ipv4Cidr, MacAddr};
-use tapio::{HostStack, PortSpec, SharedAddress};
 use toml::Spanned;
 
 pub(super) use self::host::Devices;
@@ -153,7 +152,7 @@ impl Check<'_> {
         let set = &table.settings;
         Some(Port {
             name: table.name.get_ref().clone(),
-            device: self.device(&table.name, &table.device, mtu)?,
+            device: self.device(&table.name, &table.device, mtu, false)?,
             settings: PortSettings {
                 mtu: mtu.unwrap_or(set.mtu),
                 static_macs: table.static_macs.values(),
@@ -167,10 +166,7 @@ impl Check<'_> {
 
     fn uplink(&mut self, table: &UplinkTable) -> Option<Uplink> {
         let mtu = table.mtu.value().copied();
-        let mut device = self.device(&table.name, &table.device, mtu);
-        if let (Some(PortSpec::Packet(packet)), true) = (&mut device, table.host_address.is_some()) {
-            packet.host = HostStack::Shared(SharedAddress::default());
-        }
+        let device = self.device(&table.name, &table.device, mtu, table.host_address.is_some());
         let users: Vec<&NetworkTable> =
             self.file.networks.iter().filter(|network| uses(network, table)).collect();
         let name = table.name.get_ref();
@@ -236,7 +232,7 @@ impl Check<'_> {
         if let Some(gateway) = &table.gateway {
             self.neighbour_of(subnet, gateway.span(), *gateway.get_ref(), "the gateway");
         }
-        if let Some(peer) = table.device.peer_address() {
+        if let Some(peer) = &table.device.peer_address {
             self.neighbour_of(subnet, peer.span(), peer.get_ref().address(), "the other side");
         }
         let mac =

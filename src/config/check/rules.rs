@@ -49,7 +49,7 @@ impl Check<'_> {
 pub(super) fn interfaces(file: &FileConfig) -> Interfaces {
     let uplinks = file.uplinks.iter().map(|table| {
         let name = table.name.get_ref().as_str();
-        (name, table.device.device().map_or(name, |device| device.get_ref()))
+        (name, table.device.device(&table.name).map_or(name, |(device, _)| device.get_ref()))
     });
     Interfaces::new(file.networks.iter().map(|table| table.name.get_ref().as_str()), uplinks)
 }

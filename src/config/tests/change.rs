@@ -3,7 +3,7 @@
 use std::net::Ipv4Addr;
 
 use engine::Guard;
-use tapio::PortSpec;
+use tapio::{PortSpec, TapConfig};
 
 use super::super::{Action, ChangeError, Config, Plan};
 
@@ -58,8 +58,8 @@ fn a_port_that_is_added_is_as_if_it_were_in_the_file() {
     assert_eq!(Plan::diff(&old, &new), [Action::Open(port.id, new.spec(port.id).unwrap().clone())]);
     assert_eq!(new.without_port("lan/c"), Ok(old.clone()));
     // No network's `mtu` is no port's.
-    let PortSpec::Tap(tap) = last_spec(&old.with_port("other/d", "type = 'tap'").unwrap()) else { panic!() };
-    assert_eq!(tap.mtu, None);
+    let spec = last_spec(&old.with_port("other/d", "type = 'tap'").unwrap());
+    assert_eq!(spec.of::<TapConfig>().unwrap().mtu, None);
 }
 
 #[test]

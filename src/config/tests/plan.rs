@@ -225,7 +225,7 @@ netns = '/proc/1/ns/net'
 ";
     let plan = plan(text);
     let p = TapConfig { device: "p".into(), mtu: Some(9000), ..TapConfig::default() };
-    assert_eq!(*spec(&plan, 0), PortSpec::Tap(p));
+    assert_eq!(*spec(&plan, 0), PortSpec::from(p));
     let q = TapConfig {
         device: "q0".into(),
         netns: Some(Netns::Pid(77)),
@@ -234,7 +234,7 @@ netns = '/proc/1/ns/net'
         peer_address: "10.0.0.2/24".parse().ok(),
         offload: false,
     };
-    assert_eq!(*spec(&plan, 1), PortSpec::Tap(q));
+    assert_eq!(*spec(&plan, 1), PortSpec::from(q));
     assert_eq!(spec(&plan, 2).netns(), Some(&Netns::Name("r".into())));
     assert_eq!(spec(&plan, 3).netns(), Some(&Netns::Path("/proc/1/ns/net".into())));
     let port = &plan.runtime.ports[1];
@@ -269,11 +269,11 @@ host-stack = true
 ";
     let plan = plan(text);
     let expected = [
-        PortSpec::Stream(StreamConfig { path: "/run/a".into(), role: Role::Server }),
-        PortSpec::Stream(StreamConfig { path: "/run/b".into(), role: Role::Client }),
-        PortSpec::Dgram(DgramConfig { path: "/run/c".into(), peer: "/run/c-peer".into() }),
-        PortSpec::VhostUser(VhostUserConfig { path: "/run/d".into(), role: Role::Server, offload: true }),
-        PortSpec::Packet(PacketConfig {
+        PortSpec::from(StreamConfig { path: "/run/a".into(), role: Role::Server }),
+        PortSpec::from(StreamConfig { path: "/run/b".into(), role: Role::Client }),
+        PortSpec::from(DgramConfig { path: "/run/c".into(), peer: "/run/c-peer".into() }),
+        PortSpec::from(VhostUserConfig { path: "/run/d".into(), role: Role::Server, offload: true }),
+        PortSpec::from(PacketConfig {
             device: "eth0".into(),
             netns: None,
             mtu: None,

@@ -33,6 +33,9 @@ use crate::sys::closer::Given;
 use crate::sys::unix_socket::{BoundSocket, Passed, connect_for_another, connect_to};
 use crate::sys::watch::Watch;
 
+/// The word for this kind.
+pub(crate) const KIND: &str = "dgram";
+
 /// Settings of a dgram port.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct DgramConfig {
@@ -44,7 +47,7 @@ pub struct DgramConfig {
 
 impl Settings for DgramConfig {
     fn kind(&self) -> &'static str {
-        "dgram"
+        KIND
     }
 
     fn device(&self) -> Cow<'_, str> {
@@ -104,7 +107,8 @@ impl Device for DgramDevice {
         // What comes next mustn't be lost because of a change of the peer.
         let peer = self.connect().and_then(Result::ok);
         let (path, refuses) = (Some(self.config.peer.clone()), self.passed.refuses());
-        let label = Label::Dgram(Meeting { listens: false, path, refuses });
+        let meeting = Some(Meeting { listens: false, path, refuses });
+        let label = Label { meeting, ..Label::of(KIND) };
         Ok(Parcel { label, descriptors: [socket].into_iter().chain(peer).collect() })
     }
 
@@ -240,9 +244,7 @@ impl Queue for DgramQueue {
 impl DgramQueue {
     /// Makes it of a parcel.
     pub(crate) fn open(parcel: Parcel) -> io::Result<Box<dyn Queue>> {
-        let Label::Dgram(Meeting { path, refuses, .. }) = parcel.label else {
-            return Err(io::ErrorKind::InvalidInput.into());
-        };
+        let Meeting { path, refuses, .. } = parcel.label.meeting()?;
         let passed = Passed::unwanted_by(refuses)?;
         let mut contents = Contents::new(parcel.descriptors);
         let socket = passed.keep(contents.next()?);

@@ -1,5 +1,4 @@
-//! What all kinds of port have in common. A kind is one file or folder below this one, and one line in
-//! [`PortSpec`](super::spec::PortSpec).
+//! What all kinds of port have in common. A kind is one file or folder beside this one, and a line in `mod.rs`.
 //!
 //! ```text
 //! Settings ──open──▶ Device ──queue──▶ Queue
@@ -31,26 +30,31 @@ use crate::sys::unix_socket::BoundSocket;
 pub type Opener = fn(Parcel) -> io::Result<Box<dyn Queue>>;
 
 /// The settings of a port of one kind.
-pub trait Settings: Any + Debug {
+pub trait Settings: Any + Debug + Send + Sync + Equal {
     /// The word for the kind, as configuration and tables have it.
     fn kind(&self) -> &'static str;
 
     /// What messages and tables call the port: the name of its device, or the path of its socket.
     fn device(&self) -> Cow<'_, str>;
 
-    /// The namespace that the device is in; `None`: this process's.
-    fn netns(&self) -> Option<&Netns> {
+    /// The network device, if it is one: its name, and the namespace that it is in if that isn't this process's.
+    fn network_device(&self) -> Option<(&str, Option<&Netns>)> {
         None
-    }
-
-    /// Whether it is a network device.
-    fn is_device(&self) -> bool {
-        false
     }
 
     /// The socket that the switch makes.
     fn socket(&self) -> Option<&Path> {
         None
+    }
+
+    /// Whether it has the MTU that its device has, as the settings say none.
+    fn has_own_mtu(&self) -> bool {
+        false
+    }
+
+    /// Whether the host has less of its device as long as it is open.
+    fn keeps_host_off(&self) -> bool {
+        false
     }
 
     /// Whether both are the same device, so that an open one goes from these settings to `other` by
@@ -66,8 +70,30 @@ pub trait Settings: Any + Debug {
 
 impl dyn Settings {
     /// These settings, if they are of the kind that has `T`.
-    pub(crate) fn of<T: Settings>(&self) -> Option<&T> {
+    pub fn of<T: Settings>(&self) -> Option<&T> {
         (self as &dyn Any).downcast_ref()
+    }
+
+    /// Whether it is a network device.
+    pub fn is_device(&self) -> bool {
+        self.network_device().is_some()
+    }
+
+    /// The namespace that the network device is in; `None`: this process's.
+    pub fn netns(&self) -> Option<&Netns> {
+        self.network_device()?.1
+    }
+}
+
+/// Comparing settings without knowing of which kind they are.
+pub trait Equal {
+    /// Whether both are of one kind and say the same.
+    fn equals(&self, other: &dyn Settings) -> bool;
+}
+
+impl<T: Settings + PartialEq> Equal for T {
+    fn equals(&self, other: &dyn Settings) -> bool {
+        other.of() == Some(self)
     }
 }
 

@@ -7,7 +7,7 @@ use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
 
-/// What a queue is made of: [`open`](crate::port::spec::open) makes it.
+/// What a queue is made of: [`open_queue`](crate::open_queue) makes it.
 #[derive(Debug)]
 pub struct Parcel {
     /// Of which kind it is.
@@ -16,34 +16,36 @@ pub struct Parcel {
     pub descriptors: Vec<OwnedFd>,
 }
 
-/// What is to be known of a queue beside its descriptors.
-#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
-pub enum Label {
-    /// The userspace end of a tap.
-    Tap {
-        /// What the device was told to give and take: unfinished checksums, TCP and UDP super-frames.
-        offloads: [bool; 3],
-    },
-    /// A packet socket, if there is a device, and the bits of a shared address, if it is one.
-    Packet {
-        /// The number of the device.
-        index: Option<u32>,
-        /// Whether nobody has read from its ring.
-        is_new: bool,
-        /// Whether bits come with it.
-        is_shared: bool,
-    },
-    /// A listener, if others connect to it.
-    Stream(Meeting),
-    /// The socket that receives.
-    Dgram(Meeting),
-    /// A listener, if front-ends come to it.
-    VhostUser {
-        /// How it meets them.
-        meeting: Meeting,
-        /// Whether offloads are offered.
-        offload: bool,
-    },
+/// What is to be known of a queue beside its descriptors. Each kind says what it has of this.
+#[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
+pub struct Label {
+    /// The word for the kind.
+    pub kind: String,
+    /// What the other side may be given and may give: unfinished checksums, TCP and UDP super-frames.
+    pub offloads: [bool; 3],
+    /// How a socket meets its other side, if it has to.
+    pub meeting: Option<Meeting>,
+    /// The number of the network device, if there is one.
+    pub device: Option<u32>,
+    /// Whether nobody has read from the device's ring.
+    pub is_new: bool,
+    /// Whether the bits of a shared address come with it.
+    pub is_shared: bool,
+}
+
+impl Label {
+    /// Of a queue of this kind, of which nothing else is to be known.
+    pub(crate) fn of(kind: &str) -> Self {
+        Self { kind: kind.to_owned(), ..Self::default() }
+    }
+
+    /// How the queue meets its other side.
+    ///
+    /// # Errors
+    /// Whoever packed it forgot to say so.
+    pub(crate) fn meeting(&self) -> io::Result<Meeting> {
+        self.meeting.clone().ok_or_else(|| io::ErrorKind::InvalidInput.into())
+    }
 }
 
 /// How a socket meets its other side.
@@ -62,11 +64,8 @@ impl Parcel {
     /// Ready for a process that can't connect to anything.
     #[must_use]
     pub fn for_another(mut self) -> Self {
-        match &mut self.label {
-            Label::Stream(meeting) | Label::Dgram(meeting) | Label::VhostUser { meeting, .. } => {
-                meeting.path = None;
-            }
-            Label::Tap { .. } | Label::Packet { .. } => {}
+        if let Some(meeting) = &mut self.label.meeting {
+            meeting.path = None;
         }
         self
     }

@@ -1,41 +1,15 @@
-//! Settings of a port, one variant per kind: the one list of kinds that there is.
+//! Settings of a port, of whichever kind.
 
-use std::io;
 use std::ops::Deref;
+use std::sync::Arc;
 
-use crate::port::dgram::{DgramConfig, DgramQueue};
-use crate::port::kind::{Queue, Settings};
-use crate::port::packet_socket::{PacketConfig, PacketQueue};
-use crate::port::parcel::{Label, Parcel};
-use crate::port::stream::{StreamConfig, StreamQueue};
-use crate::port::tap::{TapConfig, TapQueue};
-use crate::port::vhost::{VhostQueue, VhostUserConfig};
+use crate::port::kind::Settings;
 
-/// Settings of a port.
-#[derive(Clone, PartialEq, Eq, Debug)]
-pub enum PortSpec {
-    /// A tap device.
-    Tap(TapConfig),
-    /// The kernel's side of any network device.
-    Packet(PacketConfig),
-    /// Frames over a connected unix socket.
-    Stream(StreamConfig),
-    /// Frames as datagrams between two unix sockets.
-    Dgram(DgramConfig),
-    /// The network card of a guest, whose memory is shared.
-    VhostUser(VhostUserConfig),
-}
+/// Settings of a port. What is the same for all kinds is in [`Settings`].
+#[derive(Clone, Debug)]
+pub struct PortSpec(Arc<dyn Settings>);
 
 impl PortSpec {
-    /// Whether it has the MTU that its device has, as the settings say none.
-    pub const fn has_own_mtu(&self) -> bool {
-        match self {
-            Self::Tap(settings) => settings.mtu.is_none(),
-            Self::Packet(settings) => settings.mtu.is_none(),
-            Self::Stream(_) | Self::Dgram(_) | Self::VhostUser(_) => false,
-        }
-    }
-
     /// Whether both are the same device, so that an open one goes from these settings to `other` by
     /// [`Device::reconfigure`](crate::Device::reconfigure). Otherwise it has to be closed and opened anew.
     pub fn same_device(&self, other: &Self) -> bool {
@@ -44,45 +18,29 @@ impl PortSpec {
 
     /// Whether both need something that only one port can have: a device, or a socket that the switch makes.
     pub fn collides(&self, other: &Self) -> bool {
-        match (self.socket(), other.socket()) {
-            (Some(a), Some(b)) => a == b,
-            (None, None) => {
-                self.is_device()
-                    && other.is_device()
-                    && self.device() == other.device()
-                    && self.netns() == other.netns()
-            }
-            _ => false,
-        }
+        let have_one_device = self.is_device() && self.network_device() == other.network_device();
+        have_one_device || self.socket().is_some_and(|socket| other.socket() == Some(socket))
     }
 }
 
-/// Makes a queue of what it was handed over as.
-///
-/// # Errors
-/// It is not whole, or the process has no memory left.
-pub fn open(parcel: Parcel) -> io::Result<Box<dyn Queue>> {
-    let open = match &parcel.label {
-        Label::Tap { .. } => TapQueue::open,
-        Label::Packet { .. } => PacketQueue::open,
-        Label::Stream(_) => StreamQueue::open,
-        Label::Dgram(_) => DgramQueue::open,
-        Label::VhostUser { .. } => VhostQueue::open,
-    };
-    open(parcel)
+impl<T: Settings> From<T> for PortSpec {
+    fn from(settings: T) -> Self {
+        Self(Arc::new(settings))
+    }
 }
 
-/// What is the same for all kinds.
 impl Deref for PortSpec {
     type Target = dyn Settings;
 
     fn deref(&self) -> &Self::Target {
-        match self {
-            Self::Tap(settings) => settings,
-            Self::Packet(settings) => settings,
-            Self::Stream(settings) => settings,
-            Self::Dgram(settings) => settings,
-            Self::VhostUser(settings) => settings,
-        }
+        &*self.0
     }
 }
+
+impl PartialEq for PortSpec {
+    fn eq(&self, other: &Self) -> bool {
+        self.equals(&**other)
+    }
+}
+
+impl Eq for PortSpec {}

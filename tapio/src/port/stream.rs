@@ -22,14 +22,15 @@ use packet::{Burst, DropReason, HEADROOM, Offload, OffloadSet, PortCounters, TxE
 use rustix::io::Errno;
 use rustix::net::{RecvFlags, SendFlags, SocketType};
 
-use crate::port::error::{Operation, PortError};
+use crate::port::error::PortError;
 use crate::port::framing::{Inbox, Outbox};
 use crate::port::kind::{Device, Opener, Queue, Settings};
 use crate::port::outcome::{LinkLoss, Rx, send_each};
 use crate::port::parcel::{Contents, Label, Meeting, Parcel};
+use crate::port::socket_end::{Role, SocketEnd};
 use crate::port::software_offload::Scratch;
 use crate::sys::closer::Given;
-use crate::sys::unix_socket::{BACKLOG, BoundSocket, Passed, accept, connect_for_another, connect_to};
+use crate::sys::unix_socket::{BACKLOG, BoundSocket, Passed, accept, connect_to};
 use crate::sys::watch::Watch;
 
 /// Settings of a stream port.
@@ -41,19 +42,12 @@ pub struct StreamConfig {
     pub role: Role,
 }
 
-/// Which end of a connection the switch is.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
-pub enum Role {
-    /// It makes the socket and waits.
-    #[default]
-    Server,
-    /// It connects to the socket that the other side has made.
-    Client,
-}
+/// The word for this kind.
+pub(crate) const KIND: &str = "stream";
 
 impl Settings for StreamConfig {
     fn kind(&self) -> &'static str {
-        "stream"
+        KIND
     }
 
     fn device(&self) -> Cow<'_, str> {
@@ -61,7 +55,7 @@ impl Settings for StreamConfig {
     }
 
     fn socket(&self) -> Option<&Path> {
-        (self.role == Role::Server).then_some(&self.path)
+        self.role.socket(&self.path)
     }
 
     /// The settings are all that there is to it.
@@ -70,9 +64,8 @@ impl Settings for StreamConfig {
     }
 
     fn open(&self) -> Result<Box<dyn Device>, PortError> {
-        let path = self.path.to_string_lossy();
-        let device = StreamDevice::open(self).map_err(PortError::when(Operation::Listen, &path))?;
-        Ok(Box::new(device))
+        let end = SocketEnd::open(&self.path, self.role, Passed::unwanted)?;
+        Ok(Box::new(StreamDevice { config: self.clone(), end }))
     }
 }
 
@@ -80,22 +73,7 @@ impl Settings for StreamConfig {
 #[derive(Debug)]
 struct StreamDevice {
     config: StreamConfig,
-    /// As server only.
-    listener: Option<BoundSocket>,
-    passed: Passed,
-    needs_queue: bool,
-}
-
-impl StreamDevice {
-    /// As server, makes the socket. That there is no peer yet is no error: the link is down.
-    fn open(config: &StreamConfig) -> io::Result<Self> {
-        let passed = Passed::unwanted()?;
-        let listener = match config.role {
-            Role::Server => Some(BoundSocket::listen(&config.path, passed.clone())?),
-            Role::Client => None,
-        };
-        Ok(Self { config: config.clone(), listener, passed, needs_queue: true })
-    }
+    end: SocketEnd,
 }
 
 impl Device for StreamDevice {
@@ -104,13 +82,7 @@ impl Device for StreamDevice {
     }
 
     fn parcel(&mut self) -> Result<Parcel, PortError> {
-        let listener = self.listener.as_ref().map(BoundSocket::socket).transpose();
-        let listener =
-            listener.map_err(PortError::when(Operation::HandOver, &self.config.path.to_string_lossy()))?;
-        self.needs_queue = false;
-        let (listens, path) = (listener.is_some(), Some(self.config.path.clone()));
-        let label = Label::Stream(Meeting { listens, path, refuses: self.passed.refuses() });
-        Ok(Parcel { label, descriptors: listener.into_iter().collect() })
+        self.end.parcel(Label::of(KIND))
     }
 
     fn opener(&self) -> Opener {
@@ -118,12 +90,11 @@ impl Device for StreamDevice {
     }
 
     fn connect(&self) -> Option<io::Result<OwnedFd>> {
-        let connect = || connect_for_another(&self.config.path, SocketType::STREAM, &self.passed);
-        (self.config.role == Role::Client).then(connect)
+        self.end.connect()
     }
 
     fn needs_queue(&self) -> bool {
-        self.needs_queue
+        self.end.needs_queue()
     }
 
     fn is(&self, wanted: &dyn Settings) -> bool {
@@ -131,11 +102,11 @@ impl Device for StreamDevice {
     }
 
     fn socket_mut(&mut self) -> Option<&mut BoundSocket> {
-        self.listener.as_mut()
+        self.end.socket_mut()
     }
 
     fn disarm(&mut self) {
-        self.listener.iter_mut().for_each(BoundSocket::disarm);
+        self.end.disarm();
     }
 }
 
@@ -226,9 +197,7 @@ impl Queue for StreamQueue {
 impl StreamQueue {
     /// Makes it of a parcel.
     pub(crate) fn open(parcel: Parcel) -> io::Result<Box<dyn Queue>> {
-        let Label::Stream(Meeting { listens, path, refuses }) = parcel.label else {
-            return Err(io::ErrorKind::InvalidInput.into());
-        };
+        let Meeting { listens, path, refuses } = parcel.label.meeting()?;
         let passed = Passed::unwanted_by(refuses)?;
         let listener = listens.then(|| Contents::new(parcel.descriptors).next()).transpose()?;
         Ok(Box::new(Self {

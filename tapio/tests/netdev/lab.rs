@@ -39,7 +39,7 @@ impl Host {
 }
 
 pub fn open(config: &TapConfig) -> Result<Port, PortError> {
-    Port::open(&PortSpec::Tap(config.clone()))
+    Port::open(&PortSpec::from(config.clone()))
 }
 
 pub fn empty_burst() -> Burst {

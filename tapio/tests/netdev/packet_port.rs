@@ -28,7 +28,7 @@ fn config(host: &Host, device: &str) -> PacketConfig {
 fn open_packet(config: PacketConfig) -> Result<Port, PortError> {
     // In a user namespace nobody may load the programs that keep the host silent.
     let host = if in_user_namespace() { HostStack::Beside } else { config.host.clone() };
-    Port::open(&PortSpec::Packet(PacketConfig { host, ..config }))
+    Port::open(&PortSpec::from(PacketConfig { host, ..config }))
 }
 
 pub fn in_user_namespace() -> bool {
@@ -142,7 +142,7 @@ fn a_super_frame_to_a_device_that_takes_none_goes_in_segments_and_whole_when_it_
         assert_eq!(received.iter().map(|(frame, _)| frame.len()).collect::<Vec<_>>(), [1502, 1502, 1158]);
         assert!(received.iter().all(|(_, offload)| *offload == Offload::NONE));
     }
-    guest.reconfigure(&PortSpec::Tap(host.tap())).unwrap();
+    guest.reconfigure(&PortSpec::from(host.tap())).unwrap();
     assert_eq!(send(&mut port, &frame, offload).tx_frames, 1);
     assert_eq!(receive(&mut guest), [(frame, offload)]);
 }
@@ -246,9 +246,9 @@ fn a_larger_mtu_of_the_device_stays_and_a_smaller_one_follows_the_port() {
     let mut port = open_packet(config(&host, "v0")).unwrap();
     let mtu = || host.links().find("v0").unwrap().mtu;
     assert_eq!(mtu(), 4000);
-    port.reconfigure(&PortSpec::Packet(PacketConfig { mtu: Some(9000), ..config(&host, "v0") })).unwrap();
+    port.reconfigure(&PortSpec::from(PacketConfig { mtu: Some(9000), ..config(&host, "v0") })).unwrap();
     assert_eq!(mtu(), 9000);
-    port.reconfigure(&PortSpec::Packet(config(&host, "v0"))).unwrap();
+    port.reconfigure(&PortSpec::from(config(&host, "v0"))).unwrap();
     assert_eq!(mtu(), 4000);
 }
 

@@ -54,7 +54,7 @@ impl Lan {
             mtu: Some(1500),
             host: host_stack,
         };
-        let port = Port::open(&PortSpec::Packet(spec)).unwrap();
+        let port = Port::open(&PortSpec::from(spec)).unwrap();
         port.lease(Protocol::TCP, LEASED, true);
         port.lease(Protocol::UDP, LEASED, true);
         let own_mac = host.links().find("t0").unwrap().mac;
@@ -138,7 +138,7 @@ fn the_switch_has_its_ports_and_the_host_all_others() {
     assert_eq!(lan.tcp(1000, LEASED, TcpHeader::SYN), HOST_ALONE(REFUSED), "it is free again");
     let Lan { host, wire, port, own_mac } = lan;
     drop(port);
-    let port = Port::open(&PortSpec::Packet(PacketConfig {
+    let port = Port::open(&PortSpec::from(PacketConfig {
         device: "t0".into(),
         netns: Some(host.0.netns()),
         mtu: Some(1500),

@@ -108,14 +108,14 @@ fn a_live_device_takes_a_new_configuration() {
     let mut port = open(&TapConfig { peer_address: "192.0.2.1/24".parse().ok(), ..host.tap() }).unwrap();
     let peer_address = "198.51.100.1/24".parse().ok();
     let changed = TapConfig { mac: Some(MAC), mtu: Some(4000), peer_address, offload: false, ..host.tap() };
-    port.reconfigure(&PortSpec::Tap(changed.clone())).unwrap();
-    port.reconfigure(&PortSpec::Tap(changed)).unwrap();
+    port.reconfigure(&PortSpec::from(changed.clone())).unwrap();
+    port.reconfigure(&PortSpec::from(changed)).unwrap();
     let link = host.links().find("t0").unwrap();
     assert_eq!((link.mac, link.mtu, link.running), (MAC, 4000, true));
     assert_eq!(port.offloads(), OffloadSet::NONE);
     let addresses = host.run("ip -4 addr show t0").unwrap();
     assert!(addresses.contains("198.51.100.1/24") && !addresses.contains("192.0.2.1"), "{addresses}");
-    assert!(port.reconfigure(&PortSpec::Tap(TapConfig { device: "t1".into(), ..host.tap() })).is_err());
+    assert!(port.reconfigure(&PortSpec::from(TapConfig { device: "t1".into(), ..host.tap() })).is_err());
 }
 
 #[test]
@@ -161,7 +161,7 @@ fn a_deleted_device_is_an_error_once_and_no_storm_of_events() {
     assert!(port.rx_burst(&mut empty_burst()).is_err());
     assert!(!port.link_up());
     assert_eq!(send(&mut port, &eth().payload(&[0; 46]), Offload::NONE).drops.total(), 1);
-    assert!(port.reconfigure(&PortSpec::Tap(host.tap())).is_err());
+    assert!(port.reconfigure(&PortSpec::from(host.tap())).is_err());
     let start = Instant::now();
     poll.poll(&mut events, Some(Duration::from_millis(50))).unwrap();
     assert!(events.is_empty() && start.elapsed() >= Duration::from_millis(50));
@@ -196,7 +196,7 @@ fn a_device_that_ends_with_the_namespace_it_was_moved_to_is_an_error() {
 #[test]
 fn a_tap_outlives_its_queue_and_the_next_one_has_what_came_meanwhile() {
     let host = Host::new();
-    let mut device = PortSpec::Tap(host.tap()).open().unwrap();
+    let mut device = PortSpec::from(host.tap()).open().unwrap();
     drop(device.queue().unwrap());
     assert!(device.link_up() && !device.needs_queue());
     let socket = host.0.enter(|| PacketSocket::open("t0")).unwrap().unwrap();
@@ -211,7 +211,7 @@ fn a_tap_outlives_its_queue_and_the_next_one_has_what_came_meanwhile() {
 #[test]
 fn another_queue_is_needed_when_offloads_change_and_as_before_when_that_is_taken_back() {
     let host = Host::new();
-    let mut device = PortSpec::Tap(host.tap()).open().unwrap();
+    let mut device = PortSpec::from(host.tap()).open().unwrap();
     assert!(device.needs_queue());
     assert_eq!(device.queue().unwrap().offloads(), OffloadSet::ALL);
     let changed = TapConfig { offload: false, mtu: Some(4000), ..host.tap() };
@@ -236,7 +236,7 @@ fn a_disarmed_tap_is_left_as_it_is() {
     let found = host.links().find("t0").unwrap();
     for (disarm, mtu) in [(true, 4000), (false, 1500)] {
         let changed = TapConfig { mtu: Some(4000), ..host.tap() };
-        let mut device = PortSpec::Tap(changed).open().unwrap();
+        let mut device = PortSpec::from(changed).open().unwrap();
         if disarm {
             device.disarm();
         }

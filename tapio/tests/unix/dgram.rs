@@ -9,7 +9,7 @@ use tapio::{DgramConfig, PortSpec, Rx};
 use crate::lab::{Driven, Folder, LIMIT, empty_burst, frames};
 
 fn spec(folder: &Folder) -> PortSpec {
-    PortSpec::Dgram(DgramConfig { path: folder.path("switch"), peer: folder.path("peer") })
+    PortSpec::from(DgramConfig { path: folder.path("switch"), peer: folder.path("peer") })
 }
 
 fn peer(folder: &Folder) -> UnixDatagram {

@@ -20,11 +20,11 @@ use crate::lab::{Driven, Folder, frames, wait_until};
 use crate::waiting::{Lingering, at_once};
 
 fn stream(path: &Path, role: Role) -> PortSpec {
-    PortSpec::Stream(StreamConfig { path: path.to_owned(), role })
+    PortSpec::from(StreamConfig { path: path.to_owned(), role })
 }
 
 fn dgram(folder: &Folder) -> PortSpec {
-    PortSpec::Dgram(DgramConfig { path: folder.path("switch"), peer: folder.path("peer") })
+    PortSpec::from(DgramConfig { path: folder.path("switch"), peer: folder.path("peer") })
 }
 
 fn with_length(frame: &[u8]) -> Vec<u8> {

@@ -14,11 +14,11 @@ use tapio::{LinkLoss, PortSpec, Role, Rx, StreamConfig};
 use crate::lab::{Driven, Folder, LIMIT, empty_burst, frames, wait_until};
 
 fn server(path: PathBuf) -> PortSpec {
-    PortSpec::Stream(StreamConfig { path, role: Role::Server })
+    PortSpec::from(StreamConfig { path, role: Role::Server })
 }
 
 fn client(path: PathBuf) -> PortSpec {
-    PortSpec::Stream(StreamConfig { path, role: Role::Client })
+    PortSpec::from(StreamConfig { path, role: Role::Client })
 }
 
 /// The other side.

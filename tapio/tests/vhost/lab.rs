@@ -33,7 +33,7 @@ impl Lab {
         static NUMBER: AtomicU32 = AtomicU32::new(0);
         let number = NUMBER.fetch_add(1, Ordering::Relaxed);
         let path = std::env::temp_dir().join(format!("tapio-vhost-{}-{number}", std::process::id()));
-        let spec = PortSpec::VhostUser(VhostUserConfig { path: path.clone(), role, offload });
+        let spec = PortSpec::from(VhostUserConfig { path: path.clone(), role, offload });
         let mut port = Port::open(&spec).unwrap();
         let poll = Poll::new().unwrap();
         port.register(poll.registry(), Token(0)).unwrap();

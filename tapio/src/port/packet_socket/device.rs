@@ -15,27 +15,33 @@ use crate::port::packet_socket::queue::PacketQueue;
 use crate::port::packet_socket::taken::Taken;
 use crate::port::parcel::{Label, Parcel, copy};
 
+/// The word for this kind.
+pub(crate) const KIND: &str = "packet";
+
 impl Settings for PacketConfig {
     fn kind(&self) -> &'static str {
-        "packet"
+        KIND
     }
 
     fn device(&self) -> Cow<'_, str> {
         self.device.as_str().into()
     }
 
-    fn netns(&self) -> Option<&Netns> {
-        self.netns.as_ref()
+    fn network_device(&self) -> Option<(&str, Option<&Netns>)> {
+        Some((&self.device, self.netns.as_ref()))
     }
 
-    fn is_device(&self) -> bool {
+    fn has_own_mtu(&self) -> bool {
+        self.mtu.is_none()
+    }
+
+    fn keeps_host_off(&self) -> bool {
         true
     }
 
     fn same_device(&self, other: &dyn Settings) -> bool {
-        let same = |other: &Self| {
-            self.device == other.device && self.netns == other.netns && self.host_can_become(other)
-        };
+        let same =
+            |other: &Self| self.network_device() == other.network_device() && self.host_can_become(other);
         other.of().is_some_and(same)
     }
 
@@ -119,10 +125,11 @@ impl Device for PacketDevice {
         let descriptors: io::Result<Vec<OwnedFd>> = socket.into_iter().chain(bits).collect();
         let descriptors = descriptors.map_err(PortError::when(Operation::HandOver, &self.config.device))?;
         self.needs_queue = false;
-        let label = Label::Packet {
-            index: self.taken.as_ref().map(|taken| taken.before.index.get()),
+        let label = Label {
+            device: self.taken.as_ref().map(|taken| taken.before.index.get()),
             is_new: self.taken.as_mut().is_some_and(|taken| !std::mem::replace(&mut taken.was_read, true)),
             is_shared: self.share.is_some(),
+            ..Label::of(KIND)
         };
         Ok(Parcel { label, descriptors })
     }

@@ -22,4 +22,5 @@ mod send;
 mod taken;
 
 pub use self::config::{HostStack, PacketConfig};
+pub(super) use self::device::KIND;
 pub(super) use self::queue::PacketQueue;

@@ -41,11 +41,9 @@ struct Attached {
 impl PacketQueue {
     /// Makes it of a parcel.
     pub(crate) fn open(parcel: Parcel) -> io::Result<Box<dyn Queue>> {
-        let Label::Packet { index, is_new, is_shared } = parcel.label else {
-            return Err(io::ErrorKind::InvalidInput.into());
-        };
+        let Label { device, is_new, is_shared, .. } = parcel.label;
         let mut contents = Contents::new(parcel.descriptors);
-        let attached = index.map(LinkIndex::new).map(|index| {
+        let attached = device.map(LinkIndex::new).map(|index| {
             let socket = contents.next()?;
             let ring = FrameRing::map(&socket, is_new)?;
             Ok::<_, io::Error>(Attached { socket, ring, index })

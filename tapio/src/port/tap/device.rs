@@ -15,6 +15,9 @@ use crate::port::parcel::{Label, Parcel, copy};
 use crate::port::tap::queue::TapQueue;
 use crate::sys::tap_ioctl;
 
+/// The word for this kind.
+pub(crate) const KIND: &str = "tap";
+
 /// Settings of a tap.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct TapConfig {
@@ -42,23 +45,23 @@ impl Default for TapConfig {
 
 impl Settings for TapConfig {
     fn kind(&self) -> &'static str {
-        "tap"
+        KIND
     }
 
     fn device(&self) -> Cow<'_, str> {
         self.device.as_str().into()
     }
 
-    fn netns(&self) -> Option<&Netns> {
-        self.netns.as_ref()
+    fn network_device(&self) -> Option<(&str, Option<&Netns>)> {
+        Some((&self.device, self.netns.as_ref()))
     }
 
-    fn is_device(&self) -> bool {
-        true
+    fn has_own_mtu(&self) -> bool {
+        self.mtu.is_none()
     }
 
     fn same_device(&self, other: &dyn Settings) -> bool {
-        let same = |other: &Self| self.device == other.device && self.netns == other.netns;
+        let same = |other: &Self| self.network_device() == other.network_device();
         other.of().is_some_and(same)
     }
 
@@ -195,7 +198,10 @@ impl Device for TapDevice {
         let tun = copy(&self.tun).map_err(PortError::when(Operation::HandOver, &self.config.device))?;
         self.handed_out = Some(self.offloads);
         let OffloadSet { checksum, tso, uso } = self.offloads;
-        Ok(Parcel { label: Label::Tap { offloads: [checksum, tso, uso] }, descriptors: vec![tun] })
+        Ok(Parcel {
+            label: Label { offloads: [checksum, tso, uso], ..Label::of(KIND) },
+            descriptors: vec![tun],
+        })
     }
 
     fn opener(&self) -> Opener {

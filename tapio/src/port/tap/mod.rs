@@ -14,5 +14,6 @@
 mod device;
 mod queue;
 
+pub(super) use self::device::KIND;
 pub use self::device::{TapConfig, TapDevice};
 pub(super) use self::queue::TapQueue;

@@ -13,7 +13,7 @@ use rustix::io::Errno;
 
 use crate::port::kind::Queue;
 use crate::port::outcome::{Rx, send_each};
-use crate::port::parcel::{Contents, Label, Parcel};
+use crate::port::parcel::{Contents, Parcel};
 use crate::port::software_offload::Scratch;
 
 /// The userspace end of a tap, to read and write.
@@ -27,9 +27,7 @@ pub(crate) struct TapQueue {
 impl TapQueue {
     /// Makes it of a parcel.
     pub(crate) fn open(parcel: Parcel) -> io::Result<Box<dyn Queue>> {
-        let Label::Tap { offloads: [checksum, tso, uso] } = parcel.label else {
-            return Err(io::ErrorKind::InvalidInput.into());
-        };
+        let [checksum, tso, uso] = parcel.label.offloads;
         let tun = Contents::new(parcel.descriptors).next()?;
         Ok(Box::new(Self { tun, offloads: OffloadSet { checksum, tso, uso }, scratch: Scratch::new() }))
     }

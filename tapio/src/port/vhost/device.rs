@@ -5,15 +5,16 @@ use std::io;
 use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
 
-use rustix::net::SocketType;
-
-use crate::port::error::{Operation, PortError};
+use crate::port::error::PortError;
 use crate::port::kind::{Device, Opener, Settings};
-use crate::port::parcel::{Label, Meeting, Parcel};
-use crate::port::stream::Role;
+use crate::port::parcel::{Label, Parcel};
+use crate::port::socket_end::{Role, SocketEnd};
 use crate::port::vhost::queue::VhostQueue;
 use crate::sys::closer::Closer;
-use crate::sys::unix_socket::{BoundSocket, Passed, connect_for_another};
+use crate::sys::unix_socket::{BoundSocket, Passed};
+
+/// The word for this kind.
+pub(crate) const KIND: &str = "vhost-user";
 
 /// Settings of a vhost-user port.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -28,7 +29,7 @@ pub struct VhostUserConfig {
 
 impl Settings for VhostUserConfig {
     fn kind(&self) -> &'static str {
-        "vhost-user"
+        KIND
     }
 
     fn device(&self) -> Cow<'_, str> {
@@ -36,7 +37,7 @@ impl Settings for VhostUserConfig {
     }
 
     fn socket(&self) -> Option<&Path> {
-        (self.role == Role::Server).then_some(&self.path)
+        self.role.socket(&self.path)
     }
 
     /// The settings are all that there is to it.
@@ -45,9 +46,9 @@ impl Settings for VhostUserConfig {
     }
 
     fn open(&self) -> Result<Box<dyn Device>, PortError> {
-        let path = self.path.to_string_lossy();
-        let device = VhostDevice::open(self).map_err(PortError::when(Operation::Listen, &path))?;
-        Ok(Box::new(device))
+        // What comes beside messages is part of them.
+        let end = SocketEnd::open(&self.path, self.role, || Ok(Passed::Received(Closer::start()?)))?;
+        Ok(Box::new(VhostDevice { config: self.clone(), end }))
     }
 }
 
@@ -55,22 +56,7 @@ impl Settings for VhostUserConfig {
 #[derive(Debug)]
 struct VhostDevice {
     config: VhostUserConfig,
-    /// As server only.
-    listener: Option<BoundSocket>,
-    passed: Passed,
-    needs_queue: bool,
-}
-
-impl VhostDevice {
-    /// As server, makes the socket. The front-end may come later.
-    fn open(config: &VhostUserConfig) -> io::Result<Self> {
-        let passed = Passed::Received(Closer::start()?);
-        let listener = match config.role {
-            Role::Client => None,
-            Role::Server => Some(BoundSocket::listen(&config.path, passed.clone())?),
-        };
-        Ok(Self { config: config.clone(), listener, passed, needs_queue: true })
-    }
+    end: SocketEnd,
 }
 
 impl Device for VhostDevice {
@@ -79,14 +65,8 @@ impl Device for VhostDevice {
     }
 
     fn parcel(&mut self) -> Result<Parcel, PortError> {
-        let listener = self.listener.as_ref().map(BoundSocket::socket).transpose();
-        let listener =
-            listener.map_err(PortError::when(Operation::HandOver, &self.config.path.to_string_lossy()))?;
-        self.needs_queue = false;
-        let (listens, path) = (listener.is_some(), Some(self.config.path.clone()));
-        let meeting = Meeting { listens, path, refuses: false };
-        let label = Label::VhostUser { meeting, offload: self.config.offload };
-        Ok(Parcel { label, descriptors: listener.into_iter().collect() })
+        let offloads = [self.config.offload; 3];
+        self.end.parcel(Label { offloads, ..Label::of(KIND) })
     }
 
     fn opener(&self) -> Opener {
@@ -94,13 +74,11 @@ impl Device for VhostDevice {
     }
 
     fn connect(&self) -> Option<io::Result<OwnedFd>> {
-        // What comes beside messages is part of them.
-        let connect = || connect_for_another(&self.config.path, SocketType::STREAM, &self.passed);
-        (self.config.role == Role::Client).then(connect)
+        self.end.connect()
     }
 
     fn needs_queue(&self) -> bool {
-        self.needs_queue
+        self.end.needs_queue()
     }
 
     /// Never: its guest's connection belongs to it.
@@ -109,10 +87,10 @@ impl Device for VhostDevice {
     }
 
     fn socket_mut(&mut self) -> Option<&mut BoundSocket> {
-        self.listener.as_mut()
+        self.end.socket_mut()
     }
 
     fn disarm(&mut self) {
-        self.listener.iter_mut().for_each(BoundSocket::disarm);
+        self.end.disarm();
     }
 }

@@ -36,6 +36,7 @@ pub(super) mod violation;
 mod watched;
 
 pub(crate) use self::call::prepare as prepare_calls;
+pub(super) use self::device::KIND;
 pub use self::device::VhostUserConfig;
 #[cfg(feature = "testing")]
 pub use self::driver::VhostDriver;

@@ -11,7 +11,7 @@ use rustix::net::SocketType;
 
 use crate::port::kind::Queue;
 use crate::port::outcome::{LinkLoss, Rx};
-use crate::port::parcel::{Contents, Label, Meeting, Parcel};
+use crate::port::parcel::{Contents, Meeting, Parcel};
 use crate::port::vhost::keeper::Keeper;
 use crate::port::vhost::ring::Pieces;
 use crate::port::vhost::session::Session;
@@ -49,9 +49,8 @@ pub(crate) struct VhostQueue {
 impl VhostQueue {
     /// Makes it of a parcel.
     pub(crate) fn open(parcel: Parcel) -> io::Result<Box<dyn Queue>> {
-        let Label::VhostUser { meeting: Meeting { listens, path, .. }, offload } = parcel.label else {
-            return Err(io::ErrorKind::InvalidInput.into());
-        };
+        let Meeting { listens, path, .. } = parcel.label.meeting()?;
+        let [offload, ..] = parcel.label.offloads;
         let keeper = Keeper::new()?;
         let listener = listens.then(|| Contents::new(parcel.descriptors).next()).transpose()?;
         let listener = listener.map(|listener| Passed::Received(keeper.closer.clone()).keep(listener));
