@@ -5,6 +5,7 @@ mod reports;
 mod tables;
 mod turn;
 
+use std::collections::BTreeSet;
 use std::ops::Range;
 
 use nat_engine::{Imported, PortChange, Snapshot, StateError};
@@ -179,8 +180,8 @@ impl Worker {
             && *link != up
         {
             *link = up;
-            if let (false, Some(network)) = (up, self.network_of(port)) {
-                self.doubt_stations(port, network);
+            if !up {
+                self.doubt_stations(&BTreeSet::from([port]));
             }
             self.host.loops.forget(port);
             self.refresh_port(port);

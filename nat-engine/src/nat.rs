@@ -1,5 +1,6 @@
 //! The NAT as its caller sees it: which calls there are, and which owner does what is asked.
 
+use std::collections::BTreeSet;
 use std::net::{Ipv4Addr, SocketAddrV4};
 use std::ops::Range;
 
@@ -75,10 +76,11 @@ impl Nat {
         self.fragments.set_owner(owner);
     }
 
-    /// The port of the switch is another's from now on: that one begins without what the last one held.
-    pub fn forget_owner(&mut self, owner: PortId) {
-        self.flows.forget_owner(owner);
-        self.outside.forget_owner(owner);
+    /// These ports of the switch are others' from now on: they begin without what the last ones held. Goes through all flows once,
+    /// if any of these had some.
+    pub fn forget_owners(&mut self, owners: &BTreeSet<PortId>) {
+        self.flows.forget_owners(owners);
+        self.outside.forget_owners(owners);
     }
 }
 

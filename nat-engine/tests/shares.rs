@@ -104,7 +104,7 @@ fn who_comes_to_a_port_of_the_switch_after_another_begins_with_nothing() {
     by(&mut world, 1);
     let got = (0..2000).take_while(|&n| talks(&mut world, GUEST, 5000, stranger(n)).is_ok()).count();
     assert_eq!(got, 800);
-    world.nat.forget_owner(PortId::new(1).unwrap());
+    world.nat.forget_owners(&[PortId::new(1).unwrap()].into());
     let got = (0..2000).take_while(|&n| talks(&mut world, GUEST2, 5000, stranger(n)).is_ok()).count();
     assert_eq!(got, 160);
     // The flows of the one before end without a trace.

@@ -1,6 +1,6 @@
 //! What the worker and the devices are given, and what changes from one configuration to the next.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::net::Ipv4Addr;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -56,7 +56,7 @@ pub enum Action {
 impl Plan {
     /// The plan for `config`. Networks and ports that `previous` had keep their numbers.
     pub fn new(config: &Config, previous: Option<&Self>) -> Self {
-        Self::numbered(config, &previous.map(Self::numbers).unwrap_or_default())
+        Self::numbered(config, &previous.map(|previous| previous.numbers_for(config)).unwrap_or_default())
     }
 
     /// The plan for `config`. What is in `numbers` has these.
@@ -78,6 +78,33 @@ impl Plan {
             (self.network_name(port.network).to_owned(), port.name.clone(), port.id.get())
         };
         Numbers { networks, ports: self.runtime.ports.iter().map(of_port).collect() }
+    }
+
+    /// The same by the names that `config` has: a port that is called otherwise there, or is in another network, keeps the
+    /// number that its device has, so nothing is to be done about thousands of them.
+    fn numbers_for(&self, config: &Config) -> Numbers {
+        let mut numbers = self.numbers();
+        let known: BTreeSet<(String, String)> =
+            numbers.ports.iter().map(|(network, port, _)| (network.clone(), port.clone())).collect();
+        let (mut names, mut new): (BTreeSet<_>, HashMap<_, Vec<(&str, &Port)>>) = Default::default();
+        for (network, port) in segments(config).into_iter().flat_map(of_segment) {
+            let name = (network.to_owned(), port.name.clone());
+            if !known.contains(&name) {
+                new.entry(port.device.device()).or_default().push((network, port));
+            }
+            names.insert(name);
+        }
+        for (network, name, id) in &mut numbers.ports {
+            let Some(spec) = PortId::new(*id).and_then(|id| self.spec(id)) else { continue };
+            if !names.contains(&(network.clone(), name.clone()))
+                && let Some(heirs) = new.get_mut(&spec.device())
+                && let Some(nth) = heirs.iter().position(|(_, port)| port.device.same_device(spec))
+            {
+                let (new_network, port) = heirs.swap_remove(nth);
+                (*network, *name) = (new_network.to_owned(), port.name.clone());
+            }
+        }
+        numbers
     }
 
     /// What to do to come from `old` to `new`: first what frees devices, last what takes them.
@@ -361,6 +388,10 @@ fn segments(config: &Config) -> Vec<(&str, Vec<&Port>)> {
     });
     let uplinks = config.uplinks.iter().filter(|uplink| uplink.place != UplinkPlace::Bridged);
     networks.chain(uplinks.map(|uplink| (uplink.port.name.as_str(), vec![&uplink.port]))).collect()
+}
+
+fn of_segment<'a>((name, ports): (&'a str, Vec<&'a Port>)) -> impl Iterator<Item = (&'a str, &'a Port)> {
+    ports.into_iter().map(move |port| (name, port))
 }
 
 /// A number for each of `names`: the one it had, or else the lowest that nobody had, or has now that all are taken.

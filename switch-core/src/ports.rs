@@ -126,7 +126,9 @@ impl Ports {
         if let Some(port) = self.settings.get_mut(id.index()) {
             *port = None;
         }
-        self.members.retain(|&member| member != id);
+        if let Ok(at) = self.members.binary_search(&id) {
+            self.members.remove(at);
+        }
     }
 
     /// The port, if it is in this segment.

@@ -106,11 +106,6 @@ impl Gateway {
         }
     }
 
-    /// The port of the switch is another's from now on: that one begins without what the last one held.
-    pub(crate) fn forget_port(&mut self, port: PortId) {
-        self.nat.forget_owner(port);
-    }
-
     /// Stage 5. Frames addressed to the switch are routed; of flooded ones it notes which the slow path wants to see.
     pub(crate) fn process(&mut self, burst: &mut Burst, bridges: &[Bridge], now: Millis) {
         self.speak_for(burst.origin());

@@ -31,6 +31,7 @@ mod slow6;
 mod udp;
 mod wire6;
 
+use std::collections::BTreeSet;
 use std::net::Ipv4Addr;
 
 use nat_engine::Exhausted;
@@ -94,10 +95,10 @@ impl Host {
         self.ip6.install(config, gateway);
     }
 
-    /// The port of the switch is another's from now on: that one begins without what the last one held.
-    pub(crate) fn forget_port(&mut self, port: PortId) {
-        self.loops.forget(port);
-        self.dhcp.forget_port(port);
+    /// These ports of the switch are others' from now on: they begin without what the last ones held.
+    pub(crate) fn forget_ports(&mut self, ports: &BTreeSet<PortId>) {
+        ports.iter().for_each(|port| self.loops.forget(*port));
+        self.dhcp.forget_ports(ports);
     }
 
     /// The station that `address` is leased or reserved to.

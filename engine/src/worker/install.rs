@@ -55,36 +55,43 @@ impl Worker {
         old
     }
 
-    /// Ports that are gone, or in another network now, leave nothing behind.
+    /// Ports that are gone, or in another network now, leave nothing behind. Tables are gone through once for all of them.
     fn forget_ports(&mut self, old: &RuntimeConfig) {
         let places = places(&self.config);
-        for port in &old.ports {
-            let same = self.place_of(port.id).map(|index| &self.config.ports[index]);
-            let stays = same.is_ok_and(|other| {
-                other.name == port.name
-                    && self.config.networks[other.network.index()].name
-                        == old.networks[port.network.index()].name
-            });
-            if !stays {
-                if let Some(&index) = places.get(&old.networks[port.network.index()].name) {
-                    self.doubt_stations(port.id, NetworkId::new(index as u16));
-                    self.bridges[index].remove_port(port.id);
-                }
-                self.counters[port.id.index()] = PortCounters::default();
-                self.links[port.id.index()] = true;
-                self.gateway.forget_port(port.id);
-                self.host.forget_port(port.id);
-            }
+        let name_of = |port: &PortConfig| &old.networks[port.network.index()].name;
+        let stays = |port: &PortConfig| {
+            self.place_of(port.id).map(|index| &self.config.ports[index]).is_ok_and(|other| {
+                other.name == port.name && self.config.networks[other.network.index()].name == *name_of(port)
+            })
+        };
+        let gone: Vec<&PortConfig> = old.ports.iter().filter(|port| !stays(port)).collect();
+        if gone.is_empty() {
+            return;
         }
+        let ids = gone.iter().map(|port| port.id).collect();
+        self.doubt_stations(&ids);
+        for port in gone {
+            if let Some(&index) = places.get(name_of(port)) {
+                self.bridges[index].remove_port(port.id);
+            }
+            self.counters[port.id.index()] = PortCounters::default();
+            self.links[port.id.index()] = true;
+        }
+        self.gateway.nat.forget_owners(&ids);
+        self.host.forget_ports(&ids);
     }
 
-    /// Whoever comes to the port next may have an address of those that were there.
-    pub(super) fn doubt_stations(&mut self, port: PortId, network: NetworkId) {
-        let Some(bridge) = self.bridges.get(network.index()) else { return };
-        // Before the start of time nothing is too old.
-        let is_there = |mac| bridge.fdb().lookup(mac, Vid::DEFAULT, Millis::ZERO) == Some(port);
-        self.gateway.neighbours.doubt(|hop, mac| hop.network == network && is_there(mac));
-        self.gateway.v6.neighbours.doubt(|hop, mac| hop.network == network && is_there(mac));
+    /// Whoever comes to these ports next may have an address of those that were there.
+    pub(super) fn doubt_stations(&mut self, ports: &BTreeSet<PortId>) {
+        let bridges = &self.bridges;
+        let is_there = |network: NetworkId, mac| {
+            let bridge = bridges.get(network.index());
+            // Before the start of time nothing is too old.
+            let place = bridge.and_then(|bridge| bridge.fdb().lookup(mac, Vid::DEFAULT, Millis::ZERO));
+            place.is_some_and(|port| ports.contains(&port))
+        };
+        self.gateway.neighbours.doubt(|hop, mac| is_there(hop.network, mac));
+        self.gateway.v6.neighbours.doubt(|hop, mac| is_there(hop.network, mac));
     }
 
     /// Tells the bridge of the port in this place of the configuration what the port may do.

@@ -11,7 +11,7 @@
 //! All flows of a list have the same idle time, so moving a flow to the tail when it is used keeps the list in the
 //! order of expiry: no timers, no scans.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::hint::black_box;
 use std::ops::Range;
 
@@ -131,8 +131,8 @@ impl<A: To<B>, B: Family> FlowTable<A, B> {
     }
 
     /// The port of the switch is another's from now on.
-    pub(crate) fn forget_owner(&mut self, owner: PortId) {
-        self.shares.forget(owner);
+    pub(crate) fn forget_owners(&mut self, owners: &BTreeSet<PortId>) {
+        self.shares.forget(owners);
     }
 
     pub(crate) const fn counts(&self) -> FlowCounts {

@@ -3,6 +3,8 @@
 //!
 //! Embedders that name no owner pay nothing, and are limited by the table alone.
 
+use std::collections::BTreeSet;
+
 use packet::PortId;
 
 use crate::memory::slab::Id;
@@ -46,11 +48,17 @@ impl Shares {
         self.held.get(owner.index()).map_or(0, |&held| held as usize)
     }
 
-    /// The port of the switch is another's from now on: what it held is nobody's.
-    pub(crate) fn forget(&mut self, owner: PortId) {
-        self.owners.iter_mut().filter(|of| **of == owner.get()).for_each(|of| *of = NOBODY);
-        if let Some(held) = self.held.get_mut(owner.index()) {
-            *held = 0;
+    /// These ports of the switch are others' from now on: what they held is nobody's.
+    pub(crate) fn forget(&mut self, owners: &BTreeSet<PortId>) {
+        let mut gone = vec![false; self.held.len()];
+        for owner in owners {
+            if let Some(held) = self.held.get_mut(owner.index()) {
+                gone[owner.index()] = std::mem::take(held) > 0;
+            }
+        }
+        if gone.contains(&true) {
+            let is_gone = |of: &&mut u16| gone.get(usize::from(**of)) == Some(&true);
+            self.owners.iter_mut().filter(is_gone).for_each(|of| *of = NOBODY);
         }
     }
 

@@ -64,9 +64,9 @@ impl Outside {
     }
 
     /// The port of the switch is another's from now on.
-    pub(crate) fn forget_owner(&mut self, owner: PortId) {
-        self.shares.forget(owner);
-        self.requests.forget_port(owner);
+    pub(crate) fn forget_owners(&mut self, owners: &BTreeSet<PortId>) {
+        self.shares.forget(owners);
+        self.requests.forget_ports(owners);
     }
 
     /// Where the mapping with this key is to be found.

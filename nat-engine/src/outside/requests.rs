@@ -68,12 +68,10 @@ impl Requests {
         entries.filter(|(_, entry)| entry.port == port).count()
     }
 
-    /// The port of the switch is another's from now on.
-    pub(super) fn forget_port(&mut self, port: PortId) {
-        self.entries
-            .values_mut()
-            .filter(|entry| entry.port == Some(port))
-            .for_each(|entry| entry.port = None);
+    /// These ports of the switch are others' from now on.
+    pub(super) fn forget_ports(&mut self, ports: &BTreeSet<PortId>) {
+        let is_gone = |entry: &&mut Request| entry.port.is_some_and(|port| ports.contains(&port));
+        self.entries.values_mut().filter(is_gone).for_each(|entry| entry.port = None);
     }
 
     pub(super) fn set(&mut self, key: RequestKey, entry: Request) {

@@ -329,6 +329,22 @@ fn ports_and_networks_keep_their_numbers_when_others_come_and_go() {
 }
 
 #[test]
+fn a_port_that_is_called_otherwise_or_moves_to_another_network_keeps_the_number_of_its_device() {
+    let named = |name: &str, device: &str| format!("port.{name} = {{ type = 'tap', device = '{device}' }}\n");
+    let lan = |ports: &[String]| format!("[network.lan]\nmode = 'internal'\n{}", ports.concat());
+    let first = plan(&lan(&[named("a", "x"), named("b", "y")]));
+    let second = after(&lan(&[named("a", "x"), named("c", "y"), named("d", "z")]), Some(&first));
+    assert_eq!(ports(&second), [("lan", "a", 0), ("lan", "c", 1), ("lan", "d", 2)]);
+    assert_eq!(Plan::diff(&first, &second).len(), 1, "z is opened, nothing else");
+    // One that stays is asked first, whatever its device.
+    let third = after(&lan(&[named("a", "y"), named("e", "x")]), Some(&second));
+    assert_eq!(ports(&third), [("lan", "a", 0), ("lan", "e", 3)]);
+    let elsewhere = lan(&[named("a", "y")]) + "[network.b]\nmode = 'internal'\n" + &named("f", "x");
+    let fourth = after(&elsewhere, Some(&third));
+    assert_eq!(ports(&fourth), [("lan", "a", 0), ("b", "f", 3)]);
+}
+
+#[test]
 fn all_ports_can_be_replaced_at_once() {
     let many = |prefix: &str| {
         let names: Vec<String> = (0..PortId::LIMIT).map(|n| format!("{prefix}{n}")).collect();
@@ -353,7 +369,7 @@ fn a_start_is_a_reload_from_nothing() {
 fn devices_are_freed_before_they_are_taken() {
     let old = plan(&internal(&["a", "b", "c"]));
     let text = internal(&["a", "b", "c"])
-        .replace("port.a = { type = 'tap' }", "port.x = { type = 'tap', device = 'a' }")
+        .replace("port.a = { type = 'tap' }", "port.x = { type = 'packet', device = 'a' }")
         .replace("port.b = { type = 'tap' }", "port.b = { type = 'tap', mtu = 1400 }")
         .replace("port.c = { type = 'tap' }", "port.c = { type = 'tap', netns = 'n' }");
     let new = after(&text, Some(&old));

@@ -176,9 +176,9 @@ impl Dhcp {
         self.all().map(move |(network, server)| server.pool(network, now))
     }
 
-    /// The port of the switch is another's from now on: that one begins without what the last one held.
-    pub(super) fn forget_port(&mut self, port: PortId) {
-        self.servers.iter_mut().flatten().for_each(|server| server.forget_port(port));
+    /// These ports of the switch are others' from now on: they begin without what the last ones held.
+    pub(super) fn forget_ports(&mut self, ports: &BTreeSet<PortId>) {
+        self.servers.iter_mut().flatten().for_each(|server| server.forget_ports(ports));
     }
 
     pub(crate) fn keep_leases(&mut self, kept: bool) {

@@ -165,11 +165,11 @@ impl Leases {
         self.of(address).is_some_and(|binding| binding.state == BindingState::Leased)
     }
 
-    /// The port of the switch is another's from now on.
-    pub fn forget_port(&mut self, port: PortId) {
-        self.of_port.remove(&port);
-        let held = self.by_address.values_mut().filter(|binding| binding.port == Some(port));
-        held.for_each(|binding| binding.port = None);
+    /// These ports of the switch are others' from now on.
+    pub fn forget_ports(&mut self, ports: &BTreeSet<PortId>) {
+        self.of_port.retain(|port, _| !ports.contains(port));
+        let is_gone = |binding: &&mut Binding| binding.port.is_some_and(|port| ports.contains(&port));
+        self.by_address.values_mut().filter(is_gone).for_each(|binding| binding.port = None);
     }
 
     /// The binding of `address`, live or not.

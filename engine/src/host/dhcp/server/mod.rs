@@ -224,9 +224,9 @@ impl DhcpServer {
         )
     }
 
-    /// The port of the switch is another's from now on: what it held is nobody's.
-    pub(crate) fn forget_port(&mut self, port: PortId) {
-        self.leases.forget_port(port);
+    /// These ports of the switch are others' from now on: what they held is nobody's.
+    pub(crate) fn forget_ports(&mut self, ports: &BTreeSet<PortId>) {
+        self.leases.forget_ports(ports);
     }
 
     /// What happened to leases since the last call.

@@ -125,7 +125,7 @@ fn a_kept_lease_is_no_ports_until_its_client_is_heard_and_reserved_addresses_are
         server.lease(mac(700 + n), offer.address);
     }
     // The port is another's: what the last one held doesn't count for it.
-    server.dhcp.forget_port(PortId::new(1).unwrap());
+    server.dhcp.forget_ports(&[PortId::new(1).unwrap()].into());
     server.silence(&mac(0).message(DhcpMessageType::Release).in_use(ip(2)).server(SERVER));
     let offer = server.answer(&mac(50).discover());
     assert_eq!((offer.kind, offer.address), (DhcpMessageType::Offer, ip(2)));
