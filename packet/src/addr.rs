@@ -164,31 +164,6 @@ impl NetworkId {
     }
 }
 
-/// A VLAN identifier, 1 to 4094. IEEE 802.1Q, 9.6.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
-pub struct Vid(u16);
-
-impl Vid {
-    /// The default PVID: the VLAN of untagged and priority-tagged frames. IEEE 802.1Q, table 9-2.
-    pub const DEFAULT: Self = Self(1);
-
-    /// `None` outside 1 to 4094.
-    pub const fn new(vid: u16) -> Option<Self> {
-        if vid >= 1 && vid <= 4094 { Some(Self(vid)) } else { None }
-    }
-
-    /// The number.
-    pub const fn get(self) -> u16 {
-        self.0
-    }
-}
-
-impl fmt::Display for Vid {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.0.fmt(f)
-    }
-}
-
 /// An EtherType, host byte order.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 pub struct EtherType(pub u16);

@@ -15,7 +15,7 @@ use crate::{EtherType, MacAddr, Protocol};
 pub struct FrameBuilder {
     dst: MacAddr,
     src: MacAddr,
-    tags: Vec<u16>,
+    tags: Vec<(EtherType, u16)>,
     ether_type: EtherType,
     ip: Option<Ipv4Header>,
     ip6: Option<Ipv6Header>,
@@ -54,10 +54,17 @@ impl FrameBuilder {
         Self { dst, ..self }
     }
 
-    /// Adds a C-tag inside the tags already there; `vid` isn't checked, so that tests can send a bad one.
+    /// Adds a C-tag inside the tags already there; what it says isn't checked, so that tests can send a bad one.
     #[must_use]
-    pub fn vlan(mut self, vid: u16) -> Self {
-        self.tags.push(vid);
+    pub fn vlan(mut self, tci: u16) -> Self {
+        self.tags.push((EtherType::VLAN, tci));
+        self
+    }
+
+    /// Adds an S-tag likewise.
+    #[must_use]
+    pub fn service_vlan(mut self, tci: u16) -> Self {
+        self.tags.push((EtherType::SERVICE_VLAN, tci));
         self
     }
 
@@ -246,9 +253,9 @@ impl FrameBuilder {
     /// Ends the packet: appends `payload`, fills in lengths and checksums.
     pub fn payload(self, payload: &[u8]) -> Vec<u8> {
         let mut frame = [self.dst.octets(), self.src.octets()].concat();
-        for tag in &self.tags {
-            frame.extend_from_slice(&EtherType::VLAN.0.to_be_bytes());
-            frame.extend_from_slice(&tag.to_be_bytes());
+        for (protocol, tci) in &self.tags {
+            frame.extend_from_slice(&protocol.0.to_be_bytes());
+            frame.extend_from_slice(&tci.to_be_bytes());
         }
         frame.extend_from_slice(&self.ether_type.0.to_be_bytes());
         let mut l4 = self.l4;

@@ -23,8 +23,14 @@ pub const HEADROOM: usize = 64;
 /// The longest frame: an IP packet of 65 535 bytes behind an Ethernet header with two VLAN tags, rounded up.
 pub const MAX_FRAME: usize = 65_568;
 
+/// Length of destination and source address, and of a tag.
+const ADDRESSES: usize = 12;
+const TAG: usize = 4;
+
 const STRIDE: usize = 1035 * 64;
 const _: () = assert!(HEADROOM + MAX_FRAME <= STRIDE && (STRIDE / 64) % 2 == 1);
+/// That many a `TxEntry` tells apart.
+const _: () = assert!(BURST_FRAMES <= 64);
 
 /// Up to [`BURST_FRAMES`] frames of one origin.
 #[derive(Debug)]
@@ -38,6 +44,7 @@ pub struct Burst {
     /// The port that received the frames; `None`: the switch itself made them.
     origin: Option<PortId>,
     network: NetworkId,
+    retagged: Retagged,
 }
 
 /// A frame of a burst.
@@ -48,6 +55,17 @@ pub struct Frame<'a> {
     /// From the destination address to the last byte of payload.
     pub bytes: &'a mut [u8],
 }
+
+/// How a frame was that has other tags for as long as one port sends it.
+#[derive(Debug)]
+struct Retagged {
+    meta: FrameMeta,
+    /// What stood where the frame begins.
+    front: [u8; FRONT],
+}
+
+/// Addresses and a tag: what of a frame changes with its tag.
+const FRONT: usize = 16;
 
 /// A free buffer of a burst, to receive a frame into.
 #[derive(Debug)]
@@ -72,6 +90,7 @@ impl Burst {
             limit: BURST_FRAMES,
             origin: None,
             network: NetworkId::new(0),
+            retagged: Retagged { meta: FrameMeta::new(NetworkId::new(0), Offload::NONE), front: [0; FRONT] },
         }
     }
 
@@ -151,13 +170,40 @@ impl Burst {
         &self.buffers[start..start + len]
     }
 
-    /// A frame as it goes to the port whose list the entry is on: what is known of it, and its bytes behind `headroom`
-    /// free ones (at most [`HEADROOM`]), in one slice: the way to put a `virtio_net_hdr` in front without moving it.
+    /// A frame as it goes to a port: what is known of it, and its bytes behind `headroom` free ones (at most [`HEADROOM`]), in
+    /// one slice: the way to put a `virtio_net_hdr` in front without moving it.
     #[inline]
     pub fn outgoing(&mut self, entry: TxEntry, headroom: usize) -> (&FrameMeta, &mut [u8]) {
         let (index, headroom) = (entry.frame(), headroom.min(HEADROOM));
         let (start, len) = (index * STRIDE + HEADROOM - headroom, headroom + self.lens[index] as usize);
         (&self.metas[index], &mut self.buffers[start..][..len])
+    }
+
+    /// Gives the frame the tags that the entry asks for, until [`restore`](Self::restore): only the addresses move, into the
+    /// headroom or over the tag that goes. Returns what [`outgoing`](Self::outgoing) is to be told instead of `headroom`.
+    pub fn retag(&mut self, entry: TxEntry, headroom: usize) -> usize {
+        let (whole, meta) = (entry.frame() * STRIDE + HEADROOM, &mut self.metas[entry.frame()]);
+        self.retagged.meta = *meta;
+        self.retagged.front.copy_from_slice(&self.buffers[whole..whole + FRONT]);
+        let (stripped, pushed) = (if entry.strips() { TAG } else { 0 }, entry.pushes());
+        let start = whole + stripped - pushed.map_or(0, |tag| tag.len());
+        self.buffers[start..start + ADDRESSES].copy_from_slice(&self.retagged.front[..ADDRESSES]);
+        if let Some(tag) = pushed {
+            self.buffers[start + ADDRESSES..start + ADDRESSES + TAG].copy_from_slice(&tag);
+        }
+        let moved = |at: u16| (usize::from(at) + whole - start).min(u16::MAX.into()) as u16;
+        meta.l3 = moved(meta.l3);
+        if meta.offload.needs_checksum {
+            meta.offload.csum_start = moved(meta.offload.csum_start);
+        }
+        headroom + whole - start
+    }
+
+    /// Takes the last [`retag`](Self::retag) back, which was of this entry.
+    pub fn restore(&mut self, entry: TxEntry) {
+        let whole = entry.frame() * STRIDE + HEADROOM;
+        self.metas[entry.frame()] = self.retagged.meta;
+        self.buffers[whole..whole + FRONT].copy_from_slice(&self.retagged.front);
     }
 
     /// Calls `stage` on each frame, in order.
@@ -191,6 +237,7 @@ impl Slot<'_> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::builder::eth;
 
     #[test]
     fn a_burst_takes_sixty_four_frames_and_no_more() {
@@ -221,5 +268,57 @@ mod tests {
         burst.outgoing(entry, 2).1[..2].copy_from_slice(b"ab");
         assert_eq!(burst.outgoing(entry, 2).1, b"abframe");
         assert_eq!(burst.bytes(0), b"frame");
+    }
+
+    /// The frame with its meta as the port of `entry` gets it. The port writes into the headroom.
+    fn sent(burst: &mut Burst, entry: TxEntry) -> (FrameMeta, Vec<u8>) {
+        let headroom = burst.retag(entry, 12);
+        let (meta, bytes) = burst.outgoing(entry, headroom);
+        bytes[..12].fill(0xff);
+        let sent = (*meta, bytes[12..].to_vec());
+        burst.restore(entry);
+        sent
+    }
+
+    #[test]
+    fn each_port_gets_its_own_tags_and_the_frame_stays_as_it_is() {
+        let (untagged, tagged) = (eth().payload(b"content"), eth().vlan(0x6007).payload(b"content"));
+        let double = eth().service_vlan(0xf064).vlan(0x6007).payload(b"content");
+        let mut burst = Burst::new();
+        for frame in [&untagged, &tagged, &double] {
+            let offload = Offload { csum_start: 40, needs_checksum: true, ..Offload::NONE };
+            assert!(burst.push(frame, offload));
+        }
+        crate::parse(&mut burst);
+        let entry = TxEntry::as_is;
+        for (entry, expected, moved) in [
+            (entry(0), untagged.clone(), 0),
+            (entry(0).push(false, 0x6007), tagged.clone(), 4),
+            (entry(1), tagged.clone(), 0),
+            (entry(1).strip(), untagged.clone(), -4),
+            (entry(1).push(true, 0xf064), double.clone(), 4),
+            (entry(1).strip().push(false, 0x2009), eth().vlan(0x2009).payload(b"content"), 0),
+            (entry(2).strip(), tagged.clone(), -4),
+        ] {
+            let before = burst.metas()[entry.frame()];
+            let (meta, bytes) = sent(&mut burst, entry);
+            assert_eq!(bytes, expected, "{entry:?}");
+            assert_eq!(meta.l3, before.l3.wrapping_add_signed(moved));
+            assert_eq!(meta.offload.csum_start, before.offload.csum_start.wrapping_add_signed(moved));
+            let whole = [burst.bytes(0), burst.bytes(1), burst.bytes(2)];
+            assert_eq!(whole, [&untagged[..], &tagged, &double]);
+        }
+    }
+
+    #[test]
+    fn the_shortest_and_the_longest_frame_get_a_tag() {
+        let (shortest, longest) = (eth().payload(b""), eth().payload(&vec![7; MAX_FRAME - 14]));
+        for frame in [shortest, longest] {
+            let mut burst = Burst::new();
+            assert!(burst.push(&frame, Offload::NONE));
+            let (_, bytes) = sent(&mut burst, TxEntry::as_is(0).push(false, 7));
+            assert_eq!(bytes.len(), frame.len() + 4);
+            assert_eq!(burst.bytes(0), frame);
+        }
     }
 }

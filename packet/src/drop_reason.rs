@@ -38,6 +38,12 @@ drop_reasons! {
     FrameTooLong = "frame_too_long",
     /// The VLAN tag's identifier is 4095, which is reserved.
     BadVlanTag = "bad_vlan_tag",
+    /// The port that it came in by doesn't carry its VLAN, or takes only tagged or only untagged frames.
+    VlanNotAllowed = "vlan_not_allowed",
+    /// The port that its destination is behind doesn't carry its VLAN.
+    VlanNotAtPort = "vlan_not_at_port",
+    /// Behind the tag or the priority that is taken off stands another tag, by which it would get into that one's VLAN.
+    DoubleTagged = "double_tagged",
     /// The source is a group address or all zero.
     BadSourceMac = "bad_source_mac",
     /// The checksum or segmentation that the sender asked for lies outside the frame or makes no sense.
@@ -74,7 +80,7 @@ drop_reasons! {
     // The gateway, on frames addressed to the switch.
     /// Addressed to the switch's own MAC, but neither IP of a family that the network has an address of, nor ARP.
     NotForGateway = "not_for_gateway",
-    /// A tagged frame addressed to the switch, which has its address in the untagged VLAN only.
+    /// Addressed to the switch in a VLAN where it has no address, or tagged where it should not be.
     TaggedForGateway = "tagged_for_gateway",
     /// The IP header is cut short, contradicts itself, or its lengths lie.
     BadIpHeader = "bad_ip_header",

@@ -32,9 +32,10 @@ mod time;
 mod tx_entry;
 mod tx_list;
 mod verdict;
+mod vlan;
 pub mod wire;
 
-pub use addr::{EtherType, Ipv4Cidr, MacAddr, NetworkId, ParseAddrError, PortId, Vid};
+pub use addr::{EtherType, Ipv4Cidr, MacAddr, NetworkId, ParseAddrError, PortId};
 pub use addr6::{ALL_NODES, ALL_ROUTERS, Ipv6Cidr, solicited_node};
 pub use burst::{BURST_BYTES, BURST_FRAMES, Burst, Frame, HEADROOM, MAX_FRAME, Slot};
 pub use counted::{DropCounters, PortCounters};
@@ -49,3 +50,4 @@ pub use time::Millis;
 pub use tx_entry::TxEntry;
 pub use tx_list::TxLists;
 pub use verdict::{DivertReason, PuntReason, Verdict};
+pub use vlan::{FrameTag, ParseVidsError, Vid, VidSet};

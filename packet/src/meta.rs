@@ -1,6 +1,6 @@
 //! What is known of a frame beside its bytes.
 
-use crate::{EtherType, MacAddr, NetworkId, Offload, PuntReason, Verdict, Vid};
+use crate::{EtherType, FrameTag, MacAddr, NetworkId, Offload, PuntReason, Verdict, Vid};
 
 /// Where the headers of a frame are, what its hardware offload still owes, and what becomes of it.
 ///
@@ -20,8 +20,10 @@ pub struct FrameMeta {
     pub routed: bool,
     /// The checksum and segmentation that the sender left to its hardware.
     pub offload: Offload,
-    /// The VLAN: the outermost tag's, else the default PVID.
+    /// The VLAN: the outermost tag's, until the port it came in by says otherwise.
     pub vid: Vid,
+    /// What else the tag says that names the VLAN.
+    pub tag: FrameTag,
     /// The EtherType behind all tags; a value below 0x600 is a length (IEEE 802.3 LLC).
     pub ether_type: EtherType,
     /// Offset in `bytes` of what follows the EtherType.
@@ -42,7 +44,8 @@ impl FrameMeta {
             learn: false,
             routed: false,
             offload,
-            vid: Vid::DEFAULT,
+            vid: Vid::UNTAGGED,
+            tag: FrameTag::NONE,
             ether_type: EtherType(0),
             l3: 0,
             dst: MacAddr::ZERO,

@@ -1,6 +1,6 @@
 //! Stage 1: bytes to `FrameMeta`. Layer 2 only, on every frame: a bridge doesn't judge layer 3.
 
-use crate::{Burst, DropReason, EtherType, Frame, FrameMeta, MacAddr, Vid};
+use crate::{Burst, DropReason, EtherType, Frame, FrameMeta, FrameTag, MacAddr, Vid};
 
 /// Finds the addresses, the VLAN and the EtherType of each frame.
 ///
@@ -38,16 +38,11 @@ fn parse_tags(meta: &mut FrameMeta, mut rest: &[u8]) -> Result<(), DropReason> {
         let Some((&[i0, i1, t0, t1], behind)) = rest.split_first_chunk::<4>() else {
             return Err(DropReason::FrameTooShort);
         };
-        let vid = u16::from_be_bytes([i0, i1]) & 0xfff;
         if outermost {
-            match vid {
-                // A priority tag: the frame is in the port's default VLAN. IEEE 802.1Q, table 9-2.
-                0 => {}
-                _ => match Vid::new(vid) {
-                    Some(vid) => meta.vid = vid,
-                    None => return Err(DropReason::BadVlanTag),
-                },
-            }
+            let tci = u16::from_be_bytes([i0, i1]);
+            // A tag that has only a priority says VLAN 0. IEEE 802.1Q, table 9-2.
+            meta.vid = Vid::new(tci & 0xfff).ok_or(DropReason::BadVlanTag)?;
+            meta.tag = FrameTag::in_line(meta.ether_type == EtherType::SERVICE_VLAN, tci);
         } else if meta.l3 >= MAX_TAGS_END {
             break;
         }
@@ -77,11 +72,11 @@ mod tests {
     }
 
     #[test]
-    fn an_untagged_frame_is_in_the_default_vlan() {
+    fn an_untagged_frame_is_in_no_vlan() {
         let meta = meta_of(&eth().ether_type(EtherType::IPV4).payload(b"x"));
         assert_eq!(
             (meta.vid, meta.l3, meta.ether_type, meta.verdict),
-            (Vid::DEFAULT, 14, EtherType::IPV4, Verdict::Undecided)
+            (Vid::UNTAGGED, 14, EtherType::IPV4, Verdict::Undecided)
         );
     }
 
@@ -92,9 +87,9 @@ mod tests {
     }
 
     #[test]
-    fn a_priority_tag_keeps_the_default_vlan() {
+    fn a_priority_tag_names_no_vlan() {
         let meta = meta_of(&eth().vlan(0).ether_type(EtherType::IPV4).payload(b""));
-        assert_eq!((meta.vid, meta.l3), (Vid::DEFAULT, 18));
+        assert_eq!((meta.vid, meta.l3), (Vid::UNTAGGED, 18));
     }
 
     #[test]

@@ -2,7 +2,7 @@
 
 use std::net::Ipv4Addr;
 
-use packet::{Burst, FrameMeta, MacAddr, Millis, PortCounters, PortId, TxEntry, TxLists, Verdict, Vid};
+use packet::{Burst, FrameMeta, MacAddr, Millis, PortCounters, PortId, TxEntry, TxLists, Verdict};
 
 use crate::egress::egress;
 use crate::fdb::Fdb;
@@ -12,6 +12,7 @@ use crate::ingress::ingress;
 use crate::learn::learn;
 use crate::own::Own;
 use crate::ports::{BridgePort, PortState, Ports};
+use crate::vlan::classify;
 
 /// A segment with its ports.
 #[derive(Debug)]
@@ -73,11 +74,13 @@ impl Bridge {
         std::mem::take(&mut self.is_suspicious)
     }
 
-    /// Adds the port or changes it. One that stops learning is flushed.
+    /// Adds the port or changes it. One that stops learning is flushed, and one whose VLANs change.
     pub fn set_port(&mut self, id: PortId, port: BridgePort) {
         if !port.state.learns() {
-            self.fdb.flush_port(id);
             self.guards.forget(id);
+        }
+        if !port.state.learns() || self.ports.get(id).is_some_and(|before| before.vlans != port.vlans) {
+            self.fdb.flush_port(id);
         }
         self.ports.set(id, port);
     }
@@ -94,17 +97,21 @@ impl Bridge {
         self.fdb.flush_port(id);
     }
 
-    /// Drops what may not enter. Frames of the switch itself (no origin) may.
+    /// Drops what may not enter, and finds the VLAN of the rest. Frames of the switch itself (no origin) may.
     pub fn ingress(&mut self, burst: &mut Burst) {
         let Some(origin) = burst.origin() else { return };
-        let state = self.ports.get(origin).map_or(PortState::Discarding, |port| port.state);
+        let port = self.ports.get(origin);
+        let state = port.map_or(PortState::Discarding, |port| port.state);
         self.is_suspicious |= ingress(burst, state, &self.own);
+        if let Some(BridgePort { vlans, .. }) = port.filter(|port| !port.vlans.is_all()) {
+            classify(burst, vlans);
+        }
     }
 
     /// Drops what a guarded port may not say. `holder` tells which station an address is leased or reserved to.
     pub fn guard(&mut self, burst: &mut Burst, holder: impl Fn(Ipv4Addr) -> Option<MacAddr>) {
         let (fdb, origin) = (&self.fdb, burst.origin());
-        let is_static = |mac| fdb.static_port(mac, Vid::DEFAULT).is_some_and(|port| Some(port) != origin);
+        let is_static = |mac, vid| fdb.static_port(mac, vid).is_some_and(|port| Some(port) != origin);
         self.guards.check(burst, holder, is_static);
     }
 

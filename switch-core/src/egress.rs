@@ -16,18 +16,30 @@ pub(crate) fn egress(
     lists: &mut TxLists,
 ) {
     match meta.verdict {
-        Verdict::Forward(port) => {
-            let settings = ports.get(port).ok_or(DropReason::NoEgressPort);
-            match settings.and_then(|settings| admits(settings, packet_len)) {
-                Ok(()) => lists.push(port, entry),
-                Err(reason) => meta.drop(reason),
-            }
-        }
+        Verdict::Forward(port) if ports.is_plain(port, packet_len) => lists.push(port, entry),
+        Verdict::Forward(port) => forward(ports, port, entry, meta, packet_len, lists),
         Verdict::Flood => flood(ports, entry, meta, packet_len, origin, lists),
         Verdict::Undecided | Verdict::Local | Verdict::Punt(_) | Verdict::Divert(_) | Verdict::Drop(_) => {}
     }
 }
 
+#[cold]
+fn forward(
+    ports: &Ports,
+    port: PortId,
+    entry: TxEntry,
+    meta: &mut FrameMeta,
+    packet_len: usize,
+    lists: &mut TxLists,
+) {
+    let settings = ports.get(port).ok_or(DropReason::NoEgressPort);
+    match settings.and_then(|settings| leave(settings, entry, meta, packet_len)) {
+        Ok(entry) => lists.push(port, entry),
+        Err(reason) => meta.drop(reason),
+    }
+}
+
+#[inline(never)]
 fn flood(
     ports: &Ports,
     entry: TxEntry,
@@ -43,17 +55,21 @@ fn flood(
     let group = origin.and_then(|origin| origin.group);
     let mut refused = None;
     let mut sent = false;
-    for &port in ports.members().iter().filter(|&&port| Some(port) != not_back) {
-        // Ports that are down take nothing, and miss nothing; what a loop leads to comes by another port.
-        let is_up = |settings: &&BridgePort| settings.state == PortState::Forwarding;
-        let Some(settings) = ports.get(port).filter(is_up) else { continue };
-        if packet_len > usize::from(settings.mtu) {
-            refused = Some(DropReason::MtuExceeded);
-        } else if group.is_some() && settings.group == group && Some(port) != own {
-            refused = Some(DropReason::PortIsolated);
-        } else {
+    for member in ports.members().iter().filter(|member| Some(member.id) != not_back) {
+        let port = member.id;
+        let is_apart = group.is_some() && member.group == group && Some(port) != own;
+        if member.is_plain(packet_len) && !is_apart {
             lists.push(port, entry);
             sent = true;
+            continue;
+        }
+        match unusual(ports, port, entry, meta, packet_len) {
+            Err(reason) => refused = reason.or(refused),
+            Ok(_) if is_apart => refused = Some(DropReason::PortIsolated),
+            Ok(entry) => {
+                lists.push(port, entry);
+                sent = true;
+            }
         }
     }
     // A frame that the gateway looks at has arrived, even if no port is there to take it; and what is for all has
@@ -67,11 +83,33 @@ fn flood(
     }
 }
 
-#[inline]
-fn admits(port: &BridgePort, packet_len: usize) -> Result<(), DropReason> {
+/// How a flooded frame leaves by the port, or why it should but can't. Ports that are down take nothing, and miss nothing; what
+/// a loop leads to comes by another port; and nobody misses what is of a VLAN that the port doesn't carry.
+#[inline(never)]
+fn unusual(
+    ports: &Ports,
+    port: PortId,
+    entry: TxEntry,
+    meta: &FrameMeta,
+    packet_len: usize,
+) -> Result<TxEntry, Option<DropReason>> {
+    let settings = ports.get(port).ok_or(None)?;
+    leave(settings, entry, meta, packet_len).map_err(|reason| match reason {
+        DropReason::MtuExceeded | DropReason::DoubleTagged => Some(reason),
+        _ => None,
+    })
+}
+
+/// How the frame leaves by the port.
+fn leave(
+    port: &BridgePort,
+    entry: TxEntry,
+    meta: &FrameMeta,
+    packet_len: usize,
+) -> Result<TxEntry, DropReason> {
     match port.state {
         PortState::Forwarding if packet_len > usize::from(port.mtu) => Err(DropReason::MtuExceeded),
-        PortState::Forwarding => Ok(()),
+        PortState::Forwarding => port.vlans.leave(entry, meta),
         PortState::Looping => Err(DropReason::LoopDamped),
         PortState::Discarding | PortState::Learning => Err(DropReason::PortNotForwarding),
     }

@@ -41,7 +41,7 @@ impl Forward<'_> {
         if dst.is_group() {
             return Verdict::Flood;
         }
-        match self.find(dst, Vid::DEFAULT, now) {
+        match self.find(dst, Vid::UNTAGGED, now) {
             Some(port) => Verdict::Forward(port),
             None if self.ports.are_all_apart() => Verdict::Drop(DropReason::UnknownStation),
             None => Verdict::Flood,
@@ -51,7 +51,8 @@ impl Forward<'_> {
     #[inline]
     fn decide(self, meta: &FrameMeta, origin: Option<Origin>, now: Millis) -> Verdict {
         if Some(meta.dst) == self.own.gateway {
-            return Verdict::Local;
+            let is_here = meta.vid == Vid::UNTAGGED;
+            return if is_here { Verdict::Local } else { DropReason::TaggedForGateway.into() };
         }
         if meta.dst.is_group() {
             let is_asked_for = self.own.asked_for.contains(&meta.dst);
@@ -67,12 +68,13 @@ impl Forward<'_> {
     /// The port of a station that was heard of lately, or that is the only one at a guarded port.
     #[inline]
     fn find(self, mac: MacAddr, vid: Vid, now: Millis) -> Option<PortId> {
-        self.fdb.lookup(mac, vid, now).or_else(|| self.guarded_port(mac))
+        self.fdb.lookup(mac, vid, now).or_else(|| self.guarded_port(mac, vid))
     }
 
     #[cold]
-    fn guarded_port(self, mac: MacAddr) -> Option<PortId> {
-        self.guards.port_of(mac)
+    fn guarded_port(self, mac: MacAddr, vid: Vid) -> Option<PortId> {
+        let port = self.guards.port_of(mac)?;
+        self.ports.get(port).filter(|port| port.vlans.carry(vid)).map(|_| port)
     }
 
     #[inline]

@@ -12,7 +12,7 @@
 use std::net::Ipv4Addr;
 
 use packet::wire::{ArpPacket, FromBytes, Ipv4Header};
-use packet::{Burst, DropReason, EtherType, Frame, MacAddr, PortId, Protocol};
+use packet::{Burst, DropReason, EtherType, Frame, MacAddr, PortId, Protocol, Vid};
 
 /// What is checked.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
@@ -99,7 +99,7 @@ impl Guards {
         &mut self,
         burst: &mut Burst,
         holder: impl Fn(Ipv4Addr) -> Option<MacAddr>,
-        is_static: impl Fn(MacAddr) -> bool,
+        is_static: impl Fn(MacAddr, Vid) -> bool,
     ) {
         let Some(place) = burst.origin().and_then(|port| self.0.iter().position(|(id, _)| *id == port))
         else {
@@ -122,11 +122,11 @@ impl Guards {
         place: usize,
         frame: &Frame<'_>,
         holder: &impl Fn(Ipv4Addr) -> Option<MacAddr>,
-        is_static: &impl Fn(MacAddr) -> bool,
+        is_static: &impl Fn(MacAddr, Vid) -> bool,
         last: &mut Option<(MacAddr, Ipv4Addr)>,
     ) -> Result<(), DropReason> {
         let (checks, mac) = (self.0[place].1.guard.checks, frame.meta.src);
-        if checks.mac && !self.may_use_mac(place, mac, is_static) {
+        if checks.mac && !self.may_use_mac(place, mac, || is_static(mac, frame.meta.vid)) {
             return Err(DropReason::GuardMac);
         }
         let packet = frame.bytes.get(usize::from(frame.meta.l3)..).unwrap_or_default();
@@ -165,12 +165,12 @@ impl Guards {
         }
     }
 
-    fn may_use_mac(&mut self, place: usize, mac: MacAddr, is_static: &impl Fn(MacAddr) -> bool) -> bool {
+    fn may_use_mac(&mut self, place: usize, mac: MacAddr, is_static: impl FnOnce() -> bool) -> bool {
         let state = &self.0[place].1;
         if !state.guard.macs.is_empty() || state.mac.is_some() {
             return state.has_mac(mac);
         }
-        let is_others = is_static(mac) || self.0.iter().any(|(_, other)| other.has_mac(mac));
+        let is_others = is_static() || self.0.iter().any(|(_, other)| other.has_mac(mac));
         if !is_others {
             self.0[place].1.mac = Some(mac);
         }

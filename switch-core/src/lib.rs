@@ -6,7 +6,7 @@
 //!   │          │        │         └ destination → Forward | Flood | Local
 //!   │          │        └ source → Fdb
 //!   │          └ what a port may say of itself
-//!   └ port state, reserved addresses
+//!   └ port state, reserved addresses, VLAN
 //! ```
 //!
 //! A [`Bridge`] is one Ethernet segment with its ports and its [`Fdb`].
@@ -25,8 +25,10 @@ mod learn;
 mod own;
 mod ports;
 mod sync;
+mod vlan;
 
 pub use bridge::Bridge;
 pub use fdb::{Fdb, FdbEntry, Learned, Sighting};
 pub use guard::{Guard, PortGuard};
 pub use ports::{BridgePort, Group, PortSettings, PortState};
+pub use vlan::PortVlans;

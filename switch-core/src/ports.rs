@@ -5,6 +5,7 @@ use std::net::Ipv4Addr;
 use packet::{MacAddr, PortId};
 
 use crate::guard::Guard;
+use crate::vlan::PortVlans;
 
 /// What is set for a port. The default is what holds where nothing is said.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -19,6 +20,8 @@ pub struct PortSettings {
     pub guard: Guard,
     /// Addresses that are given to it, for `guard`.
     pub addresses: Vec<Ipv4Addr>,
+    /// Its VLANs.
+    pub vlans: PortVlans,
     /// Whether it sees only ports that are not isolated.
     pub isolated: bool,
     /// Whether frames may leave by it that came in by it. IEEE 802.1Qbg, reflective relay.
@@ -35,6 +38,7 @@ impl Default for PortSettings {
             static_macs: Vec::new(),
             guard: Guard::NONE,
             addresses: Vec::new(),
+            vlans: PortVlans::All,
             isolated: false,
             hairpin: false,
         }
@@ -72,7 +76,7 @@ impl Group {
 }
 
 /// A port as the bridge sees it.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[derive(Clone, PartialEq, Eq, Debug)]
 pub struct BridgePort {
     /// What it may do.
     pub state: PortState,
@@ -84,14 +88,40 @@ pub struct BridgePort {
     pub group: Option<Group>,
     /// Frames may leave by it that came in by it. IEEE 802.1Qbg, reflective relay.
     pub hairpin: bool,
+    /// Its VLANs.
+    pub vlans: PortVlans,
 }
 
 impl BridgePort {
     /// A port in this state, with what is set for it. Where `is_apart`, the segment keeps all its ports apart.
-    pub const fn new(state: PortState, is_apart: bool, settings: &PortSettings) -> Self {
-        let &PortSettings { mtu, learn_limit, isolated, hairpin, .. } = settings;
+    pub fn new(state: PortState, is_apart: bool, settings: &PortSettings) -> Self {
+        let &PortSettings { mtu, learn_limit, isolated, hairpin, ref vlans, .. } = settings;
         let group = if is_apart || isolated { Some(Group::ISOLATED) } else { None };
-        Self { state, mtu, learn_limit, group, hairpin }
+        Self { state, mtu, learn_limit, group, hairpin, vlans: vlans.clone() }
+    }
+}
+
+/// A port as most frames need it.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) struct Member {
+    pub id: PortId,
+    pub group: Option<Group>,
+    /// Packets below this length leave as they are, whatever else there is to be known of them. 0: all are looked at.
+    pub plain_below: u32,
+}
+
+impl Member {
+    /// Where `is_plain`, no port of the segment has VLANs of its own.
+    fn new(id: PortId, port: &BridgePort, is_plain: bool) -> Self {
+        let is_open = is_plain && port.state == PortState::Forwarding;
+        let plain_below = if is_open { u32::from(port.mtu) + 1 } else { 0 };
+        Self { id, group: port.group, plain_below }
+    }
+
+    /// Whether a packet of this length leaves as it is.
+    #[inline]
+    pub(crate) const fn is_plain(&self, packet_len: usize) -> bool {
+        packet_len < self.plain_below as usize
     }
 }
 
@@ -106,28 +136,58 @@ pub(crate) struct Origin {
 /// The ports of a segment.
 #[derive(Debug, Default)]
 pub(crate) struct Ports {
+    /// By port.
     settings: Vec<Option<BridgePort>>,
-    /// The ids of the ports there are, ascending: where flooding goes.
-    members: Vec<PortId>,
+    /// By port: see [`Member::plain_below`].
+    plain_below: Vec<u32>,
+    /// The ports there are, in ascending order of their ids: where flooding goes.
+    members: Vec<Member>,
+    /// Ports that have VLANs of their own.
+    choosy: usize,
 }
 
 impl Ports {
     pub(crate) fn set(&mut self, id: PortId, port: BridgePort) {
         if self.settings.len() <= id.index() {
             self.settings.resize(id.index() + 1, None);
+            self.plain_below.resize(id.index() + 1, 0);
         }
-        self.settings[id.index()] = Some(port);
-        if let Err(at) = self.members.binary_search(&id) {
-            self.members.insert(at, id);
-        }
+        self.replace(id, Some(port));
     }
 
     pub(crate) fn remove(&mut self, id: PortId) {
-        if let Some(port) = self.settings.get_mut(id.index()) {
-            *port = None;
+        if id.index() < self.settings.len() {
+            self.replace(id, None);
         }
-        if let Ok(at) = self.members.binary_search(&id) {
-            self.members.remove(at);
+    }
+
+    fn replace(&mut self, id: PortId, port: Option<BridgePort>) {
+        let is_choosy =
+            |port: &Option<BridgePort>| usize::from(port.as_ref().is_some_and(|port| !port.vlans.is_all()));
+        let (before, is_there) = (self.choosy, port.is_some());
+        self.choosy += is_choosy(&port);
+        self.choosy -= is_choosy(&std::mem::replace(&mut self.settings[id.index()], port));
+        match self.members.binary_search_by_key(&id, |member| member.id) {
+            Ok(at) if !is_there => drop(self.members.remove(at)),
+            Err(at) if is_there => self.members.insert(at, Member { id, group: None, plain_below: 0 }),
+            _ => {}
+        }
+        self.plain_below[id.index()] = 0;
+        if (before == 0) == (self.choosy == 0) {
+            self.refresh(id);
+        } else {
+            let all: Vec<PortId> = self.members.iter().map(|member| member.id).collect();
+            all.into_iter().for_each(|id| self.refresh(id));
+        }
+    }
+
+    /// Notes anew what most frames need.
+    fn refresh(&mut self, id: PortId) {
+        if let Ok(at) = self.members.binary_search_by_key(&id, |member| member.id)
+            && let Some(Some(port)) = self.settings.get(id.index())
+        {
+            let member = Member::new(id, port, self.choosy == 0);
+            (self.members[at], self.plain_below[id.index()]) = (member, member.plain_below);
         }
     }
 
@@ -137,8 +197,14 @@ impl Ports {
         self.settings.get(id.index())?.as_ref()
     }
 
-    /// The ids of all ports, ascending.
-    pub(crate) fn members(&self) -> &[PortId] {
+    /// Whether a packet of this length leaves by the port as it is.
+    #[inline]
+    pub(crate) fn is_plain(&self, id: PortId, packet_len: usize) -> bool {
+        self.plain_below.get(id.index()).is_some_and(|&below| packet_len < below as usize)
+    }
+
+    /// All ports, in ascending order of their ids.
+    pub(crate) fn members(&self) -> &[Member] {
         &self.members
     }
 
@@ -149,7 +215,7 @@ impl Ports {
 
     /// Whether no port sees another one: all are in one group.
     pub(crate) fn are_all_apart(&self) -> bool {
-        let mut groups = self.members.iter().map(|&id| self.get(id)?.group);
+        let mut groups = self.members.iter().map(|member| member.group);
         let first = groups.next().flatten();
         first.is_some() && groups.all(|group| group == first)
     }

@@ -35,11 +35,11 @@ fn fdb() -> Fdb {
 }
 
 fn learn(fdb: &Fdb, mac: MacAddr, id: u16) {
-    fdb.learn(mac, Vid::DEFAULT, fdb.sighting(port(id), NOW), 100);
+    fdb.learn(mac, Vid::UNTAGGED, fdb.sighting(port(id), NOW), 100);
 }
 
 fn where_is(fdb: &Fdb, mac: MacAddr) -> Option<u16> {
-    fdb.lookup(mac, Vid::DEFAULT, NOW).map(PortId::get)
+    fdb.lookup(mac, Vid::UNTAGGED, NOW).map(PortId::get)
 }
 
 /// Two stations that need the same slot.
@@ -67,9 +67,9 @@ fn nobody_finds_a_station_at_the_port_of_the_one_that_has_its_slot_now() {
             let fdb = fdb.clone();
             move || assert!(matches!(where_is(&fdb, one), None | Some(1)))
         });
-        fdb.forget(one, Vid::DEFAULT, NOW);
+        fdb.forget(one, Vid::UNTAGGED, NOW);
         learn(&fdb, other, 2);
-        fdb.forget(other, Vid::DEFAULT, NOW);
+        fdb.forget(other, Vid::UNTAGGED, NOW);
         learn(&fdb, one, 1);
         reader.join().unwrap();
         assert_eq!((where_is(&fdb, one), where_is(&fdb, other)), (Some(1), None));
@@ -89,7 +89,7 @@ fn two_writers_leave_one_entry_and_a_right_count() {
             }
         });
         learn(&fdb, one, 2);
-        fdb.forget(other, Vid::DEFAULT, NOW);
+        fdb.forget(other, Vid::UNTAGGED, NOW);
         writer.join().unwrap();
         let (counted, there) = fdb.counts();
         assert_eq!(counted, there);
@@ -110,7 +110,7 @@ fn what_is_seen_while_its_port_is_flushed_is_gone_or_new_and_counted() {
             let fdb = fdb.clone();
             move || fdb.flush_port(port(1))
         });
-        fdb.learn(one, Vid::DEFAULT, sighting, 100);
+        fdb.learn(one, Vid::UNTAGGED, sighting, 100);
         flusher.join().unwrap();
         assert_eq!(where_is(&fdb, one), None);
         let (counted, there) = fdb.counts();

@@ -24,7 +24,7 @@ use nat_engine::{Known, Nat, NatConfig, NatPacket};
 use packet::wire::{EthernetHeader, FromBytes, Ipv4Header, TcpHeader};
 use packet::{
     BURST_FRAMES, Burst, DivertReason, DropReason, EtherType, Frame, Ipv4Cidr, Ipv4Packet, MacAddr, Millis,
-    NetworkId, PortId, PuntReason, Verdict,
+    NetworkId, PortId, PuntReason, Verdict, Vid,
 };
 use switch_core::Bridge;
 
@@ -395,7 +395,7 @@ impl Gateway {
     #[inline]
     fn wanted(&self, frame: &Frame<'_>, input: NetworkId, serves_dhcp: bool) -> Option<PuntReason> {
         let meta = &frame.meta;
-        if usize::from(meta.l3) != EthernetHeader::LEN {
+        if usize::from(meta.l3) != EthernetHeader::LEN || meta.vid != Vid::UNTAGGED {
             return None;
         }
         match meta.ether_type {

@@ -50,6 +50,7 @@ impl Worker {
         self.host.install(&self.config, &config, mappings, &mut self.gateway);
         let old = std::mem::replace(&mut self.config, config);
         self.forget_ports(&old);
+        self.doubt_moved_ports(&old);
         (0..self.config.ports.len()).for_each(|index| self.set_port(index));
         self.set_stations(&old);
         old
@@ -81,13 +82,25 @@ impl Worker {
         self.host.forget_ports(&ids);
     }
 
+    /// Whoever was behind a port whose VLANs change is somewhere else now.
+    fn doubt_moved_ports(&mut self, old: &RuntimeConfig) {
+        let has_moved = |port: &&PortConfig| {
+            let same = self.place_of(port.id).map(|index| &self.config.ports[index]);
+            same.is_ok_and(|same| same.settings.vlans != port.settings.vlans)
+        };
+        let moved: BTreeSet<PortId> = old.ports.iter().filter(has_moved).map(|port| port.id).collect();
+        if !moved.is_empty() {
+            self.doubt_stations(&moved);
+        }
+    }
+
     /// Whoever comes to these ports next may have an address of those that were there.
     pub(super) fn doubt_stations(&mut self, ports: &BTreeSet<PortId>) {
         let bridges = &self.bridges;
         let is_there = |network: NetworkId, mac| {
             let bridge = bridges.get(network.index());
             // Before the start of time nothing is too old.
-            let place = bridge.and_then(|bridge| bridge.fdb().lookup(mac, Vid::DEFAULT, Millis::ZERO));
+            let place = bridge.and_then(|bridge| bridge.fdb().lookup(mac, Vid::UNTAGGED, Millis::ZERO));
             place.is_some_and(|port| ports.contains(&port))
         };
         self.gateway.neighbours.doubt(|hop, mac| is_there(hop.network, mac));
@@ -125,14 +138,14 @@ impl Worker {
     /// they are.
     fn set_stations(&mut self, old: &RuntimeConfig) {
         let (before, after) = (static_stations(old), static_stations(&self.config));
-        for (network, mac, _) in before.difference(&after) {
+        for (network, mac, vid, _) in before.difference(&after) {
             if let Some(index) = self.config.networks.iter().position(|other| other.name == *network) {
-                self.bridges[index].fdb().remove_static(*mac, Vid::DEFAULT);
+                self.bridges[index].fdb().remove_static(*mac, *vid);
             }
         }
-        for (network, mac, port) in after.difference(&before) {
+        for (network, mac, vid, port) in after.difference(&before) {
             if let Some(index) = self.config.networks.iter().position(|other| other.name == *network) {
-                self.bridges[index].fdb().add_static(*mac, Vid::DEFAULT, *port);
+                self.bridges[index].fdb().add_static(*mac, *vid, *port);
             }
         }
     }
@@ -149,11 +162,14 @@ fn keeps_addresses6(network: NetworkId, old: &RuntimeConfig, new: &RuntimeConfig
     before.is_some() && before == addresses(network, new)
 }
 
-/// Networks, stations, and the ports they are always behind.
-fn static_stations(config: &RuntimeConfig) -> BTreeSet<(&str, MacAddr, PortId)> {
+/// Networks, stations in their VLANs, and the ports they are always behind.
+fn static_stations(config: &RuntimeConfig) -> BTreeSet<(&str, MacAddr, Vid, PortId)> {
     let of_port = |port: &PortConfig| {
         let (network, id) = (config.networks[port.network.index()].name.as_str(), port.id);
-        port.settings.static_macs.clone().into_iter().map(move |mac| (network, mac, id))
+        let PortSettings { static_macs, vlans, .. } = &port.settings;
+        let vids = if static_macs.is_empty() { Vec::new() } else { vlans.of_stations() };
+        let stations = |vid| static_macs.clone().into_iter().map(move |mac| (network, mac, vid, id));
+        vids.into_iter().flat_map(stations).collect::<Vec<_>>()
     };
     config.ports.iter().flat_map(of_port).collect()
 }

@@ -14,7 +14,9 @@ use nat_engine::{Condition, Match, NatRule, PortList, Target};
 use packet::builder::{FrameBuilder, eth};
 use packet::checksum::Sum;
 use packet::wire::{FromBytes, IcmpHeader};
-use packet::{Burst, Ipv4Packet, MacAddr, Millis, NetworkId, Offload, PortId, Protocol, TxEntry};
+use packet::{
+    Burst, Ipv4Packet, MacAddr, Millis, NetworkId, Offload, PortId, Protocol, TxEntry, VNET_HDR_LEN,
+};
 
 pub const LAN: NetworkId = NetworkId::new(0);
 pub const WAN: NetworkId = NetworkId::new(1);
@@ -146,8 +148,7 @@ impl Bench {
         }
         let mut sent = Sent::new();
         let mut catch = |port: PortId, burst: &mut Burst, frames: &[TxEntry]| {
-            let caught = frames.iter().map(|entry| burst.bytes(entry.frame()).to_vec());
-            sent.entry(port.get()).or_default().extend(caught);
+            sent.entry(port.get()).or_default().extend(as_sent(burst, frames));
         };
         let turn = self.worker.process(&mut self.burst, self.now);
         let turn =
@@ -165,8 +166,7 @@ impl Bench {
             self.now = self.now.max(at);
             let own = self.worker.on_timeout(self.now);
             self.worker.transmit_own(own, |port, burst, frames, _| {
-                let caught = frames.iter().map(|entry| burst.bytes(entry.frame()).to_vec());
-                sent.entry(port.get()).or_default().extend(caught);
+                sent.entry(port.get()).or_default().extend(as_sent(burst, frames));
             });
         }
         self.now = until;
@@ -204,6 +204,17 @@ impl Bench {
         let report = ports.iter().find(|report| report.id == port(of)).unwrap();
         report.counters.drops.nonzero().map(|(reason, count)| (reason.name(), count)).collect()
     }
+}
+
+/// The frames of a port's list, as the port sends them.
+fn as_sent(burst: &mut Burst, list: &[TxEntry]) -> Vec<Vec<u8>> {
+    let copy = |&entry: &TxEntry| {
+        let headroom = burst.retag(entry, VNET_HDR_LEN);
+        let bytes = burst.outgoing(entry, headroom).1[VNET_HDR_LEN..].to_vec();
+        burst.restore(entry);
+        bytes
+    };
+    list.iter().map(copy).collect()
 }
 
 pub fn arp_request(mac: MacAddr, ip: Ipv4Addr, target: Ipv4Addr) -> Vec<u8> {

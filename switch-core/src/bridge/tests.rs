@@ -1,8 +1,8 @@
 use packet::builder::eth;
-use packet::{DropReason, NetworkId, Offload, PuntReason, parse};
+use packet::{DropReason, NetworkId, Offload, PuntReason, Vid, parse};
 
 use super::*;
-use crate::Group;
+use crate::{Group, PortSettings};
 
 const SECRET: [u64; 2] = [1, 2];
 const NOW: Millis = Millis::from_secs(10);
@@ -20,7 +20,7 @@ fn mac(port: u16) -> MacAddr {
 }
 
 fn settings(group: Option<Group>) -> BridgePort {
-    BridgePort { state: PortState::Forwarding, mtu: 1500, learn_limit: 100, group, hairpin: false }
+    BridgePort { group, ..BridgePort::new(PortState::Forwarding, false, &PortSettings::default()) }
 }
 
 struct Segment(Bridge);
@@ -30,8 +30,8 @@ impl Segment {
     fn new(ports: &[BridgePort]) -> Self {
         let mut bridge = Bridge::new(Fdb::new(64, Millis::from_secs(300), SECRET));
         bridge.set_local(Some(SWITCH));
-        for (port, &settings) in (0..).zip(ports) {
-            bridge.set_port(id(port), settings);
+        for (port, settings) in (0..).zip(ports) {
+            bridge.set_port(id(port), settings.clone());
         }
         Self(bridge)
     }
@@ -43,7 +43,7 @@ impl Segment {
     /// A frame from the station at each port, to nobody's station, so that all are learned.
     fn all_were_heard(mut self) -> Self {
         for port in self.0.ports.members().to_vec() {
-            self.send(port.get(), mac(port.get()));
+            self.send(port.id.get(), mac(port.id.get()));
         }
         self
     }
@@ -74,7 +74,7 @@ impl Segment {
 
     /// Where a station was learned.
     fn port_of(&self, mac: MacAddr) -> Option<u16> {
-        self.0.fdb().lookup(mac, Vid::DEFAULT, NOW).map(PortId::get)
+        self.0.fdb().lookup(mac, Vid::UNTAGGED, NOW).map(PortId::get)
     }
 
     fn leave(&self, burst: &mut Burst) -> (Vec<u16>, Verdict) {
@@ -178,7 +178,7 @@ fn frames_leave_by_the_port_they_came_from_if_it_is_a_hairpin() {
 #[test]
 fn a_group_keeps_apart_ports_and_not_what_is_behind_one_of_them() {
     let hairpin = BridgePort { hairpin: true, ..settings(Some(Group::ISOLATED)) };
-    let mut segment = Segment::new(&[hairpin; 2]).all_were_heard();
+    let mut segment = Segment::new(&[hairpin.clone(), hairpin]).all_were_heard();
     assert_eq!(segment.send(0, mac(0)).0, [0]);
     assert_eq!(segment.send(0, MacAddr::BROADCAST).0, [0]);
     assert_eq!(segment.send(0, mac(1)), (vec![], ISOLATED));

@@ -12,7 +12,7 @@ impl Key {
     }
 
     pub(super) fn vid(self) -> Vid {
-        Vid::new((self.0 >> 48 & 0xfff) as u16).unwrap_or(Vid::DEFAULT)
+        Vid::new((self.0 >> 48 & 0xfff) as u16).unwrap_or(Vid::UNTAGGED)
     }
 }
 

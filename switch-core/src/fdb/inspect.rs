@@ -23,7 +23,7 @@ impl Fdb {
 
     /// The first `count` stations that need the same slot.
     pub(crate) fn rivals(&self, count: usize) -> Vec<MacAddr> {
-        let bucket = |mac| std::ptr::from_ref(self.first_bucket(self.hash(Key::new(mac, Vid::DEFAULT))));
+        let bucket = |mac| std::ptr::from_ref(self.first_bucket(self.hash(Key::new(mac, Vid::UNTAGGED))));
         let all = (1..).map(MacAddr::local);
         all.filter(|&mac| bucket(mac) == bucket(MacAddr::local(1))).take(count).collect()
     }

@@ -31,7 +31,7 @@ impl Fixture {
         burst.restart(Some(port(id)), NetworkId::new(0));
         assert!(burst.push(frame, Offload::NONE));
         parse(&mut burst);
-        self.0.check(&mut burst, |address| (address == LEASED).then_some(A), |mac| mac == GATEWAY);
+        self.0.check(&mut burst, |address| (address == LEASED).then_some(A), |mac, _| mac == GATEWAY);
         match burst.metas()[0].verdict {
             Verdict::Drop(reason) => Err(reason),
             _ => Ok(()),
@@ -153,7 +153,7 @@ fn a_checksum_is_not_written_over_the_addresses_of_a_frame_with_two_tags() {
         burst.restart(Some(port(1)), NetworkId::new(0));
         assert!(burst.push(&frame, offload));
         parse(&mut burst);
-        guards.0.check(&mut burst, |address| (address == LEASED).then_some(A), |_| false);
+        guards.0.check(&mut burst, |address| (address == LEASED).then_some(A), |_, _| false);
         burst.metas()[0].verdict
     };
     assert_eq!(judge(34), Verdict::Drop(DropReason::BadOffload));

@@ -83,14 +83,28 @@ pub(crate) fn send_each(
     counters: &mut PortCounters,
     mut send: impl FnMut(&FrameMeta, &mut [u8]) -> Result<(), DropReason>,
 ) {
-    for &entry in list {
-        let (meta, bytes) = burst.outgoing(entry, VNET_HDR_LEN);
-        match send(meta, bytes) {
-            Ok(()) => {
-                counters.tx_frames += 1;
-                counters.tx_bytes += (bytes.len() - VNET_HDR_LEN) as u64;
-            }
-            Err(reason) => counters.drops.count(reason),
+    let are_as_is = TxEntry::are_as_is(list);
+    let (mut rest, mut headroom) = (list, VNET_HDR_LEN);
+    while let Some(&first) = rest.first() {
+        let count = if are_as_is { rest.len() } else { 1 };
+        if !first.is_as_is() {
+            headroom = burst.retag(first, VNET_HDR_LEN);
         }
+        for &entry in &rest[..count] {
+            let (meta, bytes) = burst.outgoing(entry, headroom);
+            match send(meta, bytes) {
+                Ok(()) => {
+                    counters.tx_frames += 1;
+                    counters.tx_bytes += (bytes.len() - VNET_HDR_LEN) as u64;
+                }
+                Err(reason) => counters.drops.count(reason),
+            }
+        }
+        if !first.is_as_is() {
+            // The burst is everybody's.
+            burst.restore(first);
+            headroom = VNET_HDR_LEN;
+        }
+        rest = &rest[count..];
     }
 }

@@ -11,7 +11,7 @@ pub(crate) struct Scratch(Box<[u8]>);
 
 impl Scratch {
     pub(crate) fn new() -> Self {
-        Self(vec![0; VNET_HDR_LEN + MAX_FRAME].into())
+        Self(vec![0; VNET_HDR_LEN + MAX_FRAME + TAG].into())
     }
 
     /// Hands `send` the frame as it is if the port takes its offload, else the ordinary frames that it stands for: what
@@ -53,3 +53,6 @@ impl Scratch {
         Ok(())
     }
 }
+
+/// What a frame may be longer when it leaves than when it came.
+const TAG: usize = 4;
