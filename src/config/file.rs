@@ -20,6 +20,7 @@ use super::read::{Read, Wrong, boolean, choice, kind, number, text};
 use super::slip;
 use super::table::{Given, Maybe, Table};
 use super::value::{self, AddressRange};
+use super::vlan::VlanTable;
 use crate::mistake::Mistake;
 
 pub(super) struct FileConfig {
@@ -69,6 +70,7 @@ pub(super) struct PortTable {
     pub(super) static_macs: Maybe<Vec<Spanned<MacAddr>>>,
     pub(super) guard: Maybe<Guard>,
     pub(super) addresses: Maybe<Vec<Spanned<Ipv4Addr>>>,
+    pub(super) vlans: VlanTable,
     /// What needs no further check.
     pub(super) settings: PortSettings,
 }
@@ -78,6 +80,7 @@ pub(super) struct UplinkTable {
     pub(super) name: Spanned<String>,
     pub(super) device: DeviceTable,
     pub(super) mtu: Maybe<u16>,
+    pub(super) vlans: VlanTable,
     /// What needs no further check.
     pub(super) settings: PortSettings,
     /// The switch's own.
@@ -227,6 +230,7 @@ fn port(name: Spanned<String>, entries: &DeTable<'_>, mistakes: &mut Vec<Mistake
         static_macs: table.list("static-macs", text(value::station)),
         guard: table.optional("guard", guard),
         addresses: table.list("addresses", text(value::address)),
+        vlans: VlanTable::read(&mut table),
         name,
     };
     table.finish();
@@ -247,6 +251,7 @@ fn uplink(name: Spanned<String>, entries: &DeTable<'_>, mistakes: &mut Vec<Mista
     let uplink = UplinkTable {
         device,
         mtu: table.optional("mtu", mtu),
+        vlans: VlanTable::read(&mut table),
         settings: PortSettings {
             learn_limit: table.optional("learn-limit", learn_limit).value_or(defaults.learn_limit),
             ..defaults

@@ -30,6 +30,7 @@ mod slip;
 mod table;
 mod text;
 mod value;
+mod vlan;
 
 #[cfg(test)]
 mod tests;

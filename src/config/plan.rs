@@ -5,7 +5,7 @@ use std::net::Ipv4Addr;
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use engine::{BalanceConfig, NetworkConfig, NetworkSettings, PortConfig, Reach, RuntimeConfig};
+use engine::{BalanceConfig, NetworkConfig, NetworkSettings, PortConfig, PortVlans, Reach, RuntimeConfig};
 use nat_engine::{Balance, Condition, Match, NatRule, PortList, Target};
 use packet::{Ipv4Cidr, NetworkId, PortId, Protocol};
 use tapio::PortSpec;
@@ -183,6 +183,11 @@ impl Plan {
     /// The MTU of a port; 0 if there is none.
     pub fn port_mtu(&self, id: PortId) -> u16 {
         self.port(id).map_or(0, |port| port.settings.mtu)
+    }
+
+    /// The VLANs of a port.
+    pub fn port_vlans(&self, id: PortId) -> &PortVlans {
+        self.port(id).map_or(&PortVlans::All, |port| &port.settings.vlans)
     }
 
     /// The mode of a network, as it is written in the file; of an uplink `uplink`.

@@ -116,6 +116,8 @@ pub enum What {
     Ports,
     /// Which address is behind which port.
     Fdb,
+    /// VLANs, and which ports carry them.
+    Vlans,
     /// Next hops and their MAC addresses.
     Neighbours,
     /// Connections that NAT and the gateway know.

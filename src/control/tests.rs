@@ -332,6 +332,7 @@ fn answers_of_every_kind() -> Vec<Answer> {
         device: "d".into(),
         netns: None,
         mtu: 1500,
+        vlans: "10, trunk 20".into(),
         learned: 1,
         rx_frames: 2,
         rx_bytes: 3,

@@ -75,6 +75,7 @@ impl Driver {
         let found = match what {
             What::Flows => return self.show_flows(shown, selection, reply),
             What::Fdb => Found::Fdb(Vec::new()),
+            What::Vlans => Found::Vlans(Vec::new()),
             What::Leases => Found::Leases(Vec::new()),
             What::Networks | What::Uplinks | What::Map | What::Ports => {
                 Found::Learned(what, Learned::default())
@@ -119,7 +120,9 @@ impl Driver {
             What::Stats => {
                 Answer::Stats(stats::answer(process, &stats(), self.pauses.longest(), &plan)).into()
             }
-            What::Fdb | What::Leases | What::Flows => unreachable!("somebody walks through these"),
+            What::Fdb | What::Vlans | What::Leases | What::Flows => {
+                unreachable!("somebody walks through these")
+            }
         }
     }
 }

@@ -13,7 +13,7 @@ use crate::control::filter::{Choice, FilterError};
 use crate::control::{RequestError, Response, Told, What};
 use crate::show::changed::{Flushable, Flushed};
 use crate::show::select::Selection;
-use crate::show::{Answer, fdb, leases};
+use crate::show::{Answer, fdb, leases, vlans};
 
 /// Somebody who wants to see all of a table.
 pub(super) struct TableWalk {
@@ -34,6 +34,8 @@ enum Purpose {
 /// What was found so far. Each part is by itself, as to move megabytes takes time, too.
 pub(super) enum Found {
     Fdb(Vec<Vec<FdbReport>>),
+    /// The same, to be counted by VLAN.
+    Vlans(Vec<Vec<FdbReport>>),
     Leases(Vec<Vec<LeaseReport>>),
     /// What is learned on the ports, about which something else is told with that.
     Learned(What, Learned),
@@ -76,7 +78,7 @@ impl Driver {
     fn look_at_part(&mut self, TableWalk { cursor, purpose, .. }: &mut TableWalk, now: Millis) -> bool {
         let worker = &mut self.worker;
         match purpose {
-            Purpose::Show { found: Found::Fdb(parts), .. } => {
+            Purpose::Show { found: Found::Fdb(parts) | Found::Vlans(parts), .. } => {
                 worker.fdb_part(cursor, now).map(|part| parts.push(part.collect())).is_some()
             }
             Purpose::Show { found: Found::Leases(parts), .. } => {
@@ -100,6 +102,9 @@ impl Driver {
         let told = match found {
             Found::Fdb(parts) => {
                 Told::by(move || Answer::Fdb(fdb::answer(parts.into_iter().flatten(), limit, &plan)))
+            }
+            Found::Vlans(parts) => {
+                Told::by(move || Answer::Vlans(vlans::answer(parts.into_iter().flatten(), limit, &plan)))
             }
             Found::Leases(parts) => {
                 Told::by(move || Answer::Leases(leases::answer(parts.into_iter().flatten(), limit, &plan)))

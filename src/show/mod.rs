@@ -21,6 +21,7 @@ pub mod servers;
 pub mod stats;
 mod table;
 pub mod uplinks;
+pub mod vlans;
 
 #[cfg(test)]
 mod tests;
@@ -43,6 +44,7 @@ use self::select::{SelectError, Selection};
 use self::servers::BalancedServer;
 use self::stats::Stats;
 use self::uplinks::Uplink;
+use self::vlans::Vlan;
 
 pub use self::list::Listed;
 pub use self::stats::Process;
@@ -64,6 +66,8 @@ pub enum Answer {
     Ports(Vec<Port>),
     /// To `show fdb`.
     Fdb(Listed<FdbEntry>),
+    /// To `show vlans`.
+    Vlans(Listed<Vlan>),
     /// To `show flows`.
     Flows(Listed<Flow>),
     /// To `show nat`.
@@ -105,6 +109,7 @@ impl Answer {
             Self::Neighbours(list) => Self::Neighbours(list.select(selection, limit)?),
             Self::Ports(rows) => Self::Ports(selection.apply(rows)?),
             Self::Fdb(list) => Self::Fdb(list.select(selection, limit)?),
+            Self::Vlans(list) => Self::Vlans(list.select(selection, limit)?),
             Self::Flows(list) => Self::Flows(list.select(selection, limit)?),
             Self::Nat(rows) => Self::Nat(selection.apply(rows)?),
             Self::Servers(rows) => Self::Servers(selection.apply(rows)?),
@@ -132,6 +137,7 @@ pub fn text(answer: &Answer, style: &Style) -> String {
         Answer::Flushed(flushed) => changed::flushed_text(flushed),
         Answer::Ports(ports) => ports::text(ports, style),
         Answer::Fdb(entries) => fdb::text(entries, style),
+        Answer::Vlans(vlans) => vlans::text(vlans, style),
         Answer::Flows(flows) => flows::text(flows, style),
         Answer::Nat(rules) => nat::text(rules, style),
         Answer::Servers(servers) => servers::text(servers, style),

@@ -28,6 +28,8 @@ pub struct Port {
     pub netns: Option<String>,
     /// The largest layer-3 packet, in bytes.
     pub mtu: u16,
+    /// Its VLANs: `all`, a number, `trunk 20,30-39`, `10, trunk 20` or `qinq 100`.
+    pub vlans: String,
     /// Addresses learned on it.
     pub learned: u32,
     /// Frames received.
@@ -47,7 +49,7 @@ pub struct Port {
 }
 
 const COLUMNS: &[Column<Port>] = &[
-    right("id", |port: &Port, _| port.id.to_string()).rank(8),
+    right("id", |port: &Port, _| port.id.to_string()).rank(9),
     left("network", |port, _| port.network.clone()),
     left("port", |port, _| port.name.clone()),
     left("type", |port: &Port, _| port.kind.clone()).rank(1),
@@ -55,6 +57,7 @@ const COLUMNS: &[Column<Port>] = &[
     left("device", |port: &Port, _| port.device.clone()).rank(5),
     left("netns", |port: &Port, _| port.netns.clone().unwrap_or_else(|| "-".to_owned())).rank(7),
     right("mtu", |port: &Port, _| port.mtu.to_string()).rank(6),
+    left("vlans", |port: &Port, _| port.vlans.clone()).rank(8),
     right("macs", |port: &Port, _| port.learned.to_string()).rank(4),
     right("rx frames", |port: &Port, _| port.rx_frames.to_string()).rank(3),
     right("rx bytes", |port: &Port, style| style.bytes(port.rx_bytes)).rank(2),
@@ -84,6 +87,7 @@ pub(super) fn port(report: &PortReport, plan: &Plan) -> Port {
         device: spec.map(|spec| spec.device().into_owned()).unwrap_or_default(),
         netns: spec.and_then(|spec| spec.netns()).map(ToString::to_string),
         mtu: plan.port_mtu(report.id),
+        vlans: plan.port_vlans(report.id).to_string(),
         learned: report.learned,
         rx_frames: counters.rx_frames,
         rx_bytes: counters.rx_bytes,

@@ -122,6 +122,7 @@ fn port() -> Port {
         device: "/run/tapswitch-guests/webserver1.sock".into(),
         netns: Some("/run/netns/webserver1".into()),
         mtu: 65535,
+        vlans: "10, trunk 20,30-39".into(),
         learned: 1024,
         rx_frames: 123_456_789_012,
         rx_bytes: 3_400_000_000,
@@ -141,7 +142,7 @@ fn a_table_of_ports_fits_80_columns_and_says_what_it_left_out() {
     for kept in ["network", "webserver1", "vhost-user", "up", "3.4 GB", "18 EB", "--wide"] {
         assert!(shown.contains(kept), "{kept} of {shown}");
     }
-    assert!(shown.contains("no room for id, netns, mtu, device"), "{shown}");
+    assert!(shown.contains("no room for id, vlans, netns, mtu, device"), "{shown}");
     let wide = text(&ports, &Style::WIDE);
     assert!(wide.contains("/run/netns/webserver1") && wide.lines().count() == 2, "{wide}");
 }

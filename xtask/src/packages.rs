@@ -36,6 +36,7 @@ pub const TEST_TOOLS: &[Tool] = &[
     tool("dpdk-testpmd", "dpdk-dev"),
     tool("virt-xml-validate", "libvirt-clients"),
     tool("xmllint", "libxml2-utils"),
+    tool("ovs-vswitchd", "openvswitch-switch"),
 ];
 
 /// What the benchmarks call.

@@ -159,6 +159,7 @@ impl Check<'_> {
                 guard: table.guard.value_or(if is_isolated(mode) { Guard::ALL } else { set.guard }),
                 // The address of its device included.
                 addresses: given_addresses(table).map(|(_, address)| address).collect(),
+                vlans: table.vlans.vlans(&mut self.mistakes),
                 ..set.clone()
             },
         })
@@ -193,7 +194,11 @@ impl Check<'_> {
                 }
             }
         };
-        let settings = PortSettings { mtu: mtu.unwrap_or(table.settings.mtu), ..table.settings.clone() };
+        let settings = PortSettings {
+            mtu: mtu.unwrap_or(table.settings.mtu),
+            vlans: table.vlans.vlans(&mut self.mistakes),
+            ..table.settings.clone()
+        };
         Some(Uplink {
             port: Port { name: name.clone(), device: device?, settings },
             gateway: table.gateway.value().copied(),

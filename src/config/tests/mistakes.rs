@@ -144,6 +144,11 @@ const VALUES: &[Case] = &[
     ("uplink = 'wan'", "uplink = 'wan'\npublish = ['80:192.168.122.10:80/sctp']", &["6:12: ports of `sctp` can't be published; write /tcp or /udp at the end, or nothing for tcp"]),
     ("port.vm1]\ntype = 'tap'", "port.vm1]", &[r#"7:23: `type` is missing; write type = "tap""#]),
     ("port.vm1]\ntype = 'tap'", "port.vm1]\ntype = 'tun'\npath = 'x'", &["8:8: `tun` is not supported yet; write one of: tap, packet, stream, dgram, vhost-user"]),
+    ("port.vm1]\n", "port.vm1]\nvlan = 4095\n", &["8:8: `4095` is out of range; write a VLAN from 1 to 4094, without quotes"]),
+    ("port.vm1]\n", "port.vm1]\nvlan = '10'\n", &["8:8: this is a text, not a number; write a VLAN from 1 to 4094, without quotes"]),
+    ("port.vm1]\n", "port.vm1]\nqinq = 0\n", &["8:8: `0` is out of range; write a VLAN from 1 to 4094, without quotes"]),
+    ("port.vm1]\n", "port.vm1]\ntrunk = '20,39-30'\n", &[r#"8:9: `20,39-30` is no list of VLANs; write VLANs from 1 to 4094 and ranges of them, for example "20,30-39", or "all""#]),
+    ("port.vm1]\n", "port.vm1]\ntrunk = 20\n", &["8:9: this is a number, not a text; write it in quotes"]),
     ("port.vm1]\ntype = 'tap'", "port.vm1]\ntype = 'tape'", &["8:8: `tape` is no type of port; write `tap`"]),
     ("port.vm1]\ntype = 'tap'", "port.vm1]\ntype = 'macvlan'", &["8:8: `macvlan` is no type of port; write one of: tap, packet, stream, dgram, vhost-user"]),
     ("port.vm1]\ntype = 'tap'", "port.vm1]\ntype = 'stream'", &[r#"7:23: `path` is missing; write path = "/run/tapswitch-guests/NAME.sock""#]),
@@ -190,6 +195,8 @@ const VALUES: &[Case] = &[
 /// What is seen when every value alone is right.
 #[rustfmt::skip]
 const FIT: &[Case] = &[
+    ("port.vm1]\n", "port.vm1]\nqinq = 100\nvlan = 10\ntrunk = 'all'\n", &["9:8: a port with `qinq` has one VLAN, around whatever comes; remove the key, or `qinq`", "10:9: a port with `qinq` has one VLAN, around whatever comes; remove the key, or `qinq`"]),
+    ("port.vm1]\n", "port.vm1]\nvlan = 10\ntrunk = '0-5'\n", &["9:9: VLAN 0 is that of untagged frames, which are of VLAN 10 here; remove 0 from the list, or the key `vlan`"]),
     ("uplink = 'wan'", "", &[r#"2:8: a network of this mode needs an uplink; write uplink = "wan" in this network"#, r#"13:9: no network uses this uplink; write uplink = "wan" in a network, or remove the section"#]),
     ("uplink = 'wan'", "uplink = 'wam'", &["5:10: there is no uplink `wam`; write `wan`", r#"13:9: no network uses this uplink; write uplink = "wan" in a network, or remove the section"#]),
     ("address = '192.168.122.1/24'\n", "", &[r#"1:10: `address` is missing; write the switch's own address, for example address = "192.168.122.1/24""#]),
