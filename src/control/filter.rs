@@ -244,9 +244,7 @@ mod tests {
             original: Tuple::new(Protocol::TCP, at("192.168.122.10:5000"), at("203.0.113.1:443")),
             reply: Tuple::new(Protocol::TCP, at("203.0.113.1:443"), at("10.0.0.1:5000")),
             state: "established",
-            expires_in: packet::Millis::ZERO,
-            packets: [1, 1],
-            bytes: [1, 1],
+            ..FlowView::default()
         }
     }
 

@@ -318,10 +318,10 @@ fn answers_of_every_kind() -> Vec<Answer> {
     let tuple = Tuple { source: "a:1".into(), destination: "b:2".into(), packets: 1, bytes: 2 };
     let flow = Flow {
         protocol: "tcp".into(),
-        state: "established".into(),
         original: tuple.clone(),
         reply: tuple,
         expires_in_ms: u64::MAX,
+        ..Flow::default()
     };
     let port = Port {
         id: 1,

@@ -163,10 +163,10 @@ fn a_flow_without_room_has_a_line_for_each_direction() {
     };
     let flow = Flow {
         protocol: "tcp".into(),
-        state: "established".into(),
         original: tuple("192.168.122.110:50110", "203.0.113.113:50443"),
         reply: tuple("203.0.113.113:50443", "198.51.100.200:40110"),
         expires_in_ms: 431_999_000,
+        ..Flow::default()
     };
     let flows = Answer::Flows(Listed { total: 2, entries: vec![flow] });
     let shown = text(&flows, &narrow(80));

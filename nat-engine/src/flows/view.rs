@@ -1,6 +1,8 @@
 //! A flow, for people.
 
-use packet::Millis;
+use std::net::{Ipv4Addr, SocketAddrV4};
+
+use packet::{Millis, Protocol};
 
 use crate::flows::table::{FlowTable, deadline};
 use crate::flows::timeouts::Timeouts;
@@ -22,6 +24,16 @@ pub struct FlowView {
     pub packets: [u64; 2],
     /// Bytes of IP packets in original and reply direction.
     pub bytes: [u64; 2],
+}
+
+/// One that nothing has passed, for tests that name what they are about.
+impl Default for FlowView {
+    fn default() -> Self {
+        let nowhere = SocketAddrV4::new(Ipv4Addr::UNSPECIFIED, 0);
+        let nothing = Tuple::new(Protocol(0), nowhere, nowhere);
+        let (state, expires_in) = ("", Millis::ZERO);
+        Self { original: nothing, reply: nothing, state, expires_in, packets: [0; 2], bytes: [0; 2] }
+    }
 }
 
 impl FlowView {
