@@ -21,6 +21,8 @@ pub struct Flow {
     pub reply: Tuple,
     /// Milliseconds until it is forgotten.
     pub expires_in_ms: u64,
+    /// Milliseconds since its last packet, or up to a second more.
+    pub idle_ms: u64,
 }
 
 /// One direction of a flow.
@@ -51,6 +53,7 @@ const COLUMNS: &[Column<Flow>] = &[
     right("bytes", |Flow { original, reply, .. }, style| {
         format!("{} / {}", style.bytes(original.bytes), style.bytes(reply.bytes))
     }),
+    right("idle", |flow: &Flow, _| time(flow.idle_ms)).rank(1),
     right("expires", |flow, _| time(flow.expires_in_ms)),
 ];
 
@@ -81,13 +84,14 @@ impl Half<'_> {
     }
 }
 
-fn narrow<'a>() -> [Column<Half<'a>>; 6] {
+fn narrow<'a>() -> [Column<Half<'a>>; 7] {
     [
         left("proto", |half, _| half.once(half.flow.protocol.clone())),
         left("state", |half, _| half.once(half.flow.state.clone())),
         left("original, reply", |half, _| half.tuple().text()),
         right("packets", |half: &Half<'_>, _| half.tuple().packets.to_string()).rank(2),
         right("bytes", |half: &Half<'_>, style| style.bytes(half.tuple().bytes)).rank(1),
+        right("idle", |half: &Half<'_>, _| half.once(time(half.flow.idle_ms))).rank(3),
         right("expires", |half, _| half.once(time(half.flow.expires_in_ms))),
     ]
 }
@@ -107,6 +111,7 @@ pub fn answer(reports: &[FlowView], total: u64) -> Listed<Flow> {
         original: tuple(&view.original, view.packets[0], view.bytes[0]),
         reply: tuple(&view.reply, view.packets[1], view.bytes[1]),
         expires_in_ms: view.expires_in.get(),
+        idle_ms: view.idle.get(),
     };
     let mut known = HashSet::new();
     let mut entries: Vec<Flow> = reports
@@ -123,4 +128,17 @@ pub fn answer(reports: &[FlowView], total: u64) -> Listed<Flow> {
         .collect();
     entries.reverse();
     Listed { total: total.max(entries.len() as u64), entries }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_flow_says_how_long_it_has_been_idle() {
+        let idle = packet::Millis::from_secs(90);
+        let list = answer(&[FlowView { idle, ..FlowView::default() }], 1);
+        assert_eq!(list.entries[0].idle_ms, 90_000);
+        assert!(text(&list, &Style::WIDE).contains("1m 30s"));
+    }
 }

@@ -20,6 +20,8 @@ pub struct FlowView {
     pub state: &'static str,
     /// Time until it is forgotten if nothing comes.
     pub expires_in: Millis,
+    /// Time since its last packet, or up to a second more.
+    pub idle: Millis,
     /// Packets in original and reply direction.
     pub packets: [u64; 2],
     /// Bytes of IP packets in original and reply direction.
@@ -31,8 +33,9 @@ impl Default for FlowView {
     fn default() -> Self {
         let nowhere = SocketAddrV4::new(Ipv4Addr::UNSPECIFIED, 0);
         let nothing = Tuple::new(Protocol(0), nowhere, nowhere);
-        let (state, expires_in) = ("", Millis::ZERO);
-        Self { original: nothing, reply: nothing, state, expires_in, packets: [0; 2], bytes: [0; 2] }
+        let (original, reply, state) = (nothing, nothing, "");
+        let (expires_in, idle, packets, bytes) = (Millis::ZERO, Millis::ZERO, [0; 2], [0; 2]);
+        Self { original, reply, state, expires_in, idle, packets, bytes }
     }
 }
 
@@ -44,8 +47,29 @@ impl FlowView {
             reply: flow.tuple(Direction::Reply),
             state: flow.state_name(),
             expires_in: deadline(flow, timeouts).since(now),
+            idle: now.since(Millis::from_secs(flow.refreshed.into())),
             packets: passed.map(|passed| passed.packets),
             bytes: passed.map(|passed| passed.bytes),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::flows::flow::Flow;
+    use crate::flows::table::FlowMappings;
+
+    #[test]
+    fn a_flow_is_idle_since_its_last_packet() {
+        let (mut flows, at) = (FlowTable::new([1, 2]), |secs| Millis::from_secs(secs));
+        let view = FlowView::default();
+        let keys = [view.original, view.reply].map(|tuple| flows.key(tuple));
+        let id =
+            flows.insert(Flow::new(view.original, view.reply), keys, FlowMappings::default(), None, at(10));
+        let idle = |flows: &FlowTable, now| FlowView::of(flows, id, &Timeouts::default(), at(now)).idle;
+        assert_eq!([10, 70].map(|now| idle(&flows, now)), [at(0), at(60)]);
+        flows.refresh(id, flows.get(id).class, at(75));
+        assert_eq!(idle(&flows, 80), at(5));
     }
 }
