@@ -14,6 +14,7 @@ pub mod guest;
 pub mod import;
 pub mod log;
 pub mod mistake;
+mod resolver;
 pub mod rules;
 pub mod show;
 mod terminal;

@@ -17,8 +17,8 @@ mod sockets;
 mod worker;
 
 pub use runtime_config::{
-    BalanceConfig, CheckConfig, CheckKind, Client6, Dhcp6Config, DhcpConfig, InterfaceConfig,
-    InterfaceSettings, Ipv6Config, NetworkConfig, NetworkSettings, PortConfig, RaConfig, Reach,
+    BalanceConfig, CheckConfig, CheckKind, Client6, Dhcp6Config, DhcpConfig, DnsConfig, InterfaceConfig,
+    InterfaceSettings, Ipv6Config, NamePattern, NetworkConfig, NetworkSettings, PortConfig, RaConfig, Reach,
     RuntimeConfig,
 };
 pub use switch_core::{Guard, PortSettings, PortVlans};

@@ -1,10 +1,10 @@
 //! What the worker tells about its state: plain values for `show`, JSON and metrics.
 
-use std::net::{IpAddr, Ipv4Addr, SocketAddrV4};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr, SocketAddrV4};
 use std::ops::Range;
 
 pub use nat_engine::FlowView;
-use packet::{MacAddr, Millis, NetworkId, PortCounters, PortId, Protocol, Vid};
+use packet::{DnsName, MacAddr, Millis, NetworkId, PortCounters, PortId, Protocol, Vid};
 
 /// How far somebody has come who looks at a table of all networks a part at a time. It changes meanwhile.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
@@ -289,4 +289,67 @@ pub struct StatsReport {
     pub flows_displaced: u64,
     /// Frames of the switch itself that were dropped, by any reason.
     pub own_drops: packet::DropCounters,
+}
+
+/// A name of `hosts`, or one that has led hosts of a network with `allow-names` somewhere.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct NameReport {
+    /// The network.
+    pub network: NetworkId,
+    /// The name.
+    pub name: String,
+    /// What it leads to.
+    pub address: IpAddr,
+    /// Who says so.
+    pub source: NameSource,
+    /// Time until it no longer does; `None`: that isn't known.
+    pub ends_in: Option<Millis>,
+}
+
+/// Who says what a name leads to.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
+pub enum NameSource {
+    /// The configuration: `hosts`.
+    Host,
+    /// A server.
+    Answer,
+}
+
+/// Something that a network's `allow-names` has refused.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct DnsRefusal {
+    /// The network.
+    pub network: NetworkId,
+    /// Who was refused.
+    pub guest: Ipv4Addr,
+    /// The name that was asked for, or that has led to the address before.
+    pub name: Option<DnsName>,
+    /// The address that the guest wanted to go to, or that the name leads to.
+    pub address: Option<Ipv4Addr>,
+}
+
+/// A question that the host is to ask of one of its own resolvers.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct HostQuestion {
+    /// To be said with the answer.
+    pub number: u64,
+    /// To be said with the answer, too.
+    pub attempt: u32,
+    /// Whom to ask.
+    pub server: SocketAddr,
+    /// Whether to ask by TCP.
+    pub by_tcp: bool,
+    /// The message.
+    pub message: Vec<u8>,
+}
+
+/// What came of it.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct HostAnswer {
+    /// Of the question.
+    pub number: u64,
+    /// Of the question.
+    pub attempt: u32,
+    /// The message; `None`: there is no way to the server.
+    pub message: Option<Vec<u8>>,
 }

@@ -2,10 +2,10 @@
 
 mod ipv6;
 
-use std::net::Ipv4Addr;
+use std::net::{IpAddr, Ipv4Addr, SocketAddrV4};
 
 use nat_engine::{Balance, NatSettings, PortRange, RuleSet, Timeouts};
-use packet::{Ipv4Cidr, MacAddr, Millis, NetworkId, PortId, Protocol};
+use packet::{DnsName, Ipv4Cidr, MacAddr, Millis, NetworkId, PortId, Protocol};
 use switch_core::PortSettings;
 
 pub(crate) use self::ipv6::ALL_DHCP_SERVERS;
@@ -125,6 +125,8 @@ pub struct InterfaceSettings {
     pub mtu: u16,
     /// The DHCP server, if the network has one.
     pub dhcp: Option<DhcpConfig>,
+    /// The DNS forwarder, if the network has one.
+    pub dns: Option<DnsConfig>,
     /// Whether hosts of the network may open ports of its uplink by PCP or NAT-PMP, if it is translated.
     pub pcp: bool,
     /// These ports and identifiers of the address are the switch's; with those that are published, they are all that it has
@@ -137,7 +139,7 @@ pub struct InterfaceSettings {
 impl Default for InterfaceSettings {
     fn default() -> Self {
         // Ethernet's.
-        Self { mtu: 1500, dhcp: None, pcp: false, shared: None, ipv6: None }
+        Self { mtu: 1500, dhcp: None, dns: None, pcp: false, shared: None, ipv6: None }
     }
 }
 
@@ -158,6 +160,35 @@ pub struct DhcpConfig {
     pub domain: Option<String>,
     /// Addresses that belong to certain clients.
     pub reserved: Vec<(MacAddr, Ipv4Addr)>,
+}
+
+/// A DNS forwarder's settings.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub struct DnsConfig {
+    /// Whom it asks, by the network's uplink; `None`: the host's own resolvers, if the network has an uplink.
+    pub upstreams: Option<Vec<SocketAddrV4>>,
+    /// Names that it knows, beside those of leases.
+    pub hosts: Vec<(DnsName, IpAddr)>,
+    /// The domain of these names.
+    pub domain: Option<DnsName>,
+    /// The names that hosts of the network may ask for and go to; `None`: all.
+    pub allowed: Option<Vec<NamePattern>>,
+}
+
+/// One name, or all that are below it.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct NamePattern {
+    /// The name.
+    pub name: DnsName,
+    /// Whether those below it are meant, and not itself.
+    pub is_below: bool,
+}
+
+impl NamePattern {
+    /// Whether `name` is meant.
+    pub fn matches(&self, name: &DnsName) -> bool {
+        if self.is_below { name.is_below(&self.name) } else { name.is(&self.name) }
+    }
 }
 
 /// Servers that flows are spread over, and how it is found out which of them are alive. A server that is in several has

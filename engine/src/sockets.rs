@@ -12,6 +12,10 @@ pub(crate) enum Service {
     Dhcp,
     /// The port mapping server.
     Pcp,
+    /// The DNS forwarders.
+    Dns,
+    /// What they have asked servers for.
+    DnsAnswers,
     /// The health checks of servers.
     Health,
 }

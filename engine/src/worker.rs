@@ -1,6 +1,7 @@
 //! The worker: the one place that states the order of the stages.
 
 mod install;
+mod names;
 mod reports;
 mod tables;
 mod turn;

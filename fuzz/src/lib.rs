@@ -13,6 +13,7 @@
 #[path = "../../tapio/tests/vhost/guest.rs"]
 #[allow(dead_code)]
 mod guest;
+pub mod dns;
 pub mod nat_sequence;
 pub mod parse;
 pub mod rules;

@@ -106,6 +106,8 @@ drop_reasons! {
     NoRoute = "no_route",
     /// The network's mode does not allow traffic to where the packet wants to go.
     RouteProhibited = "route_prohibited",
+    /// To an address that no answer to an allowed name has lately given the network's hosts.
+    NameNotAllowed = "name_not_allowed",
     /// The time to live, or hop limit, ran out.
     TtlExceeded = "ttl_exceeded",
     /// Larger than the way out and not to be fragmented; the sender was told.
@@ -148,6 +150,10 @@ drop_reasons! {
     DhcpForeignRelay = "dhcp_foreign_relay",
     /// A DHCP message about an unknown address, while as many are being probed as may be at once.
     DhcpBusy = "dhcp_busy",
+    /// A message to the DNS forwarder that is no question.
+    BadDns = "bad_dns",
+    /// More questions came by the port than the DNS forwarder asks on in its name, or as many are being asked as may be.
+    DnsBusy = "dns_busy",
     /// A message to the port mapping server that is no request.
     BadPcp = "bad_pcp",
     /// Every address of the DHCP range is taken.

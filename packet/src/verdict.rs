@@ -40,6 +40,8 @@ pub enum PuntReason {
     NoRoute,
     /// To be answered with an ICMP destination unreachable: communication administratively prohibited.
     Prohibited,
+    /// Likewise: the network's hosts go only where names lead to, and none has led there lately.
+    NotNamed,
     /// To be answered with an ICMP destination unreachable: NAT has no place or no server for the flow, for this reason.
     NoResources(DropReason),
 }

@@ -12,6 +12,7 @@ use toml::de::{DeTable, DeValue};
 
 use super::balance::BalanceTable;
 use super::device::{self, DeviceTable};
+use super::dns::DnsTable;
 use super::lease_file::LeaseFile;
 use super::nat_settings;
 use super::poll::PollMode;
@@ -41,6 +42,7 @@ pub(super) struct NetworkTable {
     pub(super) reserve: Maybe<Vec<Spanned<(MacAddr, Ipv4Addr)>>>,
     pub(super) dns: Maybe<Vec<Spanned<Ipv4Addr>>>,
     pub(super) domain: Maybe<String>,
+    pub(super) names: DnsTable,
     pub(super) uplink: Maybe<String>,
     pub(super) publish: Maybe<Vec<Spanned<Publish>>>,
     pub(super) rules: Maybe<Vec<Spanned<String>>>,
@@ -186,6 +188,7 @@ fn network(name: Spanned<String>, entries: &DeTable<'_>, mistakes: &mut Vec<Mist
         reserve: table.list("reserve", text(value::reservation)),
         dns: table.list("dns", text(value::address)),
         domain: table.optional("domain", text(value::domain)),
+        names: DnsTable::read(&mut table),
         uplink: table.optional("uplink", text(|name| Ok(name.to_owned()))),
         publish: table.list("publish", text(publish)),
         rules: table.list("rules", text(|line| Ok(line.to_owned()))),

@@ -12,6 +12,7 @@ mod change;
 mod check;
 mod checked;
 mod device;
+mod dns;
 mod error;
 mod file;
 mod follow;

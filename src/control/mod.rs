@@ -128,6 +128,8 @@ pub enum What {
     Servers,
     /// Addresses leased by DHCP.
     Leases,
+    /// Names of `hosts`, and where names have led hosts of networks with `allow-names`.
+    Names,
     /// Ports of uplinks that guests opened for themselves.
     Mappings,
     /// Why frames were dropped.

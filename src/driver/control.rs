@@ -12,7 +12,7 @@ use super::{Driver, SLICE};
 use crate::control::{Command, Request, Response, Told, What};
 use crate::show::select::Selection;
 use crate::show::{
-    Answer, Process, drops, map, mappings, nat, neighbours, networks, ports, servers, stats, uplinks,
+    Answer, Process, drops, map, mappings, names, nat, neighbours, networks, ports, servers, stats, uplinks,
 };
 
 impl Driver {
@@ -111,6 +111,9 @@ impl Driver {
             What::Servers => told(all(worker.servers(now)), move |servers| {
                 Answer::Servers(servers::answer(servers, &plan))
             }),
+            What::Names => {
+                told(all(worker.names(now)), move |names| Answer::Names(names::answer(names, limit, &plan)))
+            }
             What::Mappings => told(all(worker.explicit_mappings()), move |mappings| {
                 Answer::Mappings(mappings::answer(mappings, limit, now))
             }),

@@ -17,6 +17,7 @@ mod leases;
 mod link_state;
 mod links;
 mod missing;
+mod names;
 mod news;
 mod pauses;
 mod planned;
@@ -138,6 +139,7 @@ struct Driver {
     saving: Saving,
     leases: Leases,
     lease_log: LeaseLog,
+    names: names::Names,
     walks: Walks,
     started: Instant,
     /// Configurations applied so far, changes while it runs included.
@@ -165,8 +167,7 @@ impl Driver {
         let waker = Arc::new(Waker::new(poll.registry(), CONTROL)?);
         let closing = Closing::start(poll.registry())?;
         let seed = [word(low), word(high)];
-        let means = Means::new(closing.clone(), poll.registry().try_clone()?, seed);
-        let means = Arc::new(means);
+        let means = Arc::new(Means::new(closing.clone(), poll.registry().try_clone()?, seed));
         Ok(Self {
             config: config.to_path_buf(),
             plan: Arc::new(Plan::default()),
@@ -190,6 +191,7 @@ impl Driver {
             saving: Saving::default(),
             leases: Leases::default(),
             lease_log: LeaseLog::default(),
+            names: names::Names::default(),
             walks: Walks::new(),
             started: Instant::now(),
             generation: 0,
@@ -212,6 +214,7 @@ impl Driver {
         let gone = self.plan.devices.iter().filter(|(id, _)| plan.spec(*id).is_none());
         gone.for_each(|(id, _)| self.shares.forget(*id));
         let old = self.worker.install_with(runtime, tables);
+        self.follow_resolvers();
         self.spin.set_mode(plan.poll);
         let before = std::mem::replace(&mut self.plan, plan);
         self.claim_all_ports();

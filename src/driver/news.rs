@@ -6,8 +6,9 @@ use tracing::{info, warn};
 use super::Driver;
 
 impl Driver {
-    /// Logs what the worker has to say.
+    /// Logs what the worker has to say, and has the host's resolvers say what it asks.
     pub(super) fn tell_news(&mut self) {
+        self.tend_names();
         let (server, port) = (self.worker.next_server_change(), self.worker.next_loop_change());
         if server.is_some() || port.is_some() {
             self.pause(|driver| {

@@ -11,6 +11,7 @@ pub mod leases;
 mod list;
 pub mod map;
 pub mod mappings;
+pub mod names;
 pub mod nat;
 pub mod neighbours;
 pub mod networks;
@@ -35,6 +36,7 @@ use self::flows::Flow;
 use self::leases::Lease;
 use self::map::Map;
 use self::mappings::Mapping;
+use self::names::Name;
 use self::nat::Rule;
 use self::neighbours::Neighbour;
 use self::networks::Networks;
@@ -76,6 +78,8 @@ pub enum Answer {
     Servers(Vec<BalancedServer>),
     /// To `show leases`.
     Leases(Listed<Lease>),
+    /// To `show names`.
+    Names(Listed<Name>),
     /// To `show mappings`.
     Mappings(Listed<Mapping>),
     /// To `show drops`.
@@ -114,6 +118,7 @@ impl Answer {
             Self::Nat(rows) => Self::Nat(selection.apply(rows)?),
             Self::Servers(rows) => Self::Servers(selection.apply(rows)?),
             Self::Leases(list) => Self::Leases(list.select(selection, limit)?),
+            Self::Names(list) => Self::Names(list.select(selection, limit)?),
             Self::Mappings(list) => Self::Mappings(list.select(selection, limit)?),
             Self::Drops(rows) => Self::Drops(selection.apply(rows)?),
             Self::Map(_)
@@ -142,6 +147,7 @@ pub fn text(answer: &Answer, style: &Style) -> String {
         Answer::Nat(rules) => nat::text(rules, style),
         Answer::Servers(servers) => servers::text(servers, style),
         Answer::Leases(leases) => leases::text(leases, style),
+        Answer::Names(names) => names::text(names, style),
         Answer::Mappings(mappings) => mappings::text(mappings, style),
         Answer::Drops(drops) => drops::text(drops, style),
         Answer::Stats(stats) => stats::text(stats, style),

@@ -10,6 +10,7 @@ mod bridge;
 mod client;
 mod demo;
 mod dhcp;
+mod dns;
 mod document;
 mod embedding;
 mod fairness;

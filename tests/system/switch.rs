@@ -48,6 +48,20 @@ impl Switch {
         switch
     }
 
+    /// As [`Switch::start_on`]; `etc` is the switch's `/etc`.
+    #[track_caller]
+    pub fn start_with_etc(host: &Host, config: &str, etc: &Path) -> Self {
+        let folder = Folder::new();
+        fs::write(folder.config(), config).expect("the folder exists");
+        let mut command = host.command("unshare");
+        let mount = format!("mount --bind {} /etc && exec setpriv --pdeathsig KILL \"$@\"", etc.display());
+        command.args(["--mount", "sh", "-c", &mount, "sh", TAPSWITCH, "run"]);
+        let child = run(command, &folder, folder.log_file());
+        let mut switch = Self { child, folder, host: host.clone() };
+        switch.wait_until_ready();
+        switch
+    }
+
     /// As [`Switch::start`], with another standard error than its log file: it is ready when it answers.
     #[track_caller]
     pub fn start_telling(config: &str, stderr: impl Into<Stdio>) -> Self {
@@ -171,7 +185,12 @@ impl Drop for Switch {
 
 fn spawn(host: &Host, folder: &Folder, stderr: Stdio) -> Child {
     let mut command = host.command("setpriv");
-    command.args(["--pdeathsig", "KILL", TAPSWITCH, "run", "--config"]).arg(folder.config());
+    command.args(["--pdeathsig", "KILL", TAPSWITCH, "run"]);
+    run(command, folder, stderr)
+}
+
+fn run(mut command: Command, folder: &Folder, stderr: Stdio) -> Child {
+    command.arg("--config").arg(folder.config());
     command.arg("--control").arg(folder.control());
     // As systemd does: what outlasts the process is this test's own.
     command.env("STATE_DIRECTORY", folder.path());

@@ -38,7 +38,7 @@ const IN_PARTS: [&str; 3] = ["engine/src", "src", "bench/src"];
 
 /// What each folder of the program may import of its other folders and of the files beside them. A folder that isn't here
 /// may import all of it. `tests/architecture.rs` has the folders of the other crates.
-const DIRECTIONS: [(&str, &[&str]); 8] = [
+const DIRECTIONS: [(&str, &[&str]); 9] = [
     ("mistake", &[]),
     ("rules", &["mistake", "terminal"]),
     ("config", &["mistake", "rules"]),
@@ -46,7 +46,8 @@ const DIRECTIONS: [(&str, &[&str]); 8] = [
     ("guest", &["config"]),
     ("show", &["mistake", "rules", "config", "terminal"]),
     ("control", &["mistake", "config", "show"]),
-    ("driver", &["mistake", "rules", "config", "show", "control", "log", "terminal"]),
+    ("driver", &["mistake", "rules", "config", "show", "control", "log", "resolver", "terminal"]),
+    ("resolver", &[]),
 ];
 
 /// Files of the project that rustfmt has written, by their path from its root.

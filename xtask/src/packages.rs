@@ -26,6 +26,7 @@ pub const TEST_TOOLS: &[Tool] = &[
     tool("busybox", "busybox-static"),
     tool("dhclient", "isc-dhcp-client"),
     tool("dnsmasq", "dnsmasq-base"),
+    tool("dig", "bind9-dnsutils"),
     tool("turnutils_natdiscovery", "coturn"),
     tool("natpmpc", "natpmpc"),
     tool("iptables", "iptables"),

@@ -43,6 +43,14 @@ impl Gateway {
             None => self.first_packet(packet.ip, self.lookahead.key(nth), input)?,
         };
         match first.route {
+            // Where a rule leads to, its author has allowed.
+            Ok((hop, Some(_)))
+                if hop.network != input
+                    && !first.destination.translated
+                    && !self.egress.allows(input, packet.ip.dst, now) =>
+            {
+                return Err(PuntReason::NotNamed.into());
+            }
             Ok((hop, Some(admission))) => {
                 let admitted = self.nat.admit(packet, admission, now);
                 admitted.map_err(|reason| self.refusal(reason, input))?;

@@ -10,14 +10,15 @@ use super::{Gateway, Interface};
 use crate::runtime_config::{InterfaceConfig, NetworkConfig, Reach, RuntimeConfig};
 
 impl Gateway {
-    /// Takes over a configuration. Flows stay, and neighbours.
-    pub(crate) fn install(&mut self, config: &RuntimeConfig) {
+    /// Takes over a configuration that replaces `old`. Flows stay, and neighbours.
+    pub(crate) fn install(&mut self, old: &RuntimeConfig, config: &RuntimeConfig) {
         let interface = |network: &NetworkConfig| {
             let interface = network.interface.as_ref()?;
             Some(Interface::new(interface, network.reach))
         };
         self.interfaces = config.networks.iter().map(interface).collect();
         (self.routes, self.last_route) = (Routes::new(config), None);
+        self.egress.install(old, config);
         self.translates = !(config.rules.prerouting.is_empty() && config.rules.postrouting.is_empty());
         self.v6.install(config, &self.routes);
         self.nat.reconfigure(NatConfig {

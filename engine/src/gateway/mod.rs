@@ -11,6 +11,7 @@
 //! on this and of which nothing here knows.
 
 mod adjacency;
+pub(crate) mod egress;
 mod first_packet;
 mod install;
 mod lookahead;
@@ -29,6 +30,7 @@ use packet::{
 use switch_core::Bridge;
 
 use self::adjacency::Adjacency;
+use self::egress::Egress;
 use self::lookahead::Lookahead;
 use self::neighbour::Neighbours;
 use self::route::{Hop, Routes, Source};
@@ -49,6 +51,7 @@ pub(crate) struct Gateway {
     /// Whether there is any rule at all.
     translates: bool,
     pub(crate) sockets: Sockets,
+    pub(crate) egress: Egress,
     /// The port that the burst came from.
     origin: Option<PortId>,
     /// The burst's packets that are to be routed, with their places in the burst. Kept for its allocation.
@@ -96,6 +99,7 @@ impl Gateway {
             v6: Gateway6::new(seed),
             translates: false,
             sockets: Sockets::default(),
+            egress: Egress::default(),
             origin: None,
             packets: vec![(0, Ipv4Packet::EMPTY); BURST_FRAMES].into(),
             lookahead: Lookahead::new(),

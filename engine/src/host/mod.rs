@@ -12,6 +12,7 @@
 mod arp;
 mod departing;
 pub(crate) mod dhcp;
+pub(crate) mod dns;
 mod fragment;
 mod fragments;
 mod headers;
@@ -21,6 +22,7 @@ mod icmp;
 mod ip6;
 mod loops;
 mod mld;
+mod names;
 mod ndp;
 mod outgoing;
 mod pcp;
@@ -28,6 +30,7 @@ mod ra;
 mod resolution;
 mod slow;
 mod slow6;
+mod stream;
 mod udp;
 mod wire6;
 
@@ -39,6 +42,7 @@ use packet::{DropReason, EtherType, L4, MacAddr, Millis, NetworkId, PortId, Punt
 
 use self::arp::Arp;
 use self::dhcp::Dhcp;
+use self::dns::Dns;
 use self::health::Health;
 use self::held::HeldSyns;
 use self::ip6::Ip6;
@@ -59,6 +63,7 @@ use crate::sockets::Service;
 pub(crate) struct Host {
     arp: Arp,
     pub(crate) dhcp: Dhcp,
+    pub(crate) dns: Dns,
     pcp: Pcp,
     pub(crate) health: Health,
     pub(crate) loops: LoopWatch,
@@ -72,6 +77,7 @@ impl Host {
         Self {
             arp: Arp::default(),
             dhcp: Dhcp::default(),
+            dns: Dns::new(seed),
             pcp: Pcp::default(),
             health: Health::new(seed),
             loops: LoopWatch::new(seed),
@@ -90,6 +96,7 @@ impl Host {
         gateway: &mut Gateway,
     ) {
         self.dhcp.install(old, config, gateway);
+        self.dns.install(old, config, gateway);
         self.pcp.install(config, mappings, gateway);
         self.health.install(&config.balances, gateway);
         self.ip6.install(config, gateway);
@@ -99,6 +106,7 @@ impl Host {
     pub(crate) fn forget_ports(&mut self, ports: &BTreeSet<PortId>) {
         ports.iter().for_each(|port| self.loops.forget(*port));
         self.dhcp.forget_ports(ports);
+        self.dns.forget_ports(ports);
     }
 
     /// The station that `address` is leased or reserved to.
@@ -135,8 +143,9 @@ impl Host {
     /// When [`on_timeout`](Self::on_timeout) has something to do.
     pub(crate) fn next_timeout(&self) -> Option<Millis> {
         let (dhcp, health) = (self.dhcp.next_timeout(), self.health.next_timeout());
+        let dns = self.dns.next_timeout();
         let (loops, held) = (self.loops.next_timeout(), self.held.next_timeout());
-        [dhcp, health, loops, held, self.ip6.next_timeout()].into_iter().flatten().min()
+        [dhcp, dns, health, loops, held, self.ip6.next_timeout()].into_iter().flatten().min()
     }
 
     /// Does what is due.
@@ -151,6 +160,8 @@ impl Host {
         slow.gateway.speak_for(None);
         self.dhcp.on_timeout(slow);
         self.ip6.on_timeout(slow);
+        self.dns.on_timeout(slow, &self.dhcp);
+        slow.gateway.speak_for(None);
         self.loops.on_timeout(slow);
     }
 
@@ -176,6 +187,10 @@ impl Host {
             // Of IPv6 alone.
             PuntReason::BeyondScope => return Err(DropReason::BeyondScope),
             PuntReason::Prohibited => (IcmpError::Prohibited, DropReason::RouteProhibited),
+            PuntReason::NotNamed => {
+                self.dns.note_unnamed(punted, slow);
+                (IcmpError::Prohibited, DropReason::NameNotAllowed)
+            }
             // As of a host on which nothing listens.
             PuntReason::NoResources(DropReason::NatNoServer) => {
                 (IcmpError::PortUnreachable, DropReason::NatNoServer)
@@ -212,7 +227,12 @@ impl Host {
         let ip = punted.ip()?;
         let service = slow.gateway.sockets.find(punted.input, &ip);
         // An answer is the switch's own also where a host has the address, too.
-        if service == Some(Service::Health) && self.health.serve(punted, slow).is_ok() {
+        let is_answer = match service {
+            Some(Service::Health) => self.health.serve(punted, slow).is_ok(),
+            Some(Service::DnsAnswers) => self.dns.serve_answer(punted, slow).is_ok(),
+            _ => false,
+        };
+        if is_answer {
             return Ok(());
         }
         let interface = slow.gateway.interface(punted.input).ok_or(DropReason::NoService)?;
@@ -227,6 +247,7 @@ impl Host {
         }
         match (service, ip.l4) {
             (Some(Service::Dhcp), _) => self.dhcp.serve(punted, slow),
+            (Some(Service::Dns), L4::Tcp | L4::Udp) => self.dns.serve(punted, slow, &self.dhcp),
             (Some(Service::Pcp), _) => self.pcp.serve(punted, slow),
             (_, L4::Tcp) if from_outside && is_syn(ip.tcp_flags) => self.held.serve(punted, slow),
             // An answer to a stranger would tell that there is something to attack.

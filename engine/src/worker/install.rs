@@ -46,7 +46,7 @@ impl Worker {
         let keeps = |network| keeps_addresses6(network, &self.config, &config);
         let lost = self.host.ip6.ndp.resolution().keep(keeps, &mut self.gateway.v6.neighbours);
         self.out.drops.count_many(DropReason::InterfaceChanged, lost);
-        self.gateway.install(&config);
+        self.gateway.install(&self.config, &config);
         self.host.install(&self.config, &config, mappings, &mut self.gateway);
         let old = std::mem::replace(&mut self.config, config);
         self.forget_ports(&old);

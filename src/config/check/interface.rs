@@ -11,6 +11,7 @@ use super::super::checked::Mode;
 use super::super::file::{NetworkTable, PortTable};
 use super::super::table::{Given, GivenList};
 use super::super::value::{AddressRange, not_a_host};
+use super::dns::has_forwarder;
 use super::{Check, own_mac};
 
 impl Check<'_> {
@@ -31,6 +32,7 @@ impl Check<'_> {
             settings: InterfaceSettings {
                 mtu: table.mtu.value_or(defaults.mtu),
                 dhcp: self.dhcp(table, address, mode),
+                dns: self.forwarder(table, mode),
                 pcp: table.pcp.value_or(defaults.pcp),
                 ..defaults
             },
@@ -45,11 +47,15 @@ impl Check<'_> {
             let message = format!("a network of mode {mode} has no address of the switch's");
             self.wrong(place, message, "remove the key, or change `mode`");
         }
+        self.no_forwarder(table, mode);
     }
 
     fn dhcp(&mut self, table: &NetworkTable, own: Ipv4Cidr, mode: Mode) -> Option<DhcpConfig> {
         let Some(range) = &table.dhcp else {
-            for place in dhcp_options(table).into_iter().flatten() {
+            // The forwarder has a use for a domain, too.
+            let [options @ .., domain] = dhcp_options(table);
+            let domain = domain.filter(|_| !has_forwarder(table));
+            for place in options.into_iter().chain([domain]).flatten() {
                 let help = "write dhcp = \"FIRST-LAST\" in this network, or remove the key";
                 self.wrong(place, "this key needs `dhcp`", help);
             }
@@ -62,7 +68,7 @@ impl Check<'_> {
             last: range.get_ref().last,
             lease_time: Millis::from_secs(table.lease_time.value_or(DEFAULT_LEASE_TIME).into()),
             router: (mode != Mode::HostOnly).then_some(own.address()),
-            dns: self.dns(table),
+            dns: self.offered_servers(table, own),
             domain: table.domain.value().cloned(),
             reserved: table.reserve.values(),
         })
@@ -109,18 +115,6 @@ impl Check<'_> {
                 );
             }
         }
-    }
-
-    fn dns(&mut self, table: &NetworkTable) -> Vec<Ipv4Addr> {
-        let Some(list) = &table.dns else { return self.name_servers.to_vec() };
-        if list.get_ref().len() > MAX_DNS {
-            self.wrong(
-                list.span(),
-                "too many name servers",
-                format!("write {MAX_DNS} at most; hosts try three"),
-            );
-        }
-        list.get_ref().iter().map(|server| *server.get_ref()).collect()
     }
 
     pub(super) fn published(&mut self, table: &NetworkTable, mode: Mode, own: Option<&InterfaceConfig>) {
@@ -260,6 +254,3 @@ const DEFAULT_LEASE_TIME: u32 = 3600;
 
 /// Each lease takes memory, and any guest can ask for all of them.
 const MAX_LEASES: u32 = 65_536;
-
-/// Fits the option, RFC 2132, 3.8, and every resolver's patience.
-const MAX_DNS: usize = 8;

@@ -2,6 +2,7 @@
 
 mod balance;
 mod device;
+mod dns;
 mod host;
 mod interface;
 mod rules;

@@ -51,7 +51,7 @@ fn a_nat_network_and_its_uplink_become_two_networks() {
     let interface = default.interface.as_ref().unwrap();
     let dhcp = interface.settings.dhcp.as_ref().unwrap();
     assert_eq!(dhcp.router, Some(interface.address.address()));
-    assert_eq!(dhcp.dns, [Ipv4Addr::new(9, 9, 9, 9)], "the host's, since the file names none");
+    assert_eq!(dhcp.dns, [Ipv4Addr::new(192, 168, 122, 1)], "the switch's own, since the file names none");
     assert_ne!(interface.mac, wan.interface.as_ref().unwrap().mac);
 }
 

@@ -51,6 +51,8 @@ pub(crate) struct Interface6 {
     pub(crate) gateway: Option<Ipv6Addr>,
     /// The groups that the switch is in, but for that of all nodes.
     pub(crate) groups: Vec<Ipv6Addr>,
+    /// Whether hosts go only where names lead to: by IPv6, none does yet.
+    names_only: bool,
 }
 
 impl Gateway6 {
@@ -181,7 +183,11 @@ impl Gateway6 {
         if ip.hop_limit <= 1 {
             Err(PuntReason::TtlExceeded)?;
         }
-        self.routes.lookup(input, ip.dst, modes).map_err(|reason| match (reason, interface.reach) {
+        let hop = self.routes.lookup(input, ip.dst, modes);
+        if interface.names_only && hop.is_ok_and(|hop| hop.network != input) {
+            Err(PuntReason::Prohibited)?;
+        }
+        hop.map_err(|reason| match (reason, interface.reach) {
             (DropReason::RouteProhibited, Reach::Uplink(_)) => DropReason::NatUnsolicited.into(),
             (DropReason::RouteProhibited, _) => PuntReason::Prohibited.into(),
             _ => PuntReason::NoRoute.into(),
@@ -258,7 +264,8 @@ impl Interface6 {
         groups.sort_unstable();
         groups.dedup();
         let (mtu, reach) = (interface.settings.mtu, network.reach);
-        Some(Self { mac, link_local, address, mtu, reach, gateway: settings.gateway, groups })
+        let names_only = interface.settings.dns.as_ref().is_some_and(|dns| dns.allowed.is_some());
+        Some(Self { mac, link_local, address, mtu, reach, gateway: settings.gateway, groups, names_only })
     }
 
     /// Whether `address` is the switch's own and nobody else's.

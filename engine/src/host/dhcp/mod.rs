@@ -18,6 +18,7 @@ use packet::{DropReason, MacAddr, Millis, NetworkId, Offload, PortId, Protocol};
 use self::server::{
     Binding, Change, DhcpReceiver, DhcpReply, DhcpServer, DhcpStep, Grant, View, relay_agent,
 };
+use super::names::LeaseNames;
 use super::outgoing::To;
 use super::slow::Slow;
 use super::udp;
@@ -334,6 +335,16 @@ impl Dhcp {
         if let Err(reason) = step.and_then(|step| self.take_step(step, network, slow)) {
             slow.out.drops.count(reason);
         }
+    }
+}
+
+impl LeaseNames for Dhcp {
+    fn address_of(&self, network: NetworkId, name: &str, now: Millis) -> Option<Ipv4Addr> {
+        self.server(network)?.address_of(name, now)
+    }
+
+    fn name_of(&self, network: NetworkId, address: Ipv4Addr, now: Millis) -> Option<String> {
+        self.server(network)?.name_of(address, now)
     }
 }
 

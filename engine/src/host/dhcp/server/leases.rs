@@ -73,6 +73,12 @@ impl Binding {
         now < self.until
     }
 
+    /// What its client calls itself below whatever domain, in small letters.
+    pub fn name(&self) -> Option<Box<str>> {
+        let label = self.host_name.as_deref()?.split('.').next().filter(|label| !label.is_empty())?;
+        Some(label.to_ascii_lowercase().into())
+    }
+
     /// Whether it is a lease that has not ended.
     pub fn is_lease(&self, now: Millis) -> bool {
         self.state == BindingState::Leased && self.is_live(now)
@@ -98,6 +104,8 @@ pub(super) struct Leases {
     /// Those that have not ended, as far as [`advance`](Self::advance) knows.
     live: BTreeSet<(Millis, Ipv4Addr)>,
     ended: BTreeSet<(Millis, Ipv4Addr)>,
+    /// What clients call themselves, in small letters: who was called so first comes first.
+    by_name: BTreeMap<Box<str>, Vec<Ipv4Addr>>,
     /// Addresses that are each for one station, and so no matter of shares.
     reserved: BTreeSet<Ipv4Addr>,
     /// How many of the other addresses are live, and which ports of the switch have how many.
@@ -185,11 +193,15 @@ impl Leases {
     /// Binds `address`. What was bound to it, and what its client had before, is forgotten; that address is returned if it
     /// was leased.
     pub fn bind(&mut self, address: Ipv4Addr, binding: Binding) -> Option<Ipv4Addr> {
-        self.forget(address);
+        let renamed = self.forget(address).and_then(|held| held.name());
+        self.rename(address, renamed, binding.name());
         let mut before = None;
         if binding.state.is_a_clients() {
             before = self.address_of(&binding.client);
             let forgotten = before.and_then(|before| self.forget(before));
+            if let (Some(before), Some(held)) = (before, &forgotten) {
+                self.rename(before, held.name(), None);
+            }
             before = before.filter(|_| forgotten.is_some_and(|held| held.state == BindingState::Leased));
             self.by_client.insert(binding.client.clone(), address);
         }
@@ -200,6 +212,30 @@ impl Leases {
         self.by_address.insert(address, binding);
         self.enter(address, until);
         before
+    }
+
+    /// The address leased to whoever was called `name` first.
+    pub fn named(&self, name: &str, now: Millis) -> Option<Ipv4Addr> {
+        let mut addresses = self.by_name.get(name)?.iter().copied();
+        addresses.find(|&address| self.of(address).is_some_and(|binding| binding.is_lease(now)))
+    }
+
+    /// The client at `address` is called otherwise than before.
+    fn rename(&mut self, address: Ipv4Addr, before: Option<Box<str>>, after: Option<Box<str>>) {
+        if before == after {
+            return;
+        }
+        if let Some(before) = before
+            && let Some(addresses) = self.by_name.get_mut(&before)
+        {
+            addresses.retain(|&other| other != address);
+            if addresses.is_empty() {
+                self.by_name.remove(&before);
+            }
+        }
+        if let Some(after) = after {
+            self.by_name.entry(after).or_default().push(address);
+        }
     }
 
     /// Changes when the binding of `address` ends.

@@ -141,6 +141,18 @@ impl DhcpServer {
         lease.or_else(|| reserved().map(|&(mac, _)| mac))
     }
 
+    /// The address leased to the client that calls itself so, in small letters. A client that took another's name is not
+    /// known by it.
+    pub(crate) fn address_of(&self, name: &str, now: Millis) -> Option<Ipv4Addr> {
+        self.leases.named(name, now)
+    }
+
+    /// What the client that `address` is leased to is known by.
+    pub(crate) fn name_of(&self, address: Ipv4Addr, now: Millis) -> Option<String> {
+        let name = self.leases.of(address).filter(|binding| binding.is_lease(now))?.name()?;
+        (self.leases.named(&name, now) == Some(address)).then(|| name.into())
+    }
+
     /// Takes the payload of a UDP datagram to port 67 that the station `from` has sent.
     ///
     /// Costs O(log n) of the range's size, save for the first client that finds no address left that was never
