@@ -140,7 +140,7 @@ fn damaged_state_is_refused_by_name_and_the_switch_starts_empty() {
         (sound[..sound.len() - 1].to_vec(), "the saved state is damaged"),
         (
             [b"tapswNAT\x7f\xff", &sound[10..]].concat(),
-            "saved in format 32767, but this version reads formats 1 and 2",
+            "saved in format 32767, but this version reads formats 1 to 3",
         ),
         (b"[network.default]\n".to_vec(), "this is no saved NAT state"),
         (Vec::new(), "this is no saved NAT state"),

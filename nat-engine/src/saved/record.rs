@@ -48,7 +48,7 @@ impl fmt::Display for StateError {
         match self {
             Self::Foreign => f.write_str("this is no saved NAT state"),
             Self::Version(version) => {
-                write!(f, "saved in format {version}, but this version reads formats {OLDEST} and {VERSION}")
+                write!(f, "saved in format {version}, but this version reads formats {OLDEST} to {VERSION}")
             }
             Self::Damaged => f.write_str("the saved state is damaged"),
             Self::NotEmpty => f.write_str("state can only be loaded before there are flows"),
