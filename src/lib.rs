@@ -16,5 +16,6 @@ pub mod log;
 pub mod mistake;
 mod resolver;
 pub mod rules;
+mod service;
 pub mod show;
 mod terminal;

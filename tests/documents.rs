@@ -5,12 +5,13 @@ use std::fs;
 use std::path::Path;
 
 /// Those that name files by their path from the project's root.
-const PAGES: [&str; 6] = [
+const PAGES: [&str; 7] = [
     "CONTRIBUTING.md",
     "STYLE.md",
     "SECURITY.md",
     "docs/adding.md",
     "docs/architecture.md",
+    "docs/service.md",
     "docs/testing.md",
 ];
 

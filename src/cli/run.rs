@@ -9,7 +9,8 @@ use tracing_subscriber::util::SubscriberInitExt;
 
 use super::{Control, FAILED, Failure, load, log_filter};
 use crate::config::{self, Plan};
-use crate::log::Log;
+use crate::log::{self, Log};
+use crate::service::pid_file::PidFile;
 use crate::{driver, terminal};
 
 #[derive(Args, Debug)]
@@ -19,6 +20,9 @@ pub(super) struct Run {
     config: PathBuf,
     #[command(flatten)]
     control: Control,
+    /// Write the process's number to this file, which goes when the process ends
+    #[arg(long, value_name = "FILE")]
+    pid_file: Option<PathBuf>,
     /// What to log to standard error: error, warn, info, debug, trace or off, also per module, such as
     /// warn,tapswitch::driver=debug [default: info]
     #[arg(long, value_name = "LEVEL", env = "TAPSWITCH_LOG", hide_env_values = true)]
@@ -30,9 +34,16 @@ impl Run {
         let filter = log_filter::filter(self.log.as_deref().unwrap_or_default()).map_err(Failure::wrong)?;
         let config = load(&self.config)?;
         let plan = Plan::new(&config, None);
+        let write = |path: &PathBuf| {
+            let failed =
+                |error| Failure::of(format!("cannot write the pid file {}: {error}", path.display()));
+            PidFile::write(path).map_err(failed)
+        };
+        let _pid_file = self.pid_file.as_ref().map(write).transpose()?;
         // Before any thread is started.
         let signals = Signals::new().map_err(Failure::of)?;
-        let log = Log::start(io::stderr()).map_err(Failure::of)?;
+        let (form, out) = log::destination();
+        let log = Log::start_as(form, out).map_err(Failure::of)?;
         log.subscriber(filter, terminal::takes_colours(&io::stderr())).init();
         log.tell_panics();
         let ended = driver::run(&self.config, plan, &self.control.path, signals, &log).map_err(|error| {

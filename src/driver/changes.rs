@@ -149,6 +149,9 @@ impl Changes {
 impl Driver {
     /// Puts a change at the end of the queue.
     pub(super) fn change(&mut self, change: Change, reply: Option<SyncSender<Response>>) {
+        if matches!(change, Change::Reload) {
+            self.manager.reloading();
+        }
         let waiting = &mut self.changes.waiting;
         let is_same = |(other, asked): &(Change, Option<_>)| {
             asked.is_none()
@@ -272,6 +275,7 @@ impl Driver {
             });
         }
         self.begin_change();
+        self.tell_reloaded();
         self.look_for_missing();
     }
 

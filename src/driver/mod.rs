@@ -25,6 +25,7 @@ mod port;
 mod ports;
 mod run_error;
 mod send;
+mod service;
 mod shared;
 mod shares;
 mod spin;
@@ -67,7 +68,7 @@ use self::walk::Walks;
 use crate::config::Plan;
 use crate::control::{Command, Server};
 use crate::log::Log;
-use crate::terminal::count;
+use crate::service::manager::Manager;
 
 /// Runs the switch until SIGTERM or SIGINT. `plan` was made from the file `config`, which a reload reads again.
 ///
@@ -93,10 +94,7 @@ pub fn run(
     let (sender, commands) = channel();
     let _server = Server::listen(control, sender, Arc::clone(&driver.waker))
         .map_err(|error| RunError::Control { path: control.to_path_buf(), error })?;
-    // For whoever started the switch and waits: it doesn't depend on the log level.
-    let (up, all) = (driver.links_up(), driver.plan.devices.len());
-    let verb = if all == 1 { "is" } else { "are" };
-    log.say(&format!("tapswitch: ready, {up} of {} {verb} up", count(all as u64, "port")));
+    driver.tell_ready(log);
     driver.run(&commands)?;
     driver.pause(|driver| {
         driver.save_connections();
@@ -138,6 +136,7 @@ struct Driver {
     burst: Burst,
     saving: Saving,
     leases: Leases,
+    manager: Manager,
     lease_log: LeaseLog,
     names: names::Names,
     walks: Walks,
@@ -190,6 +189,7 @@ impl Driver {
             burst: Burst::new(),
             saving: Saving::default(),
             leases: Leases::default(),
+            manager: Manager::from_environment(),
             lease_log: LeaseLog::default(),
             names: names::Names::default(),
             walks: Walks::new(),
@@ -289,7 +289,7 @@ impl Driver {
         let now = Clock::at(self.mark);
         self.shares.give(self.mark, std::mem::take(&mut self.slept));
         self.shares.wake(&mut self.ready);
-        self.tend_leases(now);
+        self.tend(now);
         if self.has_chores() || self.timeouts().into_iter().flatten().any(|at| at <= now) {
             self.pause(|driver| {
                 driver.on_timeout(now);
@@ -338,7 +338,8 @@ impl Driver {
         }
         let credit = self.shares.is_anyone_resting().then(|| self.clock.now() + Millis::new(1));
         let leases = [self.leases.next_timeout(self.worker.leases_changed()), self.lease_log.next_timeout()];
-        let next = self.timeouts().into_iter().chain([credit]).chain(leases).flatten().min()?;
+        let others = [credit, self.manager.next_timeout()];
+        let next = self.timeouts().into_iter().chain(others).chain(leases).flatten().min()?;
         Some(Duration::from_millis(next.since(self.clock.now()).get()))
     }
 
@@ -477,6 +478,7 @@ impl Driver {
             match signal {
                 Signal::Terminate | Signal::Interrupt => {
                     info!(?signal, "ending");
+                    self.manager.stopping();
                     return true;
                 }
                 Signal::Hangup => {

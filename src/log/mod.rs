@@ -1,4 +1,4 @@
-//! The log: lines for standard error that nobody has to wait for.
+//! The log: lines for standard error, or messages for the journal, that nobody has to wait for.
 //!
 //! ```text
 //! event ─▶ limits ─▶ formatted ─▶ queue ─▶ thread "log" ─▶ standard error
@@ -8,6 +8,7 @@
 //! Whoever reads standard error may stop reading, or go; a disk may be full. That must not keep frames waiting, and not
 //! end the process, because guests cause lines at will.
 
+mod journal;
 mod limits;
 
 use std::collections::VecDeque;
@@ -16,13 +17,15 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread::{self, Builder};
 use std::time::{Duration, Instant};
 
-use tracing::{Event, Subscriber};
+use tracing::{Event, Level, Subscriber};
 use tracing_subscriber::fmt::MakeWriter;
 use tracing_subscriber::fmt::format::Writer;
 use tracing_subscriber::fmt::time::{FormatTime, SystemTime};
 use tracing_subscriber::layer::{Context, SubscriberExt};
 use tracing_subscriber::{EnvFilter, Layer};
 
+use self::journal::Events;
+pub use self::journal::{Form, destination};
 use self::limits::Limits;
 
 /// Where lines wait to be written. Clones are the same log.
@@ -31,6 +34,7 @@ pub struct Log(Arc<Shared>);
 
 #[derive(Debug, Default)]
 struct Shared {
+    form: Form,
     state: Mutex<State>,
     /// There is a line to be written, or a limit to be told of.
     pending: Condvar,
@@ -62,7 +66,15 @@ impl Log {
     /// # Errors
     /// There is no thread to be had.
     pub fn start(out: impl Write + Send + 'static) -> io::Result<Self> {
-        let shared = Arc::<Shared>::default();
+        Self::start_as(Form::Lines, out)
+    }
+
+    /// [`start`](Self::start) in another form than for people.
+    ///
+    /// # Errors
+    /// As above.
+    pub fn start_as(form: Form, out: impl Write + Send + 'static) -> io::Result<Self> {
+        let shared = Arc::new(Shared { form, ..Shared::default() });
         let writer = Arc::clone(&shared);
         let thread = Builder::new().name("log".into()).stack_size(STACK);
         thread.spawn(move || writer.write_for_ever(out))?;
@@ -71,14 +83,21 @@ impl Log {
 
     /// What takes events that pass `filter`.
     pub fn subscriber(&self, filter: EnvFilter, styled: bool) -> impl Subscriber + Send + Sync + use<> {
-        let lines = tracing_subscriber::fmt::layer().with_writer(self.clone()).with_ansi(styled);
+        let form = self.0.form;
+        let for_people = (form == Form::Lines)
+            .then(|| tracing_subscriber::fmt::layer().with_writer(self.clone()).with_ansi(styled));
+        let for_the_journal = (form != Form::Lines).then(|| Events(self.clone(), form));
         // The last one is asked first.
-        tracing_subscriber::registry().with(filter).with(lines).with(Limited(self.clone()))
+        tracing_subscriber::registry()
+            .with(filter)
+            .with(for_people)
+            .with(for_the_journal)
+            .with(Limited(self.clone()))
     }
 
     /// Writes a line that doesn't depend on the log level.
     pub fn say(&self, line: &str) {
-        self.push(format!("{line}\n").into_bytes());
+        self.push(self.0.form.say(Level::INFO, line));
     }
 
     /// Has panics told here: what tells them otherwise would wait for standard error.
@@ -132,7 +151,7 @@ impl Shared {
                     None
                 }
             };
-            if lost > 0 && write(&mut out, &lost_line(lost)).is_ok() {
+            if lost > 0 && write(&mut out, &self.lost_line(lost)).is_ok() {
                 lost = 0;
             }
             // Lines stay in order: none is written before it was told that there should be others.
@@ -151,7 +170,7 @@ impl Shared {
         loop {
             let now = Instant::now();
             while let Some(line) = state.limits.due(now) {
-                state.push(stamped(&line));
+                state.push(self.stamped(&line));
             }
             if let Some(entry) = state.queue.pop_front() {
                 if let Entry::Line(line) = &entry {
@@ -169,6 +188,31 @@ impl Shared {
                 }
             };
         }
+    }
+}
+
+impl Shared {
+    fn lost_line(&self, lines: u64) -> Vec<u8> {
+        let what = if lines == 1 { "1 line" } else { &format!("{lines} lines") };
+        self.stamped(&format!(
+            " WARN {}: {what} lost here: standard error took them too late, or not at all",
+            module_path!()
+        ))
+    }
+
+    /// The line as events have it: behind its time.
+    fn stamped(&self, line: &str) -> Vec<u8> {
+        if self.form != Form::Lines {
+            let (level, text) = line.trim_start().split_once(' ').unwrap_or(("", line));
+            return self.form.say(level.parse().unwrap_or(Level::WARN), text);
+        }
+        let mut stamped = String::new();
+        // Writing into memory can't fail.
+        let _ = SystemTime.format_time(&mut Writer::new(&mut stamped));
+        stamped.push(' ');
+        stamped.push_str(line);
+        stamped.push('\n');
+        stamped.into_bytes()
     }
 }
 
@@ -219,25 +263,6 @@ fn write(out: &mut impl Write, mut line: &[u8]) -> io::Result<()> {
         }
     }
     Ok(())
-}
-
-fn lost_line(lines: u64) -> Vec<u8> {
-    let what = if lines == 1 { "1 line" } else { &format!("{lines} lines") };
-    stamped(&format!(
-        " WARN {}: {what} lost here: standard error took them too late, or not at all",
-        module_path!()
-    ))
-}
-
-/// The line as events have it: behind its time.
-fn stamped(line: &str) -> Vec<u8> {
-    let mut stamped = String::new();
-    // Writing into memory can't fail.
-    let _ = SystemTime.format_time(&mut Writer::new(&mut stamped));
-    stamped.push(' ');
-    stamped.push_str(line);
-    stamped.push('\n');
-    stamped.into_bytes()
 }
 
 /// Bytes of lines that wait at most: some thousand of them.

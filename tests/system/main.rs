@@ -46,6 +46,7 @@ mod process;
 mod reload;
 mod resets;
 mod route;
+mod service;
 mod shared_address;
 mod signals;
 mod state;

@@ -56,8 +56,20 @@ impl Switch {
         let mut command = host.command("unshare");
         let mount = format!("mount --bind {} /etc && exec setpriv --pdeathsig KILL \"$@\"", etc.display());
         command.args(["--mount", "sh", "-c", &mount, "sh", TAPSWITCH, "run"]);
-        let child = run(command, &folder, folder.log_file());
-        let mut switch = Self { child, folder, host: host.clone() };
+        arguments(&mut command, &folder).stderr(folder.log_file());
+        let mut switch = Self { child: command.spawn().expect("nsenter runs"), folder, host: host.clone() };
+        switch.wait_until_ready();
+        switch
+    }
+
+    /// As [`Switch::start`], with what `how` adds to the command.
+    #[track_caller]
+    pub fn start_as(config: &str, how: impl FnOnce(&mut Command)) -> Self {
+        let (host, folder) = (Host::new(), Folder::new());
+        fs::write(folder.config(), config).expect("the folder exists");
+        let mut command = run(&host, &folder);
+        how(command.stderr(folder.log_file()));
+        let mut switch = Self { child: command.spawn().expect("nsenter runs"), folder, host };
         switch.wait_until_ready();
         switch
     }
@@ -65,9 +77,17 @@ impl Switch {
     /// As [`Switch::start`], with another standard error than its log file: it is ready when it answers.
     #[track_caller]
     pub fn start_telling(config: &str, stderr: impl Into<Stdio>) -> Self {
+        Self::start_telling_as(config, stderr, |_| {})
+    }
+
+    /// As [`Switch::start_telling`], with what `how` adds to the command.
+    #[track_caller]
+    pub fn start_telling_as(config: &str, stderr: impl Into<Stdio>, how: impl FnOnce(&mut Command)) -> Self {
         let (host, folder) = (Host::new(), Folder::new());
         fs::write(folder.config(), config).expect("the folder exists");
-        let switch = Self { child: spawn(&host, &folder, stderr.into()), folder, host };
+        let mut command = run(&host, &folder);
+        how(command.stderr(stderr.into()));
+        let switch = Self { child: command.spawn().expect("nsenter runs"), folder, host };
         wait_until("the switch answers", || switch.command(&["show", "stats"]).status.success());
         switch
     }
@@ -184,17 +204,23 @@ impl Drop for Switch {
 }
 
 fn spawn(host: &Host, folder: &Folder, stderr: Stdio) -> Child {
-    let mut command = host.command("setpriv");
-    command.args(["--pdeathsig", "KILL", TAPSWITCH, "run"]);
-    run(command, folder, stderr)
+    run(host, folder).stderr(stderr).spawn().expect("nsenter runs")
 }
 
-fn run(mut command: Command, folder: &Folder, stderr: Stdio) -> Child {
+fn run(host: &Host, folder: &Folder) -> Command {
+    let mut command = host.command("setpriv");
+    command.args(["--pdeathsig", "KILL", TAPSWITCH, "run"]);
+    arguments(&mut command, folder);
+    command
+}
+
+/// What `run` needs.
+fn arguments<'a>(command: &'a mut Command, folder: &Folder) -> &'a mut Command {
     command.arg("--config").arg(folder.config());
     command.arg("--control").arg(folder.control());
     // As systemd does: what outlasts the process is this test's own.
     command.env("STATE_DIRECTORY", folder.path());
-    command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(stderr).spawn().expect("nsenter runs")
+    command.stdin(Stdio::null()).stdout(Stdio::null())
 }
 
 /// Runs `tapswitch ARGS` to its end, at most a minute.

@@ -46,7 +46,7 @@ const DIRECTIONS: [(&str, &[&str]); 9] = [
     ("guest", &["config"]),
     ("show", &["mistake", "rules", "config", "terminal"]),
     ("control", &["mistake", "config", "show"]),
-    ("driver", &["mistake", "rules", "config", "show", "control", "log", "resolver", "terminal"]),
+    ("driver", &["mistake", "rules", "config", "show", "control", "log", "resolver", "service", "terminal"]),
     ("resolver", &[]),
 ];
 

@@ -38,6 +38,8 @@ pub const TEST_TOOLS: &[Tool] = &[
     tool("virt-xml-validate", "libvirt-clients"),
     tool("xmllint", "libxml2-utils"),
     tool("ovs-vswitchd", "openvswitch-switch"),
+    tool("systemd-analyze", "systemd"),
+    tool("systemd-tmpfiles", "systemd"),
 ];
 
 /// What the benchmarks call.
