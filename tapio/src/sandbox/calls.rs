@@ -148,9 +148,9 @@ impl Call {
 
 /// The system calls that a [confined](super::confine) process may make, as docs/security.md has them.
 pub fn system_calls() -> String {
-    let row = |call: &Call| format!("| `{}` | {} | {} |\n", call.name, call.words, call.what_for);
+    let row = |call: &Call| format!("| {} | {} | {} |\n", call.name, call.words, call.what_for);
     let listed: String = LISTED.iter().map(row).collect();
-    let refused: Vec<String> = REFUSED.iter().map(|call| format!("`{}`", call.name)).collect();
+    let refused: Vec<&str> = REFUSED.iter().map(|call| call.name).collect();
     let refused = refused.join(", ");
     format!(
         "| system call | only | for |\n|---|---|---|\n{listed}\nLibraries try these, and do without; they are answered \
