@@ -3,7 +3,7 @@
 /// A frame on a port's list: which one of the burst, and how this port's copy of it differs from the frame in the burst.
 ///
 /// ```text
-/// TCI:16 │ – service:1 push:1 strip:1 frame:6
+/// TCI:16 │ – alone:1 service:1 push:1 strip:1 frame:6
 /// ```
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct TxEntry(u32);
@@ -13,6 +13,8 @@ impl TxEntry {
     const STRIP: u32 = 0x40;
     const PUSH: u32 = 0x80;
     const SERVICE: u32 = 0x100;
+    const ALONE: u32 = 0x200;
+    const RETAGGED: u32 = Self::STRIP | Self::PUSH;
 
     /// The frame with this index in the burst, which must be below [`BURST_FRAMES`](crate::BURST_FRAMES), as it is.
     #[inline]
@@ -35,6 +37,19 @@ impl TxEntry {
         Self(self.0 | Self::PUSH | service | (tci as u32) << 16)
     }
 
+    /// The same frame, which isn't to be joined with others.
+    #[inline]
+    #[must_use]
+    pub const fn alone(self) -> Self {
+        Self(self.0 | Self::ALONE)
+    }
+
+    /// Whether the port may join it with others.
+    #[inline]
+    pub const fn may_be_joined(self) -> bool {
+        self.0 <= Self::FRAME
+    }
+
     /// The frame's index in the burst.
     #[inline]
     pub const fn frame(self) -> usize {
@@ -44,13 +59,13 @@ impl TxEntry {
     /// Whether the port gets the frame as it is in the burst.
     #[inline]
     pub const fn is_as_is(self) -> bool {
-        self.0 <= Self::FRAME
+        self.0 & Self::RETAGGED == 0
     }
 
     /// Whether it gets all frames of a list so. Looks at many of them at a time.
     #[inline]
     pub fn are_as_is(list: &[Self]) -> bool {
-        list.iter().fold(0, |all, entry| all | entry.0) <= Self::FRAME
+        list.iter().fold(0, |all, entry| all | entry.0) & Self::RETAGGED == 0
     }
 
     /// Whether the frame loses a tag.

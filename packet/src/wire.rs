@@ -167,6 +167,8 @@ impl TcpHeader {
     pub const PSH: u8 = 0x08;
     /// ACK flag.
     pub const ACK: u8 = 0x10;
+    /// ECE flag.
+    pub const ECE: u8 = 0x40;
     /// CWR flag.
     pub const CWR: u8 = 0x80;
 

@@ -227,6 +227,7 @@ fn port(name: Spanned<String>, entries: &DeTable<'_>, mistakes: &mut Vec<Mistake
         settings: PortSettings {
             learn_limit: table.optional("learn-limit", learn_limit).value_or(defaults.learn_limit),
             isolated: table.optional("isolated", boolean).value_or(defaults.isolated),
+            gro: table.optional("gro", boolean).value_or(defaults.gro),
             hairpin: table.optional("hairpin", boolean).value_or(defaults.hairpin),
             ..defaults
         },

@@ -109,7 +109,10 @@ fn leave(
 ) -> Result<TxEntry, DropReason> {
     match port.state {
         PortState::Forwarding if packet_len > usize::from(port.mtu) => Err(DropReason::MtuExceeded),
-        PortState::Forwarding => port.vlans.leave(entry, meta),
+        PortState::Forwarding => {
+            let entry = port.vlans.leave(entry, meta)?;
+            Ok(if port.gro { entry } else { entry.alone() })
+        }
         PortState::Looping => Err(DropReason::LoopDamped),
         PortState::Discarding | PortState::Learning => Err(DropReason::PortNotForwarding),
     }

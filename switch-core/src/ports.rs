@@ -26,6 +26,8 @@ pub struct PortSettings {
     pub isolated: bool,
     /// Whether frames may leave by it that came in by it. IEEE 802.1Qbg, reflective relay.
     pub hairpin: bool,
+    /// Whether segments of a flow that follow one another leave as one super-frame, if it takes such frames.
+    pub gro: bool,
 }
 
 impl Default for PortSettings {
@@ -41,6 +43,7 @@ impl Default for PortSettings {
             vlans: PortVlans::All,
             isolated: false,
             hairpin: false,
+            gro: true,
         }
     }
 }
@@ -88,6 +91,8 @@ pub struct BridgePort {
     pub group: Option<Group>,
     /// Frames may leave by it that came in by it. IEEE 802.1Qbg, reflective relay.
     pub hairpin: bool,
+    /// Segments of a flow may leave as one super-frame.
+    pub gro: bool,
     /// Its VLANs.
     pub vlans: PortVlans,
 }
@@ -95,9 +100,9 @@ pub struct BridgePort {
 impl BridgePort {
     /// A port in this state, with what is set for it. Where `is_apart`, the segment keeps all its ports apart.
     pub fn new(state: PortState, is_apart: bool, settings: &PortSettings) -> Self {
-        let &PortSettings { mtu, learn_limit, isolated, hairpin, ref vlans, .. } = settings;
+        let &PortSettings { mtu, learn_limit, isolated, hairpin, gro, ref vlans, .. } = settings;
         let group = if is_apart || isolated { Some(Group::ISOLATED) } else { None };
-        Self { state, mtu, learn_limit, group, hairpin, vlans: vlans.clone() }
+        Self { state, mtu, learn_limit, group, hairpin, gro, vlans: vlans.clone() }
     }
 }
 
@@ -113,7 +118,7 @@ pub(crate) struct Member {
 impl Member {
     /// Where `is_plain`, no port of the segment has VLANs of its own.
     fn new(id: PortId, port: &BridgePort, is_plain: bool) -> Self {
-        let is_open = is_plain && port.state == PortState::Forwarding;
+        let is_open = is_plain && port.gro && port.state == PortState::Forwarding;
         let plain_below = if is_open { u32::from(port.mtu) + 1 } else { 0 };
         Self { id, group: port.group, plain_below }
     }

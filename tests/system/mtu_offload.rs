@@ -58,6 +58,38 @@ fn transfers_through_masquerade_arrive_unharmed_at_every_mtu_with_offload_on_and
 }
 
 #[test]
+fn segments_that_a_sender_cut_itself_leave_as_super_frames_where_that_is_wanted() {
+    let (a, b) = (Host::new(), Host::new());
+    // Without offload the sender's kernel cuts.
+    let config = |gro| {
+        let from = port("network.lan.port.a", &a, (1500, false));
+        format!(
+            "[network.lan]\nmode = \"internal\"\n{from}{}{gro}",
+            port("network.lan.port.b", &b, (1500, true))
+        )
+    };
+    let switch = Switch::start(&config(""));
+    a.address("10.1.0.1/24");
+    b.address("10.1.0.2/24");
+    let server = TcpServer::listen(&b, "10.1.0.2:80");
+    let transfer = || {
+        let frames = || [a.statistic("tx_packets"), b.statistic("rx_packets")];
+        let before = frames();
+        server.exchange(&a, "10.1.0.2:80", TRANSFER);
+        let after = frames();
+        [after[0] - before[0], after[1] - before[1]]
+    };
+    let [cut, arrived] = transfer();
+    assert!(cut > TRANSFER / 1448 && arrived < cut * 3 / 4, "{arrived} of {cut}");
+    let ports = switch.show("ports");
+    let counted = ["rx_frames", "tx_frames"].map(|key| ports[usize::from(key == "tx_frames")][key].as_u64());
+    assert!(counted[1] >= Some(cut) && counted[1] <= counted[0], "{counted:?}");
+    assert!(switch.reload(&config("gro = false\n")).status.success());
+    let [cut, arrived] = transfer();
+    assert!(arrived >= cut - cut / 100, "{arrived} of {cut}");
+}
+
+#[test]
 fn a_packet_too_large_for_the_uplink_is_reported_with_its_mtu_and_tcp_adapts() {
     let (a, o, _switch) = masquerade((9000, true), (1500, true));
     let printed = a.try_run("ping -n -c 1 -W 2 -M do -s 4000 10.180.13.1").expect_err("it can't pass");

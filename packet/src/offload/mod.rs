@@ -11,8 +11,10 @@
 //! ```
 //!
 //! A rewrite of such a frame adjusts the pseudo-header's sum only ([`update_checksum`]); a port that takes offloaded
-//! frames gets the header as it is; for one that doesn't, [`Segments`] and [`complete_checksum`] do the card's work.
+//! frames gets the header as it is; for one that doesn't, [`Segments`] and [`complete_checksum`] do the card's work. What
+//! senders have cut themselves, [`join`] puts together again for a port that takes super-frames.
 
+mod join;
 mod layers;
 mod segments;
 
@@ -20,6 +22,7 @@ use crate::checksum::{Delta, Sum};
 use crate::wire::{EthernetHeader, FromBytes, Ipv4Header, TcpHeader, UdpHeader};
 use crate::{DropReason, EtherType, Fragment, Ipv4Packet, Ipv6Packet, Protocol};
 
+pub use self::join::{Known, join, joinable};
 pub use self::segments::Segments;
 
 /// Length of the `virtio_net_hdr` on all ports: with `num_buffers`, as virtio 1 and mergeable buffers have it.

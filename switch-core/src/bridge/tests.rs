@@ -77,11 +77,17 @@ impl Segment {
         self.0.fdb().lookup(mac, Vid::UNTAGGED, NOW).map(PortId::get)
     }
 
-    fn leave(&self, burst: &mut Burst) -> (Vec<u16>, Verdict) {
+    /// What is sent of a burst whose frame has a verdict.
+    fn lists(&self, burst: &mut Burst) -> TxLists {
         let mut lists = TxLists::default();
         lists.reserve_ports(PortId::LIMIT);
         let origin = burst.origin();
         self.0.egress(TxEntry::as_is(0), &mut burst.metas_mut()[0], 100, origin, &mut lists);
+        lists
+    }
+
+    fn leave(&self, burst: &mut Burst) -> (Vec<u16>, Verdict) {
+        let lists = self.lists(burst);
         (lists.touched().iter().map(|port| port.get()).collect(), burst.metas()[0].verdict)
     }
 }
@@ -162,6 +168,23 @@ fn where_no_port_sees_another_the_gateway_floods_nothing_that_is_for_one_station
     assert_eq!(segment.route(0, mac(77)).1, Verdict::Flood);
     segment.0.remove_port(id(2));
     assert_eq!(segment.route(0, mac(77)).1, Verdict::Drop(DropReason::UnknownStation));
+}
+
+#[test]
+fn frames_stay_alone_on_the_way_to_a_port_that_wants_none_joined() {
+    let alone = BridgePort { gro: false, ..settings(None) };
+    let segment = Segment::new(&[settings(None), alone, settings(None)]);
+    let both: &[_] = &[(1, false), (2, true)];
+    for (verdict, expected) in
+        [(Verdict::Forward(id(1)), &both[..1]), (Verdict::Forward(id(2)), &both[1..]), (Verdict::Flood, both)]
+    {
+        let mut burst = burst(mac(0), 0, mac(1));
+        burst.metas_mut()[0].verdict = verdict;
+        let lists = segment.lists(&mut burst);
+        let found = |&port: &PortId| (port.get(), lists.list(port)[0].may_be_joined());
+        assert_eq!(lists.touched().iter().map(found).collect::<Vec<_>>(), expected);
+        assert!(lists.touched().iter().all(|&port| lists.list(port)[0].is_as_is()));
+    }
 }
 
 #[test]

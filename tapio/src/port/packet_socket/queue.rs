@@ -12,10 +12,11 @@ use rustix::io::Errno;
 
 use crate::device::shared_address::Bits;
 use crate::port::kind::Queue;
-use crate::port::outcome::{LinkLoss, Rx, send_each};
+use crate::port::outcome::{LinkLoss, Rx};
 use crate::port::packet_socket::ring::FrameRing;
 use crate::port::packet_socket::send::send;
 use crate::port::parcel::{Contents, Label, Parcel};
+use crate::port::software_offload::Scratch;
 use crate::sys::netdevice::{self, LinkIndex};
 use crate::sys::packet_options::{self as options, HEADER_LEN, Received};
 use crate::sys::watch::Watch;
@@ -28,6 +29,7 @@ pub(crate) struct PacketQueue {
     /// The switch's part of the host's address, if it has one.
     leases: Option<Bits>,
     watch: Option<Watch>,
+    scratch: Scratch,
 }
 
 /// The socket on a device.
@@ -50,7 +52,7 @@ impl PacketQueue {
         });
         let attached = attached.transpose()?;
         let leases = is_shared.then(|| Bits::map(&contents.next()?)).transpose()?;
-        Ok(Box::new(Self { attached, leases, watch: None }))
+        Ok(Box::new(Self { attached, leases, watch: None, scratch: Scratch::new() }))
     }
 }
 
@@ -68,9 +70,11 @@ impl Queue for PacketQueue {
     }
 
     fn tx_burst(&mut self, burst: &mut Burst, list: &[TxEntry], counters: &mut PortCounters) {
-        send_each(burst, list, counters, |meta, bytes| match &self.attached {
-            Some(attached) => send(&attached.socket, meta.offload, bytes),
-            None => Err(DropReason::TxLinkDown),
+        self.scratch.send_each(burst, list, OffloadSet::ALL, counters, |offload, bytes| {
+            match &self.attached {
+                Some(attached) => send(&attached.socket, offload, bytes),
+                None => Err(DropReason::TxLinkDown),
+            }
         });
     }
 

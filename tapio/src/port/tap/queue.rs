@@ -12,7 +12,7 @@ use packet::{
 use rustix::io::Errno;
 
 use crate::port::kind::Queue;
-use crate::port::outcome::{Rx, send_each};
+use crate::port::outcome::Rx;
 use crate::port::parcel::{Contents, Parcel};
 use crate::port::software_offload::Scratch;
 
@@ -55,8 +55,8 @@ impl Queue for TapQueue {
     }
 
     fn tx_burst(&mut self, burst: &mut Burst, list: &[TxEntry], counters: &mut PortCounters) {
-        send_each(burst, list, counters, |meta, bytes| {
-            self.scratch.send(meta, bytes, self.offloads, |offload, bytes| write(&self.tun, offload, bytes))
+        self.scratch.send_each(burst, list, self.offloads, counters, |offload, bytes| {
+            write(&self.tun, offload, bytes)
         });
     }
 

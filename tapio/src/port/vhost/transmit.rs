@@ -3,7 +3,6 @@
 use packet::BURST_FRAMES;
 use packet::{Burst, DropReason, OffloadSet, PortCounters, TxEntry, VNET_HDR_LEN};
 
-use crate::port::outcome::send_each;
 use crate::port::software_offload::Scratch;
 use crate::port::vhost::features::Features;
 use crate::port::vhost::guest_memory::GuestSlice;
@@ -56,10 +55,8 @@ impl Transmitter {
         let Self { features, offloads, scratch, pieces, heads } = self;
         let target = Target::new(ring, memory.finder(), *features, pieces, heads, list.len());
         let mut target = target.inspect_err(|_| drop_all(list, counters))?;
-        send_each(burst, list, counters, |meta, bytes| {
-            scratch.send(meta, bytes, *offloads, |offload, bytes| {
-                target.put(offload.encode(), &bytes[VNET_HDR_LEN..])
-            })
+        scratch.send_each(burst, list, *offloads, counters, |offload, bytes| {
+            target.put(offload.encode(), &bytes[VNET_HDR_LEN..])
         });
         target.finish()
     }
