@@ -1,4 +1,4 @@
-//! docs/nat-conformance.md, docs/security.md and the tests agree.
+//! docs/nat-conformance.md, docs/ipv6-conformance.md, docs/security.md and the tests agree.
 #![allow(clippy::unwrap_used, reason = "that is how a test fails")]
 
 use std::collections::BTreeSet;
@@ -33,19 +33,31 @@ fn stands_for(name: &str, test: &str) -> bool {
 }
 
 #[test]
-fn every_test_that_the_page_names_exists_and_every_requirement_test_stands_on_it() {
-    let page = fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/docs/nat-conformance.md")).unwrap();
-    let tests = tests_in(&["nat-engine", "engine"]);
+fn every_test_that_the_page_of_nat_names_exists_and_every_requirement_test_stands_on_it() {
+    let rfcs = ["rfc4787_", "rfc5382_", "rfc5508_", "rfc7857_", "rfc6888_", "rfc5597_", "rfc5961_"];
+    hold_page("nat-conformance.md", &["nat-engine", "engine"], 60, &rfcs);
+}
+
+#[test]
+fn every_test_that_the_page_of_ipv6_names_exists_and_every_requirement_test_stands_on_it() {
+    let rfcs = [
+        "rfc8200_", "rfc4291_", "rfc2464_", "rfc4443_", "rfc4861_", "rfc4862_", "rfc6980_", "rfc5095_",
+        "rfc6946_", "rfc7112_", "rfc8106_", "rfc4191_", "rfc3810_",
+    ];
+    hold_page("ipv6-conformance.md", &["packet", "engine", "src", "tests/system"], 40, &rfcs);
+}
+
+/// Every test on the page in docs is in one of the folders, of which there are more than so many, and every test there that is
+/// named after one of the RFCs is on the page.
+fn hold_page(page: &str, folders: &[&str], least: usize, rfcs: &[&str]) {
+    let page = fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("docs").join(page)).unwrap();
+    let tests = tests_in(folders);
     let named = named(&page);
-    assert!(named.len() > 60, "{}", named.len());
+    assert!(named.len() > least, "{}", named.len());
     let missing: Vec<_> =
         named.iter().filter(|name| !tests.iter().any(|test| stands_for(name, test))).collect();
     assert!(missing.is_empty(), "no such tests: {missing:#?}");
-    let is_requirement = |test: &&String| {
-        ["rfc4787_", "rfc5382_", "rfc5508_", "rfc7857_", "rfc6888_", "rfc5597_", "rfc5961_"]
-            .iter()
-            .any(|rfc| test.starts_with(rfc))
-    };
+    let is_requirement = |test: &&String| rfcs.iter().any(|rfc| test.starts_with(rfc));
     let unlisted: Vec<_> = tests
         .iter()
         .filter(is_requirement)

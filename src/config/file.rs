@@ -13,6 +13,7 @@ use toml::de::{DeTable, DeValue};
 use super::balance::BalanceTable;
 use super::device::{self, DeviceTable};
 use super::dns::DnsTable;
+use super::ipv6::{self, Ipv6Table, Uplink6Table};
 use super::lease_file::LeaseFile;
 use super::nat_settings;
 use super::poll::PollMode;
@@ -36,6 +37,7 @@ pub(super) struct NetworkTable {
     pub(super) name: Spanned<String>,
     pub(super) mode: Maybe<ModeName>,
     pub(super) address: Maybe<Ipv4Cidr>,
+    pub(super) ipv6: Ipv6Table,
     pub(super) mac: Maybe<MacAddr>,
     pub(super) dhcp: Maybe<AddressRange>,
     pub(super) lease_time: Maybe<u32>,
@@ -91,6 +93,7 @@ pub(super) struct UplinkTable {
     pub(super) host_address: Maybe<()>,
     pub(super) host_ports: Maybe<PortRange>,
     pub(super) gateway: Maybe<Ipv4Addr>,
+    pub(super) ipv6: Uplink6Table,
     pub(super) mac: Maybe<MacAddr>,
 }
 
@@ -179,14 +182,16 @@ fn network(name: Spanned<String>, entries: &DeTable<'_>, mistakes: &mut Vec<Mist
     let mut table = Table::new(name.span(), entries, mistakes);
     let ports = table.tables("port");
     let balances = table.tables("balance");
+    let mut dns6 = Vec::new();
     let mut network = NetworkTable {
         mode: table.required("mode", "mode = \"nat\"", choice(MODES)),
         address: table.optional("address", text(value::host_cidr)),
+        ipv6: Ipv6Table::read(&mut table),
         mac: table.optional("mac", text(value::station)),
         dhcp: table.optional("dhcp", text(value::address_range)),
         lease_time: table.optional("lease-time", number(10..=31_536_000, "seconds")),
         reserve: table.list("reserve", text(value::reservation)),
-        dns: table.list("dns", text(value::address)),
+        dns: ipv6::by_family(table.list("dns", text(ipv6::any_address)), &mut dns6),
         domain: table.optional("domain", text(value::domain)),
         names: DnsTable::read(&mut table),
         uplink: table.optional("uplink", text(|name| Ok(name.to_owned()))),
@@ -200,6 +205,7 @@ fn network(name: Spanned<String>, entries: &DeTable<'_>, mistakes: &mut Vec<Mist
         name,
     };
     table.finish();
+    network.ipv6.dns = dns6;
     network.ports = ports.into_iter().filter_map(|(name, entries)| port(name, entries, mistakes)).collect();
     let section = |(name, entries)| BalanceTable::read(name, entries, mistakes);
     network.balances = balances.into_iter().map(section).collect();
@@ -264,6 +270,7 @@ fn uplink(name: Spanned<String>, entries: &DeTable<'_>, mistakes: &mut Vec<Mista
         host_address,
         host_ports: table.optional("host-ports", text(value::port_range)),
         gateway: table.optional("gateway", text(value::address)),
+        ipv6: Uplink6Table::read(&mut table),
         mac: table.optional("mac", text(value::station)),
         name,
     };

@@ -17,6 +17,7 @@ mod error;
 mod file;
 mod follow;
 mod host;
+mod ipv6;
 mod lease_file;
 mod load;
 mod nat_settings;

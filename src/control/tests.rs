@@ -383,9 +383,11 @@ fn answers_of_every_kind() -> Vec<Answer> {
         netns: None,
         link: true,
         address: None,
+        address6: None,
         mac: None,
         mtu: 1500,
         gateway: None,
+        gateway6: None,
         networks: vec!["n".into()],
     };
     let map = Map { networks: vec![network], uplinks: vec![uplink.clone()], ports: vec![port.clone()] };

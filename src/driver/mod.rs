@@ -13,6 +13,7 @@
 mod changes;
 mod closing;
 mod control;
+mod farewell;
 mod leases;
 mod link_state;
 mod links;
@@ -96,6 +97,7 @@ pub fn run(
         .map_err(|error| RunError::Control { path: control.to_path_buf(), error })?;
     driver.tell_ready(log);
     driver.run(&commands)?;
+    driver.say_farewell();
     driver.pause(|driver| {
         driver.save_connections();
         driver.finish_leases();

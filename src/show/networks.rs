@@ -1,7 +1,7 @@
 //! Networks: mode, addresses, uplink, DHCP range and limits; and the process that has them.
 
 use engine::report::{PoolReport, PortReport, StatsReport};
-use engine::{DhcpConfig, NetworkConfig, Reach};
+use engine::{DhcpConfig, InterfaceConfig, NetworkConfig, Reach};
 use nat_engine::NatSettings;
 use serde::{Deserialize, Serialize};
 
@@ -39,6 +39,9 @@ pub struct Network {
     pub mode: String,
     /// The switch's own address, with the prefix length; null: it has none.
     pub address: Option<String>,
+    /// The same of IPv6.
+    #[serde(default)]
+    pub address6: Option<String>,
     /// The switch's own MAC address.
     pub mac: Option<String>,
     /// The largest IP packet that the switch itself sends or routes there.
@@ -87,6 +90,9 @@ pub(super) fn text(networks: &Networks) -> String {
             let mac = network.mac.as_deref().unwrap_or("-");
             let mtu = network.mtu.unwrap_or_default();
             text += &format!("  address   {address}, {mac}, MTU {mtu}\n");
+        }
+        if let Some(address) = &network.address6 {
+            text += &format!("  IPv6      {address}\n");
         }
         if let Some(Range { first, last, free, leased, lease_time_ms }) = &network.dhcp {
             let lease_time = time(*lease_time_ms);
@@ -163,6 +169,7 @@ fn describe(config: &NetworkConfig, ports: &[PortReport], pools: &[PoolReport], 
         name: config.name.clone(),
         mode: plan.mode_name(config).to_owned(),
         address: interface.map(|interface| interface.address.to_string()),
+        address6: interface.and_then(address6),
         mac: interface.map(|interface| interface.mac.to_string()),
         mtu: interface.map(|interface| interface.settings.mtu),
         uplink: uplink.or_else(|| Some(plan.port_name(bridged?.1))).map(str::to_owned),
@@ -184,4 +191,9 @@ fn range((config, pool): (&DhcpConfig, &PoolReport)) -> Range {
         leased: pool.leased,
         lease_time_ms: config.lease_time.get(),
     }
+}
+
+/// The switch's own IPv6 address, with the prefix length.
+pub(super) fn address6(interface: &InterfaceConfig) -> Option<String> {
+    interface.settings.ipv6.as_ref().map(|ipv6| ipv6.address.to_string())
 }

@@ -231,9 +231,11 @@ fn the_map_draws_networks_with_their_ports_and_uplinks() {
         netns: None,
         link: false,
         address: Some("10.0.0.2/24".into()),
+        address6: Some("2001:db8::5/64".into()),
         mac: None,
         mtu: 1500,
         gateway: Some("10.0.0.1".into()),
+        gateway6: None,
         networks: vec!["lan".into()],
     };
     let at = |network: &str, name: &str, kind: &str, device: &str, link| Port {

@@ -1,10 +1,11 @@
 //! Uplinks, and who uses them.
 
 use engine::report::PortReport;
-use engine::{NetworkConfig, Reach};
+use engine::{InterfaceConfig, NetworkConfig, Reach};
 use packet::NetworkId;
 use serde::{Deserialize, Serialize};
 
+use super::networks::address6;
 use super::ports::{self, Port};
 use super::table::{Column, Style, left, right, table};
 use crate::config::Plan;
@@ -25,12 +26,18 @@ pub struct Uplink {
     pub link: bool,
     /// The switch's own address with its prefix length; null: a network bridges it.
     pub address: Option<String>,
+    /// The same of IPv6; null: there is none.
+    #[serde(default)]
+    pub address6: Option<String>,
     /// The switch's own MAC address.
     pub mac: Option<String>,
     /// The largest IP packet.
     pub mtu: u16,
     /// The next hop for everything that is on no network.
     pub gateway: Option<String>,
+    /// The same of IPv6.
+    #[serde(default)]
+    pub gateway6: Option<String>,
     /// The networks that use it.
     pub networks: Vec<String>,
 }
@@ -45,6 +52,8 @@ const COLUMNS: &[Column<Uplink>] = &[
     left("mac", |uplink: &Uplink, _| or_dash(&uplink.mac)).rank(4),
     right("mtu", |uplink: &Uplink, _| uplink.mtu.to_string()).rank(3),
     left("gateway", |uplink, _| or_dash(&uplink.gateway)),
+    left("address6", |uplink: &Uplink, _| or_dash(&uplink.address6)).rank(6),
+    left("gateway6", |uplink: &Uplink, _| or_dash(&uplink.gateway6)).rank(7),
     left("used by", |uplink: &Uplink, _| uplink.networks.join(", ")).wrapped(),
 ];
 
@@ -95,9 +104,15 @@ fn describe(
         netns,
         link,
         address: network.interface.as_ref().map(|interface| interface.address.to_string()),
+        address6: network.interface.as_ref().and_then(address6),
         mac: network.interface.as_ref().map(|interface| interface.mac.to_string()),
         mtu: network.interface.as_ref().map_or(mtu, |interface| interface.settings.mtu),
         gateway: None,
+        gateway6: network.interface.as_ref().and_then(gateway6),
         networks: users.map(|user| plan.network_name(user).to_owned()).collect(),
     }
+}
+
+fn gateway6(interface: &InterfaceConfig) -> Option<String> {
+    interface.settings.ipv6.as_ref()?.gateway.map(|gateway| gateway.to_string())
 }

@@ -28,6 +28,7 @@ mod host;
 mod host_device;
 mod hostile_sockets;
 mod import;
+mod ipv6;
 mod junk;
 mod leases;
 mod log;

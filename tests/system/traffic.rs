@@ -73,7 +73,7 @@ impl TcpServer {
     /// A client in `host` connects to `address`; the connection stays open.
     #[track_caller]
     pub fn connect(&self, host: &Host, address: &str) -> Connection {
-        let connect = || TcpStream::connect_timeout(&at(address).into(), SILENCE);
+        let connect = || TcpStream::connect_timeout(&address.parse().expect("an address and port"), SILENCE);
         let client = host.enter(connect).unwrap_or_else(|error| panic!("connect to {address}: {error}"));
         let (server, peer) = self.accept().expect("the client connected");
         Connection { client, server, peer }

@@ -34,6 +34,7 @@ impl Check<'_> {
                 dhcp: self.dhcp(table, address, mode),
                 dns: self.forwarder(table, mode),
                 pcp: table.pcp.value_or(defaults.pcp),
+                ipv6: self.ipv6(table, mode),
                 ..defaults
             },
         })
@@ -42,6 +43,7 @@ impl Check<'_> {
     /// Modes internal and bridge: whatever needs an own address is a mistake.
     pub(super) fn no_interface(&mut self, table: &NetworkTable, mode: Mode) {
         let mode = if mode == Mode::Internal { "internal" } else { "bridge" };
+        self.no_ipv6(table, mode);
         let keys = [table.address.place(), table.mac.place(), table.dhcp.place()];
         for place in keys.into_iter().chain(dhcp_options(table)).flatten() {
             let message = format!("a network of mode {mode} has no address of the switch's");
@@ -236,7 +238,10 @@ pub(super) fn given_addresses(port: &PortTable) -> impl Iterator<Item = (Range<u
 
 /// Where the keys are that only a DHCP server needs.
 fn dhcp_options(table: &NetworkTable) -> [Option<Range<usize>>; 4] {
-    [table.lease_time.place(), table.reserve.place(), table.dns.place(), table.domain.place()]
+    // Router advertisements tell these two.
+    let of_dhcp = |place: Option<Range<usize>>| place.filter(|_| table.ipv6.address.is_none());
+    let (dns, domain) = (of_dhcp(table.dns.place()), of_dhcp(table.domain.place()));
+    [table.lease_time.place(), table.reserve.place(), dns, domain]
 }
 
 /// The longer of the two ranges beside the own address.

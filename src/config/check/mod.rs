@@ -5,6 +5,7 @@ mod device;
 mod dns;
 mod host;
 mod interface;
+mod ipv6;
 mod rules;
 mod shared;
 
@@ -190,7 +191,10 @@ impl Check<'_> {
                     return None;
                 }
                 match &table.host_address {
-                    Some(address) => self.shared_uplink(table, address.span()),
+                    Some(address) => {
+                        self.no_uplink_ipv6(table, "this version shares no IPv6 address with the host");
+                        self.shared_uplink(table, address.span())
+                    }
                     None => UplinkPlace::Own(self.uplink_interface(table)?.into()),
                 }
             }
@@ -218,6 +222,7 @@ impl Check<'_> {
             );
             self.wrong(place, message, "remove the key");
         }
+        self.no_uplink_ipv6(table, "the switch has no address on an uplink that is bridged");
         if let Some(port) = network.ports.iter().find(|port| port.name.get_ref() == table.name.get_ref()) {
             let message = "the uplink of this bridge network has the same name";
             self.wrong(port.name.span(), message, "write another name for the port");
@@ -244,7 +249,8 @@ impl Check<'_> {
         let mac =
             table.mac.as_ref().map_or_else(|| own_mac(table.name.get_ref(), subnet), |mac| *mac.get_ref());
         let defaults = InterfaceSettings::default();
-        let settings = InterfaceSettings { mtu: table.mtu.value_or(defaults.mtu), ..defaults };
+        let (mtu, ipv6) = (table.mtu.value_or(defaults.mtu), self.uplink_ipv6(table));
+        let settings = InterfaceSettings { mtu, ipv6, ..defaults };
         Some(InterfaceConfig { mac, address: subnet, settings })
     }
 }

@@ -18,6 +18,7 @@ impl Check<'_> {
         self.names();
         self.devices();
         self.subnets();
+        self.prefixes();
         self.published_ports();
     }
 

@@ -4,6 +4,7 @@ mod any_text;
 mod balance;
 mod change;
 mod docs;
+mod ipv6;
 mod mistakes;
 mod plan;
 mod publish;
