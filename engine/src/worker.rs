@@ -13,7 +13,7 @@ use nat_engine::{Imported, PortChange, Snapshot, StateError};
 use packet::{
     Burst, DropReason, Frame, Millis, NetworkId, PortCounters, PortId, TxEntry, TxLists, Verdict, parse,
 };
-use switch_core::Bridge;
+use switch_core::{Bridge, Limits};
 
 pub use self::tables::NewTables;
 pub use self::turn::{OwnFrames, Processed, Transmitted};
@@ -41,6 +41,7 @@ pub struct Worker {
     bridges_made: u64,
     /// By port.
     counters: Vec<PortCounters>,
+    limits: Limits,
     /// By port: whether the device can send and receive.
     links: Vec<bool>,
     gateway: Gateway,
@@ -64,6 +65,7 @@ impl Worker {
             bridges: Vec::new(),
             bridges_made: 0,
             counters: Vec::new(),
+            limits: Limits::default(),
             links: Vec::new(),
             gateway: Gateway::new(seed),
             host: Host::new(seed),
@@ -86,11 +88,14 @@ impl Worker {
         let Some(bridge) = self.bridges.get_mut(network.index()) else { return Processed(()) };
         parse(burst);
         bridge.ingress(burst);
+        self.limits.police(burst, now);
         bridge.guard(burst, |address| host.holder(network, address, now));
         bridge.learn(burst, &mut self.counters[origin.index()], now);
         bridge.forward(burst, now);
+        self.limits.calm(burst, now);
         self.gateway.process(burst, &self.bridges, now);
         egress(burst, &self.bridges, &mut self.lists);
+        self.limits.leaving(burst, &mut self.lists, &mut self.counters, now);
         let counters = &mut self.counters[origin.index()];
         let flooded = counters.flooded;
         self.punts = account(burst, counters, &mut self.stats);
@@ -311,6 +316,8 @@ impl Worker {
     /// The switch's own frames find their ports, and ports may do what the host says.
     fn finish_own(&mut self, now: Millis) {
         self.out.finish(&self.bridges, now);
+        let (burst, lists) = self.out.frames_mut();
+        self.limits.leaving(burst, lists, &mut self.counters, now);
         while let Some(port) = self.host.next_switched_port() {
             self.refresh_port(port);
         }

@@ -66,6 +66,10 @@ drop_reasons! {
     GuardDhcp = "guard_dhcp",
     /// A guarded port speaks as an IPv6 router, or hides behind headers that no host sends.
     GuardRa = "guard_ra",
+    /// More than the port may send by `rate-in`, or gets by `rate-out`.
+    RateExceeded = "rate_exceeded",
+    /// More broadcasts, multicasts or frames for unknown stations than `storm` lets the port have flooded.
+    Storm = "storm",
     /// Nobody knows where the station is, and the ports of its network are kept apart.
     UnknownStation = "unknown_station",
     /// The port is kept apart from others of its network, and the frame was for these alone.

@@ -58,6 +58,24 @@ impl TxLists {
         self.lists.get(port.index()).map_or(&[], TxList::entries)
     }
 
+    /// Takes off the list of `port` what `keep` doesn't want, and says how many that were.
+    pub fn retain(&mut self, port: PortId, mut keep: impl FnMut(TxEntry) -> bool) -> usize {
+        let Some(list) = self.lists.get_mut(port.index()).filter(|list| list.len > 0) else { return 0 };
+        let (before, mut kept) = (usize::from(list.len), 0);
+        for at in 0..before {
+            let entry = list.entries[at];
+            if keep(entry) {
+                list.entries[kept] = entry;
+                kept += 1;
+            }
+        }
+        list.len = kept as u8;
+        if kept == 0 {
+            self.touched.retain(|touched| *touched != port);
+        }
+        before - kept
+    }
+
     /// Empties all lists.
     pub fn clear(&mut self) {
         for port in self.touched.drain(..) {
@@ -88,6 +106,19 @@ mod tests {
         assert_eq!(lists.touched(), [port(7), port(2)]);
         lists.clear();
         assert!(lists.touched().is_empty() && lists.list(port(7)).is_empty());
+    }
+
+    #[test]
+    fn a_list_keeps_what_is_wanted_in_its_order_and_without_anything_its_port_gets_nothing() {
+        let mut lists = TxLists::default();
+        lists.reserve_ports(8);
+        (0..5).for_each(|frame| lists.push(port(3), TxEntry::as_is(frame)));
+        assert_eq!(lists.retain(port(3), |entry| entry.frame() % 2 == 0), 2);
+        assert_eq!(lists.list(port(3)), [0, 2, 4].map(TxEntry::as_is));
+        assert_eq!((lists.retain(port(3), |_| false), lists.touched()), (3, &[][..]));
+        assert_eq!(lists.retain(port(7), |_| false), 0);
+        lists.push(port(3), TxEntry::as_is(1));
+        assert_eq!(lists.touched(), [port(3)]);
     }
 
     #[test]

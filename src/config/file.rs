@@ -15,6 +15,7 @@ use super::device::{self, DeviceTable};
 use super::dns::DnsTable;
 use super::ipv6::{self, Ipv6Table, Uplink6Table};
 use super::lease_file::LeaseFile;
+use super::limits;
 use super::nat_settings;
 use super::poll::PollMode;
 use super::publish::{Publish, publish};
@@ -227,7 +228,7 @@ fn network_settings(table: &mut Table<'_, '_>) -> NetworkSettings {
 fn port(name: Spanned<String>, entries: &DeTable<'_>, mistakes: &mut Vec<Mistake>) -> Option<PortTable> {
     let mut table = Table::new(name.span(), entries, mistakes);
     let defaults = PortSettings::default();
-    let port = PortTable {
+    let mut port = PortTable {
         device: device::read(&mut table, "mac")?,
         mtu: table.optional("mtu", mtu),
         settings: PortSettings {
@@ -235,6 +236,8 @@ fn port(name: Spanned<String>, entries: &DeTable<'_>, mistakes: &mut Vec<Mistake
             isolated: table.optional("isolated", boolean).value_or(defaults.isolated),
             gro: table.optional("gro", boolean).value_or(defaults.gro),
             hairpin: table.optional("hairpin", boolean).value_or(defaults.hairpin),
+            rate_in: table.optional("rate-in", text(limits::rate)).value().copied(),
+            rate_out: table.optional("rate-out", text(limits::rate)).value().copied(),
             ..defaults
         },
         static_macs: table.list("static-macs", text(value::station)),
@@ -243,7 +246,9 @@ fn port(name: Spanned<String>, entries: &DeTable<'_>, mistakes: &mut Vec<Mistake
         vlans: VlanTable::read(&mut table),
         name,
     };
+    let storm = table.table("storm");
     table.finish();
+    port.settings.storm = limits::storm(storm, mistakes);
     Some(port)
 }
 

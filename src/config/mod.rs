@@ -19,6 +19,7 @@ mod follow;
 mod host;
 mod ipv6;
 mod lease_file;
+mod limits;
 mod load;
 mod nat_settings;
 mod note;

@@ -2,6 +2,7 @@
 
 use std::net::Ipv4Addr;
 
+use packet::rate::Rate;
 use packet::{MacAddr, PortId};
 
 use crate::guard::Guard;
@@ -22,6 +23,12 @@ pub struct PortSettings {
     pub addresses: Vec<Ipv4Addr>,
     /// Its VLANs.
     pub vlans: PortVlans,
+    /// Bytes a second that it may send.
+    pub rate_in: Option<Rate>,
+    /// Bytes a second that it gets at most.
+    pub rate_out: Option<Rate>,
+    /// What it may have flooded.
+    pub storm: Storm,
     /// Whether it sees only ports that are not isolated.
     pub isolated: bool,
     /// Whether frames may leave by it that came in by it. IEEE 802.1Qbg, reflective relay.
@@ -41,11 +48,25 @@ impl Default for PortSettings {
             guard: Guard::NONE,
             addresses: Vec::new(),
             vlans: PortVlans::All,
+            rate_in: None,
+            rate_out: None,
+            storm: Storm::default(),
             isolated: false,
             hairpin: false,
             gro: true,
         }
     }
+}
+
+/// Frames a second that a port may have flooded; `None`: as many as it likes.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct Storm {
+    /// To all stations.
+    pub broadcast: Option<Rate>,
+    /// To other groups.
+    pub multicast: Option<Rate>,
+    /// To stations of which nobody knows where they are.
+    pub unknown: Option<Rate>,
 }
 
 /// What a port may do. IEEE 802.1Q, 8.4.

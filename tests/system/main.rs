@@ -31,6 +31,7 @@ mod import;
 mod ipv6;
 mod junk;
 mod leases;
+mod limits;
 mod log;
 mod loops;
 mod mtu_offload;

@@ -105,6 +105,11 @@ impl Outgoing {
         }
     }
 
+    /// The frames, and which port is to get which of them.
+    pub(crate) const fn frames_mut(&mut self) -> (&Burst, &mut TxLists) {
+        (&self.burst, &mut self.lists)
+    }
+
     /// The frames, and which port gets which of them.
     pub(crate) const fn frames(&mut self) -> (&mut Burst, &TxLists) {
         (&mut self.burst, &self.lists)

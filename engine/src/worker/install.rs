@@ -77,6 +77,7 @@ impl Worker {
             }
             self.counters[port.id.index()] = PortCounters::default();
             self.links[port.id.index()] = true;
+            self.limits.forget(port.id);
         }
         self.gateway.nat.forget_owners(&ids);
         self.host.forget_ports(&ids);
@@ -120,6 +121,7 @@ impl Worker {
         let bridge = &mut self.bridges[port.network.index()];
         bridge.set_port(port.id, BridgePort::new(state, is_apart, &port.settings));
         bridge.set_guard(port.id, guard);
+        self.limits.set(port.id, &port.settings);
     }
 
     fn guard_of(&self, port: &PortConfig) -> Option<PortGuard> {

@@ -23,6 +23,7 @@ fn every_key_is_in_the_reference() {
         let mistake = if section.starts_with('w') { "timeouts.qqqqq = 1\n" } else { "qqqqq = 1\n" };
         keys_are_in_the_reference(&BASE.replace(section, &format!("{section}{mistake}")));
     }
+    keys_are_in_the_reference(&BASE.replace("port.vm1]\n", "port.vm1]\nstorm.qqqqq = 1\n"));
     keys_are_in_the_reference(&format!("{BASE}[nat]\nqqqqq = 1\n"));
     keys_are_in_the_reference(&format!("{BASE}[network.default.balance.web]\nqqqqq = 1\n"));
     for kind in ["packet", "stream", "dgram", "vhost-user"] {
