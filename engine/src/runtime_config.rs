@@ -159,7 +159,31 @@ pub struct DhcpConfig {
     /// The domain name option.
     pub domain: Option<String>,
     /// Addresses that belong to certain clients.
-    pub reserved: Vec<(MacAddr, Ipv4Addr)>,
+    pub reserved: Vec<(DhcpClient, Ipv4Addr)>,
+    /// The time servers option; empty: none is offered.
+    pub ntp: Vec<Ipv4Addr>,
+    /// Routes beside the default one, and the routers they lead by.
+    pub routes: Vec<(Ipv4Cidr, Ipv4Addr)>,
+    /// What clients boot from.
+    pub boot: Option<DhcpBoot>,
+}
+
+/// What a client is known by.
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Debug)]
+pub enum DhcpClient {
+    /// Its MAC address.
+    Mac(MacAddr),
+    /// Its identifier, option 61 as it is sent.
+    Id(Box<[u8]>),
+}
+
+/// A file that clients boot from.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct DhcpBoot {
+    /// Its name there.
+    pub file: String,
+    /// Who has it.
+    pub server: Ipv4Addr,
 }
 
 /// A DNS forwarder's settings.

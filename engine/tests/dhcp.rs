@@ -83,6 +83,19 @@ fn a_new_client_gets_no_address_that_the_arp_table_knows_or_that_answers_a_probe
 }
 
 #[test]
+fn a_host_that_answers_a_ping_and_no_arp_keeps_its_address() {
+    let mut bench = Bench::nat();
+    let (client, user) = (MacAddr::local(0x77), MacAddr::local(0x99));
+    let sent = bench.send(3, &[discover(client)]);
+    let ping = sent[&1].iter().find(|frame| frame[23] == 1 && frame[12..14] == [8, 0]).unwrap();
+    assert_eq!((&ping[..6], &ping[30..34]), (&[0xff; 6][..], &guest_ip(4).octets()[..]));
+    assert_eq!(ping[34..36], [8, 0], "an echo request");
+    let reply =
+        eth().src(user).dst(LAN_MAC).ipv4(guest_ip(4), LAN_IP).icmp_echo_reply(67, 1).payload(&[0; 8]);
+    assert_eq!(asked(&bench.send(1, &[reply]), 1), [guest_ip(5)]);
+}
+
+#[test]
 fn a_client_that_has_a_lease_is_answered_at_once() {
     let mut bench = Bench::nat();
     let client = MacAddr::local(0x77);

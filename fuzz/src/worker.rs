@@ -114,6 +114,9 @@ fn config() -> RuntimeConfig {
                 dns: vec![],
                 domain: None,
                 reserved: vec![],
+                ntp: vec![],
+                routes: vec![],
+                boot: None,
             }),
             pcp: true,
             ..InterfaceSettings::default()

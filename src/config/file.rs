@@ -4,7 +4,7 @@ use std::net::Ipv4Addr;
 use std::ops::Range;
 use std::path::PathBuf;
 
-use engine::{Guard, NetworkConfig, NetworkSettings, PortSettings};
+use engine::{DhcpBoot, DhcpClient, Guard, NetworkConfig, NetworkSettings, PortSettings};
 use nat_engine::{NatSettings, PortRange, Timeouts};
 use packet::{Ipv4Cidr, MacAddr, Millis};
 use toml::Spanned;
@@ -42,7 +42,10 @@ pub(super) struct NetworkTable {
     pub(super) mac: Maybe<MacAddr>,
     pub(super) dhcp: Maybe<AddressRange>,
     pub(super) lease_time: Maybe<u32>,
-    pub(super) reserve: Maybe<Vec<Spanned<(MacAddr, Ipv4Addr)>>>,
+    pub(super) reserve: Maybe<Vec<Spanned<(DhcpClient, Ipv4Addr)>>>,
+    pub(super) ntp: Maybe<Vec<Spanned<Ipv4Addr>>>,
+    pub(super) routes: Maybe<Vec<Spanned<(Ipv4Cidr, Ipv4Addr)>>>,
+    pub(super) boot: Maybe<DhcpBoot>,
     pub(super) dns: Maybe<Vec<Spanned<Ipv4Addr>>>,
     pub(super) domain: Maybe<String>,
     pub(super) names: DnsTable,
@@ -184,6 +187,7 @@ fn network(name: Spanned<String>, entries: &DeTable<'_>, mistakes: &mut Vec<Mist
     let ports = table.tables("port");
     let balances = table.tables("balance");
     let mut dns6 = Vec::new();
+    let boot = table.table("dhcp-boot");
     let mut network = NetworkTable {
         mode: table.required("mode", "mode = \"nat\"", choice(MODES)),
         address: table.optional("address", text(value::host_cidr)),
@@ -192,6 +196,9 @@ fn network(name: Spanned<String>, entries: &DeTable<'_>, mistakes: &mut Vec<Mist
         dhcp: table.optional("dhcp", text(value::address_range)),
         lease_time: table.optional("lease-time", number(10..=31_536_000, "seconds")),
         reserve: table.list("reserve", text(value::reservation)),
+        ntp: table.list("ntp", text(value::address)),
+        routes: table.list("routes", text(value::route)),
+        boot: None,
         dns: ipv6::by_family(table.list("dns", text(ipv6::any_address)), &mut dns6),
         domain: table.optional("domain", text(value::domain)),
         names: DnsTable::read(&mut table),
@@ -207,10 +214,21 @@ fn network(name: Spanned<String>, entries: &DeTable<'_>, mistakes: &mut Vec<Mist
     };
     table.finish();
     network.ipv6.dns = dns6;
+    network.boot = boot.and_then(|(header, entries)| dhcp_boot(header, entries, mistakes));
     network.ports = ports.into_iter().filter_map(|(name, entries)| port(name, entries, mistakes)).collect();
     let section = |(name, entries)| BalanceTable::read(name, entries, mistakes);
     network.balances = balances.into_iter().map(section).collect();
     network
+}
+
+fn dhcp_boot(header: Range<usize>, entries: &DeTable<'_>, mistakes: &mut Vec<Mistake>) -> Maybe<DhcpBoot> {
+    let mut table = Table::new(header.clone(), entries, mistakes);
+    let file = table.required("file", "file = \"pxelinux.0\"", text(value::boot_file));
+    let server =
+        table.required("server", "server = \"192.168.122.1\", who has the file", text(value::address));
+    table.finish();
+    let boot = DhcpBoot { file: file?.into_inner(), server: server?.into_inner() };
+    Some(Spanned::new(header, boot))
 }
 
 fn network_settings(table: &mut Table<'_, '_>) -> NetworkSettings {

@@ -3,6 +3,7 @@
 use std::net::Ipv4Addr;
 use std::path::{Path, PathBuf};
 
+use engine::DhcpClient;
 use nat_engine::PortRange;
 use packet::{Ipv4Cidr, MacAddr, Protocol};
 use tapio::Netns;
@@ -116,12 +117,49 @@ pub(super) fn station(text: &str) -> Read<MacAddr> {
 }
 
 /// `MAC=ADDRESS`.
-pub(super) fn reservation(text: &str) -> Read<(MacAddr, Ipv4Addr)> {
-    let Some((mac, reserved)) = text.split_once('=') else {
+pub(super) fn reservation(text: &str) -> Read<(DhcpClient, Ipv4Addr)> {
+    let Some((client, reserved)) = text.split_once('=') else {
         let help = "write \"MAC=ADDRESS\", for example \"52:54:00:12:34:56=192.168.122.10\"";
         return Err(Wrong::new(format!("`{text}` reserves nothing"), help));
     };
-    Ok((station(mac.trim())?, address(reserved.trim())?))
+    let client = match client.trim().strip_prefix("id:") {
+        Some(id) => DhcpClient::Id(identifier(id)?),
+        None => DhcpClient::Mac(station(client.trim())?),
+    };
+    Ok((client, address(reserved.trim())?))
+}
+
+/// The bytes of a client identifier: `ff00aa`, or with colons between them.
+fn identifier(text: &str) -> Read<Box<[u8]>> {
+    let digits: Vec<u8> = text.bytes().filter(|byte| *byte != b':').collect();
+    let byte = |pair: &[u8]| u8::from_str_radix(std::str::from_utf8(pair).ok()?, 16).ok();
+    let bytes: Option<Box<[u8]>> =
+        digits.chunks(2).map(|pair| byte(pair).filter(|_| pair.len() == 2)).collect();
+    bytes.filter(|bytes| (1..=255).contains(&bytes.len())).ok_or_else(|| {
+        let help = "write its bytes as the client sends them in option 61, two digits each, for example \"id:ff00aa\"";
+        Wrong::new(format!("`{text}` is not a client identifier"), help)
+    })
+}
+
+/// `10.0.0.0/8=192.168.122.2`: a subnet, and the router that leads there.
+pub(super) fn route(text: &str) -> Read<(Ipv4Cidr, Ipv4Addr)> {
+    let help = "write a subnet and the router towards it, for example \"10.0.0.0/8=192.168.122.2\"";
+    let Some((to, router)) = text.split_once('=') else {
+        return Err(Wrong::new(format!("`{text}` is not a route"), help));
+    };
+    let subnet: Option<Ipv4Cidr> = to.trim().parse().ok();
+    let subnet = subnet.filter(|subnet| subnet.address() == subnet.network() && subnet.prefix_len() > 0);
+    let subnet = subnet.ok_or_else(|| Wrong::new(format!("`{to}` is not a subnet"), help))?;
+    Ok((subnet, address(router.trim())?))
+}
+
+/// What fits a DHCP message, beside the NUL behind it.
+pub(super) fn boot_file(text: &str) -> Read<String> {
+    if (1..=127).contains(&text.len()) && text.bytes().all(|byte| byte.is_ascii_graphic()) {
+        return Ok(text.to_owned());
+    }
+    let help = "write the file's name at the server, for example \"pxelinux.0\": 127 visible ASCII characters at most";
+    Err(Wrong::new(format!("`{text}` can't be asked for"), help))
 }
 
 /// What is before `/tcp` or `/udp`, and which of the two; TCP where neither stands.

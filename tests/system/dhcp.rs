@@ -23,6 +23,11 @@ impl Lab {
 
     /// The network is of this mode.
     pub fn with(mode: &str, last: u8) -> Self {
+        Self::with_keys(mode, last, "")
+    }
+
+    /// It has these keys, too.
+    fn with_keys(mode: &str, last: u8, keys: &str) -> Self {
         let (a, b) = (Host::new(), Host::new());
         for host in [&a, &b] {
             // So that it stays when the switch ends.
@@ -31,7 +36,7 @@ impl Lab {
         }
         let switch = Switch::start(&format!(
             "[network.default]\nmode = \"{mode}\"\naddress = \"192.168.122.1/24\"\nuplink = \"wan\"\n\
-             dhcp = \"192.168.122.100-192.168.122.{last}\"\ndns = [\"192.0.2.53\"]\n{}{}\
+             dhcp = \"192.168.122.100-192.168.122.{last}\"\ndns = [\"192.0.2.53\"]\n{keys}{}{}\
              [uplink.wan]\ntype = \"tap\"\ndevice = \"wan0\"\naddress = \"10.180.13.2/24\"\n",
             tap("default", "a", &a),
             tap("default", "b", &b),
@@ -112,6 +117,23 @@ fn udhcpc_gets_an_address_router_and_dns_and_is_connected() {
     assert_eq!(lease.get("dns"), "192.0.2.53");
     assert_eq!(lease.get("serverid"), "192.168.122.1");
     lab.a.ping("192.168.122.1");
+}
+
+#[test]
+fn udhcpc_is_told_of_time_servers_routes_and_what_to_boot_from() {
+    let lab = Lab::with_keys(
+        "nat",
+        110,
+        "ntp = [\"192.168.122.7\"]\nroutes = [\"10.0.0.0/8=192.168.122.2\"]\n\
+         dhcp-boot = { file = \"pxelinux.0\", server = \"192.168.122.9\" }\nreserve = [\"id:ff:00:aa=192.168.122.77\"]\n",
+    );
+    let options = "-O ntpsrv -O staticroutes -O bootfile -O tftp -x 0x3d:ff00aa";
+    let lease = lab.udhcpc(&lab.a, options).expect("there are addresses");
+    assert_eq!(lease.host_number(), 77);
+    assert_eq!(lease.get("ntpsrv"), "192.168.122.7");
+    assert_eq!(lease.get("staticroutes"), "10.0.0.0/8 192.168.122.2 0.0.0.0/0 192.168.122.1");
+    assert_eq!(lease.get("bootfile"), "pxelinux.0");
+    assert_eq!(lease.get("siaddr"), "192.168.122.9");
 }
 
 #[test]

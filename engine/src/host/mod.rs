@@ -53,6 +53,7 @@ use self::pcp::Pcp;
 pub(crate) use self::resolution::Resolution;
 use self::slow::IcmpError;
 pub(crate) use self::slow::Slow;
+use crate::gateway::route::Hop;
 use crate::gateway::{Gateway, is_syn};
 use crate::punt::{Punt, Punted};
 use crate::runtime_config::{Reach, RuntimeConfig};
@@ -255,6 +256,12 @@ impl Host {
             (_, L4::Tcp | L4::Udp) => {
                 slow.tell(IcmpError::PortUnreachable, punted)?;
                 Err(DropReason::NoService)
+            }
+            (_, L4::EchoReply) => {
+                // Whoever answers an echo uses its address.
+                let hop = Hop { network: punted.input, address: ip.src };
+                self.dhcp.hear(hop, punted.meta.src, slow);
+                icmp::serve(punted, slow)
             }
             _ => icmp::serve(punted, slow),
         }

@@ -66,6 +66,9 @@ pub fn nat_config() -> RuntimeConfig {
         dns: vec![],
         domain: None,
         reserved: vec![],
+        ntp: vec![],
+        routes: vec![],
+        boot: None,
     });
     let mut config = RuntimeConfig {
         networks: vec![

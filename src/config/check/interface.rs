@@ -1,10 +1,10 @@
 //! A network's own address, and everything that must fit to it: DHCP, published ports, the hosts' addresses.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::{BTreeSet, HashMap, HashSet};
 use std::net::Ipv4Addr;
 use std::ops::Range;
 
-use engine::{DhcpConfig, InterfaceConfig, InterfaceSettings};
+use engine::{DhcpClient, DhcpConfig, InterfaceConfig, InterfaceSettings};
 use packet::{Ipv4Cidr, Millis};
 
 use super::super::checked::Mode;
@@ -73,6 +73,9 @@ impl Check<'_> {
             dns: self.offered_servers(table, own),
             domain: table.domain.value().cloned(),
             reserved: table.reserve.values(),
+            ntp: table.ntp.values(),
+            routes: self.routes(table, own),
+            boot: table.boot.value().cloned(),
         })
     }
 
@@ -98,16 +101,18 @@ impl Check<'_> {
     }
 
     fn reservations(&mut self, table: &NetworkTable, own: Ipv4Cidr) {
-        let (mut macs, mut addresses) = (HashSet::new(), HashSet::new());
+        let (mut clients, mut addresses) = (BTreeSet::new(), HashSet::new());
         for reservation in table.reserve.each() {
-            let &(mac, address) = reservation.get_ref();
+            let (client, address) = reservation.get_ref();
+            let address = *address;
             self.neighbour_of(own, reservation.span(), address, "the reserved address");
-            if !macs.insert(mac) {
-                self.wrong(
-                    reservation.span(),
-                    format!("{mac} has a reserved address already"),
-                    "remove one of the two",
-                );
+            if !clients.insert(client) {
+                let who = match client {
+                    DhcpClient::Mac(mac) => mac.to_string(),
+                    DhcpClient::Id(_) => "the client with this identifier".to_owned(),
+                };
+                let message = format!("{who} has a reserved address already");
+                self.wrong(reservation.span(), message, "remove one of the two");
             }
             if !addresses.insert(address) {
                 self.wrong(
@@ -117,6 +122,20 @@ impl Check<'_> {
                 );
             }
         }
+    }
+
+    /// Routes that clients are told of: their routers are neighbours.
+    fn routes(&mut self, table: &NetworkTable, own: Ipv4Cidr) -> Vec<(Ipv4Cidr, Ipv4Addr)> {
+        if let (Some(place), true) = (table.routes.place(), table.routes.each().count() > MAX_ROUTES) {
+            self.wrong(place, "too many routes for a DHCP message", format!("write {MAX_ROUTES} at most"));
+        }
+        if let (Some(place), true) = (table.ntp.place(), table.ntp.each().count() > MAX_NTP) {
+            self.wrong(place, "too many time servers", format!("write {MAX_NTP} at most"));
+        }
+        for route in table.routes.each().filter(|route| route.get_ref().1 != own.address()) {
+            self.neighbour_of(own, route.span(), route.get_ref().1, "the router");
+        }
+        table.routes.values()
     }
 
     pub(super) fn published(&mut self, table: &NetworkTable, mode: Mode, own: Option<&InterfaceConfig>) {
@@ -237,11 +256,12 @@ pub(super) fn given_addresses(port: &PortTable) -> impl Iterator<Item = (Range<u
 }
 
 /// Where the keys are that only a DHCP server needs.
-fn dhcp_options(table: &NetworkTable) -> [Option<Range<usize>>; 4] {
+fn dhcp_options(table: &NetworkTable) -> [Option<Range<usize>>; 7] {
     // Router advertisements tell these two.
     let of_dhcp = |place: Option<Range<usize>>| place.filter(|_| table.ipv6.address.is_none());
     let (dns, domain) = (of_dhcp(table.dns.place()), of_dhcp(table.domain.place()));
-    [table.lease_time.place(), table.reserve.place(), dns, domain]
+    let [time, reserve, ntp] = [table.lease_time.place(), table.reserve.place(), table.ntp.place()];
+    [time, reserve, ntp, table.routes.place(), table.boot.place(), dns, domain]
 }
 
 /// The longer of the two ranges beside the own address.
@@ -256,6 +276,11 @@ fn example_range(own: Ipv4Cidr) -> String {
 /// One hour, in seconds. Leases are in memory only: the shorter they are, the sooner a restarted switch knows its guests
 /// again, and the addresses of guests that came and went are free. Hosts renew after half of it.
 const DEFAULT_LEASE_TIME: u32 = 3600;
+
+/// Nine bytes each at most, in an option of 255.
+const MAX_ROUTES: usize = 25;
+/// Clients look at a few.
+const MAX_NTP: usize = 8;
 
 /// Each lease takes memory, and any guest can ask for all of them.
 const MAX_LEASES: u32 = 65_536;

@@ -318,6 +318,7 @@ impl Dhcp {
             DhcpStep::Done => Ok(()),
             DhcpStep::Ask(address) => {
                 slow.ask(Hop { network, address }, None);
+                ping(address, network, slow);
                 Ok(())
             }
             DhcpStep::Send(reply) if self.hold(network, &reply, slow.now) => Ok(()),
@@ -359,6 +360,16 @@ fn server_of(interface: &InterfaceConfig, before: Option<DhcpServer>) -> Option<
         }
         None => DhcpServer::new(settings, address, mtu),
     })
+}
+
+/// Asks everybody for an echo: a host that doesn't answer ARP for the address may answer that, and asks by ARP before. RFC
+/// 2131, 3.1.
+fn ping(address: Ipv4Addr, network: NetworkId, slow: &mut Slow<'_>) {
+    let Some(interface) = slow.gateway.interface(network) else { return };
+    let (own, own_mac) = (interface.address.address(), interface.mac);
+    let frame = eth().src(own_mac).dst(MacAddr::BROADCAST).ipv4(own, address);
+    let frame = frame.icmp_echo(DHCP_SERVER_PORT, 1).payload(&[0; 8]);
+    slow.out.push(To::Network(network), &frame, Offload::NONE);
 }
 
 fn send(reply: &DhcpReply, network: NetworkId, slow: &mut Slow<'_>) -> Result<(), DropReason> {

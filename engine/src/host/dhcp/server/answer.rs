@@ -83,6 +83,7 @@ impl DhcpServer {
         if let Some(router) = self.config.router {
             writer.option(code::ROUTER, &router.octets());
         }
+        writer.option(code::CLASSLESS_ROUTES, &self.routes());
         // A client tells answers for several clients of one machine apart by it. RFC 6842.
         writer.option(code::CLIENT_IDENTIFIER, request.identifier.unwrap_or_default());
         let dns: Vec<u8> = self.config.dns.iter().take(MAX_DNS).flat_map(Ipv4Addr::octets).collect();
@@ -90,7 +91,27 @@ impl DhcpServer {
         writer.option(code::INTERFACE_MTU, &self.mtu.to_be_bytes());
         writer.option(code::BROADCAST_ADDRESS, &self.interface.broadcast().octets());
         writer.option(code::DOMAIN_NAME, self.config.domain.as_deref().unwrap_or_default().as_bytes());
+        let ntp: Vec<u8> = self.config.ntp.iter().flat_map(Ipv4Addr::octets).collect();
+        writer.option(code::TIME_SERVERS, &ntp);
+        if let Some(boot) = &self.config.boot {
+            writer.boot(&boot.file, boot.server);
+        }
         writer.finish()
+    }
+
+    /// Routes as RFC 3442 has them. Who reads them doesn't look at the router option, so the default route is among them.
+    fn routes(&self) -> Vec<u8> {
+        let routes = &self.config.routes;
+        let default = self.config.router.filter(|_| !routes.is_empty());
+        let default = default.map(|router| (0, Ipv4Addr::UNSPECIFIED, router));
+        let routes = routes.iter().map(|(to, router)| (to.prefix_len(), to.network(), *router));
+        let mut bytes = Vec::new();
+        for (length, network, router) in routes.chain(default) {
+            bytes.push(length);
+            bytes.extend_from_slice(&network.octets()[..usize::from(length).div_ceil(8)]);
+            bytes.extend_from_slice(&router.octets());
+        }
+        bytes
     }
 }
 

@@ -8,6 +8,7 @@ use super::client::Client;
 use super::leases::{Binding, BindingState};
 use super::{DhcpServer, Sighting, View};
 use crate::report::LeaseEventKind;
+use crate::runtime_config::DhcpClient;
 
 /// What a client's message says of its right to an address that another was offered.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -27,7 +28,7 @@ impl DhcpServer {
         requested: Option<Ipv4Addr>,
         view: View<'_>,
     ) -> Option<Ipv4Addr> {
-        let reserved = self.reserved.get(&client.mac).copied();
+        let reserved = self.reserved_for(client.mac, &client.key);
         let last = self.leases.address_of(&client.key);
         let current = last.filter(|&a| self.leases.of(a).is_some_and(|binding| binding.is_live(view.now)));
         [reserved, current, requested, last]
@@ -48,6 +49,15 @@ impl DhcpServer {
             .or_else(|| self.find_unused(self.leases.untaken().take(SEARCHED), client, view))
     }
 
+    /// The address that is reserved for the client with this key: by its identifier, or else by its MAC address.
+    pub(super) fn reserved_for(&self, mac: MacAddr, key: &[u8]) -> Option<Ipv4Addr> {
+        // A guarded client's key has its MAC address behind.
+        let identifiers = [Some(key), key.strip_suffix(mac.octets().as_slice())];
+        let by_id = |id: &[u8]| self.reserved.get(&DhcpClient::Id(id.into()));
+        let reserved = identifiers.into_iter().flatten().find_map(by_id);
+        reserved.or_else(|| self.reserved.get(&DhcpClient::Mac(mac))).copied()
+    }
+
     /// The first address that nobody ever had. Those that are in use without a lease are set aside on the way.
     fn take_fresh(&mut self, client: &Client, view: View<'_>) -> Option<Ipv4Addr> {
         while let Some(address) = self.fresh.clone().next().map(Ipv4Addr::from_bits) {
@@ -55,7 +65,7 @@ impl DhcpServer {
                 return None;
             }
             self.fresh.next();
-            if self.leases.of(address).is_some() || !self.may_have(address, client.mac) {
+            if self.leases.of(address).is_some() || !self.may_have(address, client.mac, &client.key) {
                 continue;
             }
             match self.user_of(address, client, view) {
@@ -73,7 +83,7 @@ impl DhcpServer {
         view: View<'_>,
     ) -> Option<Ipv4Addr> {
         addresses.find(|&address| {
-            self.may_have(address, client.mac)
+            self.may_have(address, client.mac, &client.key)
                 && self.may_take(address, client, view)
                 && self.is_at_hand(address, client, view)
                 && self.user_of(address, client, view).is_none()
@@ -88,20 +98,20 @@ impl DhcpServer {
         claim: Claim,
         view: View<'_>,
     ) -> bool {
-        let reserved = self.reserved.get(&client.mac);
-        let reserved = reserved.filter(|&&a| self.is_available(a, client, Claim::Wish, view));
-        self.is_available(address, client, claim, view)
-            && reserved.is_none_or(|&reserved| reserved == address)
+        let reserved = self.reserved_for(client.mac, &client.key);
+        let reserved = reserved.filter(|&a| self.is_available(a, client, Claim::Wish, view));
+        self.is_available(address, client, claim, view) && reserved.is_none_or(|reserved| reserved == address)
     }
 
     /// Whether the client may have the address, and nobody else has it.
     fn is_available(&self, address: Ipv4Addr, client: &Client, claim: Claim, view: View<'_>) -> bool {
-        if !self.may_have(address, client.mac) {
+        if !self.may_have(address, client.mac, &client.key) {
             return false;
         }
         let binding = self.leases.of(address).filter(|binding| binding.is_live(view.now));
         let is_free = binding.is_none_or(|binding| {
-            let theirs = binding.client == client.key || self.reserved.get(&client.mac) == Some(&address);
+            let theirs =
+                binding.client == client.key || self.reserved_for(client.mac, &client.key) == Some(address);
             match binding.state {
                 BindingState::Offered | BindingState::Probing => theirs || claim == Claim::Right,
                 BindingState::Leased => theirs,

@@ -17,6 +17,7 @@ pub(super) mod code {
     pub const DOMAIN_NAME: u8 = 15;
     pub const INTERFACE_MTU: u8 = 26;
     pub const BROADCAST_ADDRESS: u8 = 28;
+    pub const TIME_SERVERS: u8 = 42;
     pub const REQUESTED_ADDRESS: u8 = 50;
     pub const LEASE_TIME: u8 = 51;
     pub const MESSAGE_TYPE: u8 = 53;
@@ -25,7 +26,11 @@ pub(super) mod code {
     pub const RENEWAL_TIME: u8 = 58;
     pub const REBINDING_TIME: u8 = 59;
     pub const CLIENT_IDENTIFIER: u8 = 61;
+    pub const TFTP_SERVER_NAME: u8 = 66;
+    pub const BOOT_FILE_NAME: u8 = 67;
     pub const RELAY_AGENT_INFORMATION: u8 = 82;
+    /// RFC 3442.
+    pub const CLASSLESS_ROUTES: u8 = 121;
     pub const PAD: u8 = 0;
     pub const END: u8 = 255;
 }
@@ -192,6 +197,17 @@ impl<'a> ReplyWriter<'a> {
         }
     }
 
+    /// What the client boots from: in the fixed fields, where ROMs of network cards look for it, and as options.
+    pub fn boot(&mut self, file: &str, server: Ipv4Addr) {
+        DhcpPacket::new_unchecked(&mut self.bytes).set_server_ip(server);
+        // The last byte is a NUL.
+        if file.len() < FILE_LEN {
+            self.bytes[FILE_AT..FILE_AT + file.len()].copy_from_slice(file.as_bytes());
+        }
+        self.option(code::TFTP_SERVER_NAME, server.to_string().as_bytes());
+        self.option(code::BOOT_FILE_NAME, file.as_bytes());
+    }
+
     /// The message, at least as long as a BOOTP message is.
     pub fn finish(mut self) -> Vec<u8> {
         self.room = usize::MAX;
@@ -206,6 +222,9 @@ impl<'a> ReplyWriter<'a> {
 const MAGIC: u32 = 0x6382_5363;
 /// The fixed fields and the magic number.
 const HEADER_LEN: usize = 240;
+/// Where the field `file` is, and how long. RFC 2131, section 2.
+const FILE_AT: usize = 108;
+const FILE_LEN: usize = 128;
 /// The length of a BOOTP message; some clients ignore what is shorter. RFC 951, section 3.
 const BOOTP_LEN: usize = 300;
 /// IPv4 and UDP headers, which the maximum message size includes. RFC 2132, 9.10.

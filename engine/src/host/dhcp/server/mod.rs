@@ -42,7 +42,7 @@ pub(crate) use self::message::relay_agent;
 use self::probe::{Probe, Probes};
 use crate::gateway::neighbour::Sighting;
 use crate::report::{LeaseEventKind, LeaseRecord, PoolReport};
-use crate::runtime_config::DhcpConfig;
+use crate::runtime_config::{DhcpClient, DhcpConfig};
 
 /// The server of one network.
 #[derive(Debug)]
@@ -50,7 +50,7 @@ pub(crate) struct DhcpServer {
     config: DhcpConfig,
     interface: Ipv4Cidr,
     mtu: u16,
-    reserved: BTreeMap<MacAddr, Ipv4Addr>,
+    reserved: BTreeMap<DhcpClient, Ipv4Addr>,
     /// How many addresses clients share: those of the range that are nobody's in particular.
     shared: usize,
     leases: Leases,
@@ -98,14 +98,14 @@ pub(crate) struct View<'a> {
 impl DhcpServer {
     /// A server without leases, for the network that `interface` is the switch's own address in.
     pub(crate) fn new(config: DhcpConfig, interface: Ipv4Cidr, mtu: u16) -> Self {
-        let reserved: BTreeSet<Ipv4Addr> = config.reserved.iter().map(|&(_, address)| address).collect();
+        let reserved: BTreeSet<Ipv4Addr> = config.reserved.iter().map(|(_, address)| *address).collect();
         let range = config.first..=config.last;
         let own = [interface.network(), interface.broadcast(), interface.address()];
         let own = own.into_iter().filter(|&address| !is_host(interface, address));
         let kept: BTreeSet<Ipv4Addr> = reserved.iter().copied().chain(own).collect();
         let size = (config.last.to_bits() - config.first.to_bits()) as usize + 1;
         Self {
-            reserved: config.reserved.iter().copied().collect(),
+            reserved: config.reserved.iter().cloned().collect(),
             shared: size - kept.iter().filter(|&address| range.contains(address)).count(),
             leases: Leases::new(reserved),
             fresh: config.first.to_bits()..=config.last.to_bits(),
@@ -127,7 +127,7 @@ impl DhcpServer {
         let old = std::mem::replace(self, Self::new(config, interface, mtu));
         (self.probes, self.changes) = (old.probes, old.changes);
         for (address, binding) in old.leases.into_bindings() {
-            if self.may_have(address, binding.mac) {
+            if self.may_have(address, binding.mac, &binding.client) {
                 self.leases.bind(address, binding);
             }
         }
@@ -136,9 +136,14 @@ impl DhcpServer {
     /// The station that `address` is leased or reserved to.
     pub(crate) fn holder(&self, address: Ipv4Addr, now: Millis) -> Option<MacAddr> {
         let leased = |binding: &&Binding| binding.state == BindingState::Leased && binding.is_live(now);
-        let reserved = || self.config.reserved.iter().find(|&&(_, reserved)| reserved == address);
+        let reserved = || {
+            self.config.reserved.iter().find_map(|(client, reserved)| match client {
+                DhcpClient::Mac(mac) if *reserved == address => Some(*mac),
+                _ => None,
+            })
+        };
         let lease = self.leases.of(address).filter(leased).map(|binding| binding.mac);
-        lease.or_else(|| reserved().map(|&(mac, _)| mac))
+        lease.or_else(reserved)
     }
 
     /// The address leased to the client that calls itself so, in small letters. A client that took another's name is not
@@ -279,7 +284,7 @@ impl DhcpServer {
     /// allow it, and nobody else has the address.
     pub(crate) fn restore(&mut self, record: LeaseRecord, now: Millis) -> bool {
         let LeaseRecord { address, mac, client, host_name, expires_in, .. } = record;
-        if !self.may_have(address, mac) || self.leases.of(address).is_some() {
+        if !self.may_have(address, mac, &client) || self.leases.of(address).is_some() {
             return false;
         }
         self.leases.advance(now);
@@ -418,10 +423,10 @@ impl DhcpServer {
     }
 
     /// Whether the settings let the client have the address.
-    fn may_have(&self, address: Ipv4Addr, mac: MacAddr) -> bool {
+    fn may_have(&self, address: Ipv4Addr, mac: MacAddr, client: &[u8]) -> bool {
         let in_range = (self.config.first..=self.config.last).contains(&address);
         let reserved = self.leases.reserved().contains(&address);
-        let allowed = if reserved { self.reserved.get(&mac) == Some(&address) } else { in_range };
+        let allowed = if reserved { self.reserved_for(mac, client) == Some(address) } else { in_range };
         allowed && self.is_host(address)
     }
 

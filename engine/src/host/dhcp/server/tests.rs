@@ -1,6 +1,7 @@
 //! What clients see, by messages built and read independently of the server's own code.
 
 use crate::report::LeaseReport;
+use crate::runtime_config::DhcpBoot;
 use proptest::prelude::*;
 use smoltcp::wire::{DhcpPacket, DhcpRepr};
 
@@ -58,7 +59,8 @@ fn the_broadcast_flag_asks_for_a_broadcast_answer() {
 #[test]
 fn a_client_is_offered_its_reserved_address_then_its_own_then_what_it_asks_for() {
     let mut server = server(2, 9);
-    let config = DhcpConfig { reserved: vec![(mac(7), ip(200))], ..server.dhcp.config.clone() };
+    let config =
+        DhcpConfig { reserved: vec![(DhcpClient::Mac(mac(7)), ip(200))], ..server.dhcp.config.clone() };
     server.dhcp.reconfigure(config, server.dhcp.interface, 1500);
     assert_eq!(server.answer(&mac(7).discover().requested(ip(5))).address, ip(200));
     assert_eq!(server.answer(&mac(1).discover().requested(ip(5))).address, ip(5));
@@ -66,6 +68,45 @@ fn a_client_is_offered_its_reserved_address_then_its_own_then_what_it_asks_for()
     assert_eq!(server.answer(&mac(2).discover().requested(ip(5))).address, ip(2), "held for another");
     assert_eq!(server.answer(&mac(3).discover().requested(ip(200))).address, ip(3), "reserved for another");
     assert_eq!(server.answer(&mac(4).discover().requested(SERVER)).address, ip(4), "the switch's own");
+}
+
+#[test]
+fn a_reservation_by_identifier_goes_before_one_by_mac() {
+    for is_guarded in [false, true] {
+        let mut server = server(2, 9);
+        server.is_guarded = is_guarded;
+        let id = DhcpClient::Id([0xff, 0, 0xaa].into());
+        let reserved = vec![(DhcpClient::Mac(mac(1)), ip(200)), (id, ip(201))];
+        let config = DhcpConfig { reserved, ..server.dhcp.config.clone() };
+        server.dhcp.reconfigure(config, server.dhcp.interface, 1500);
+        let with_id = |message: ClientMessage| message.option(61, &[0xff, 0, 0xaa]);
+        let offer = server.answer(&with_id(mac(1).discover()));
+        assert_eq!((offer.address, offer.option(61)), (ip(201), vec![0xff, 0, 0xaa]));
+        assert_eq!(server.answer(&mac(1).discover()).address, ip(200));
+        // The same client behind another network card.
+        let ack = server.answer(&with_id(mac(2).select(ip(201))));
+        assert_eq!((ack.kind, ack.address), (DhcpMessageType::Ack, ip(201)));
+        assert_eq!(server.answer(&mac(3).reboot(ip(201))).kind, DhcpMessageType::Nak, "reserved for another");
+    }
+}
+
+#[test]
+fn time_servers_routes_and_what_to_boot_from_are_offered() {
+    let mut server = server(2, 9);
+    let boot = Some(DhcpBoot { file: "pxelinux.0".to_owned(), server: ip(7) });
+    let routes = vec![("10.9.0.0/16".parse().unwrap(), ip(8)), ("10.8.7.6/32".parse().unwrap(), ip(9))];
+    let config = DhcpConfig { ntp: vec![ip(5), ip(6)], routes, boot, ..server.dhcp.config.clone() };
+    server.dhcp.reconfigure(config, server.dhcp.interface, 1500);
+    let offer = server.answer(&mac(1).discover());
+    assert_eq!(offer.option(42), [ip(5).octets(), ip(6).octets()].concat());
+    let far = [&[16, 10, 9], &ip(8).octets()[..]].concat();
+    let host = [&[32, 10, 8, 7, 6], &ip(9).octets()[..]].concat();
+    let default = [&[0], &SERVER.octets()[..]].concat();
+    assert_eq!(offer.option(121), [far, host, default].concat());
+    assert_eq!((offer.option(66), offer.option(67)), (b"10.0.0.7".to_vec(), b"pxelinux.0".to_vec()));
+    let packet = DhcpPacket::new_checked(&offer.payload[..]).unwrap();
+    assert_eq!(packet.server_ip(), ip(7));
+    assert_eq!(offer.payload[108..119], *b"pxelinux.0\0");
 }
 
 #[test]
@@ -233,6 +274,9 @@ fn config(first: u8, last: u8) -> DhcpConfig {
         dns: vec![Ipv4Addr::new(1, 1, 1, 1), Ipv4Addr::new(8, 8, 8, 8)],
         domain: Some("lan".to_owned()),
         reserved: Vec::new(),
+        ntp: Vec::new(),
+        routes: Vec::new(),
+        boot: None,
     }
 }
 

@@ -158,7 +158,8 @@ fn reconfiguring_keeps_the_leases_that_the_new_range_allows() {
 fn a_new_reservation_moves_its_client_at_the_next_renewal() {
     let mut server = server(2, 9);
     server.lease(mac(1), ip(3));
-    let config = DhcpConfig { reserved: vec![(mac(1), ip(9))], ..server.dhcp.config.clone() };
+    let config =
+        DhcpConfig { reserved: vec![(DhcpClient::Mac(mac(1)), ip(9))], ..server.dhcp.config.clone() };
     server.dhcp.reconfigure(config, server.dhcp.interface, 1500);
     assert_eq!(server.answer(&mac(1).renew(ip(3))).kind, DhcpMessageType::Nak);
     assert_eq!(server.answer(&mac(1).discover()).address, ip(9));

@@ -102,7 +102,7 @@ fn a_port_that_floods_discovers_leaves_others_their_offers_and_places_for_probes
 #[test]
 fn a_kept_lease_is_no_ports_until_its_client_is_heard_and_reserved_addresses_are_no_matter_of_shares() {
     let mut server = server(2, 11);
-    let reserved = (0..5).map(|n| (mac(700 + n), ip(7 + n as u8))).collect();
+    let reserved = (0..5).map(|n| (DhcpClient::Mac(mac(700 + n)), ip(7 + n as u8))).collect();
     let config = DhcpConfig { reserved, ..server.dhcp.config.clone() };
     server.dhcp.reconfigure(config, server.dhcp.interface, 1500);
     let record = |n: u64| LeaseRecord {
