@@ -7,10 +7,11 @@
 use std::net::{Ipv4Addr, SocketAddrV4};
 
 use engine::{
-    BalanceConfig, CheckConfig, CheckKind, DhcpConfig, InterfaceConfig, InterfaceSettings, NetworkConfig,
-    NetworkSettings, PortConfig, PortSettings, Reach, RuntimeConfig, Worker,
+    BalanceConfig, CheckConfig, CheckKind, DhcpConfig, InterfaceConfig, InterfaceSettings, Ipv6Config,
+    NetworkConfig, NetworkSettings, PortConfig, PortSettings, RaConfig, Reach, RuntimeConfig, Worker,
 };
 use nat_engine::{Balance, Condition, Match, NatRule, PortList, Target};
+use packet::checksum::Sum;
 use packet::offload::{Segments, complete_checksum};
 use packet::{
     Burst, Gso, Ipv4Cidr, MacAddr, Millis, NetworkId, Offload, PortId, Protocol, VNET_HDR_LEN, Verdict,
@@ -90,7 +91,7 @@ fn catch_up(worker: &mut Worker, now: Millis) {
     assert!(worker.next_timeout().is_none_or(|at| at > now));
 }
 
-/// Most of what a guest can get wrong is behind a right header checksum.
+/// Most of what a guest can get wrong is behind a right header checksum, or that of ICMPv6.
 fn with_right_checksum(frame: &[u8]) -> Vec<u8> {
     let mut frame = frame.to_vec();
     if let Some(header) = frame.get_mut(14..34)
@@ -100,7 +101,26 @@ fn with_right_checksum(frame: &[u8]) -> Vec<u8> {
         let sum = checksum::of(header);
         header[10..12].copy_from_slice(&sum.to_be_bytes());
     }
+    if let Some((header, message)) = frame.get_mut(14..).and_then(|packet| packet.split_at_mut_checked(40))
+        && (header[0], header[6]) == (0x60, Protocol::ICMPV6.0)
+        && message.len() == usize::from(u16::from_be_bytes([header[4], header[5]]))
+        && message.len() >= 4
+    {
+        message[2..4].fill(0);
+        let addresses = (header[8..24].try_into(), header[24..40].try_into());
+        if let (Ok(src), Ok(dst)) = addresses {
+            let pseudo = Sum::pseudo_header_v6(src, dst, Protocol::ICMPV6.0, message.len() as u32);
+            let sum = pseudo.add(Sum::of(message)).checksum();
+            message[2..4].copy_from_slice(&sum.to_be_bytes());
+        }
+    }
     frame
+}
+
+/// An address of IPv6, and what guests are told.
+fn ipv6(address: &str) -> Option<Ipv6Config> {
+    let ra = RaConfig { is_router: true, ..RaConfig::default() };
+    Some(Ipv6Config { ra: Some(ra), ..Ipv6Config::new(address.parse().ok()?) })
 }
 
 fn config() -> RuntimeConfig {
@@ -119,6 +139,7 @@ fn config() -> RuntimeConfig {
                 boot: None,
             }),
             pcp: true,
+            ipv6: ipv6("fd00::1/64"),
             ..InterfaceSettings::default()
         },
         ..interface(0, Ipv4Addr::new(10, 0, 0, 1))
