@@ -45,7 +45,6 @@ use std::time::{Duration, Instant};
 use engine::{OwnFrames, Worker};
 use mio::{Events, Poll, Token, Waker};
 use packet::{BURST_FRAMES, Burst, Millis, PortId};
-use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use tapio::{Clock, LinkLoss, Rx, Signal, Signals, random_bytes};
 use tracing::{info, warn};
 
@@ -60,6 +59,7 @@ pub use self::ports::PlacedError;
 use self::ports::Ports;
 pub use self::run_error::RunError;
 use self::send::Sender;
+use self::service::allow_descriptors;
 use self::shared::{look_at_hosts, tell_hosts};
 use self::shares::{LONG_SLEEP, Meter, Shares, Way, Work};
 use self::spin::Spin;
@@ -104,13 +104,6 @@ pub fn run(
     });
     info!(longest_pause = ?driver.pauses.longest(), "ended");
     Ok(())
-}
-
-/// As many as the process may have: the usual limit is for programs that use select(2). Guests bring dozens each.
-fn allow_descriptors() {
-    let limit = getrlimit(Resource::Nofile);
-    // What can't be raised is enough for most.
-    let _ = setrlimit(Resource::Nofile, Rlimit { current: limit.maximum, ..limit });
 }
 
 struct Driver {

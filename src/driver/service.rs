@@ -1,6 +1,7 @@
-//! What the driver tells whoever supervises the process.
+//! The process as whoever runs it sees it: what it is told, and what it takes of the system.
 
 use packet::Millis;
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
 use super::Driver;
 use crate::log::Log;
@@ -34,4 +35,11 @@ impl Driver {
         let verb = if all == 1 { "is" } else { "are" };
         format!("{up} of {} {verb} up", count(all as u64, "port"))
     }
+}
+
+/// As many as the process may have: the usual limit is for programs that use select(2). Guests bring dozens each.
+pub(super) fn allow_descriptors() {
+    let limit = getrlimit(Resource::Nofile);
+    // What can't be raised is enough for most.
+    let _ = setrlimit(Resource::Nofile, Rlimit { current: limit.maximum, ..limit });
 }
