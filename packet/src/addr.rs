@@ -11,6 +11,8 @@ pub struct MacAddr(u64);
 impl MacAddr {
     /// All stations.
     pub const BROADCAST: Self = Self(0xffff_ffff_ffff);
+    /// All bridges: the spanning tree's address. IEEE 802.1D-2004, table 7-10.
+    pub const BRIDGES: Self = Self(0x0180_c200_0000);
     /// No station; never valid on the wire.
     pub const ZERO: Self = Self(0);
 

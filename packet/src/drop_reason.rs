@@ -76,6 +76,14 @@ drop_reasons! {
     PortIsolated = "port_isolated",
     /// The port is closed, because what the switch sent there came back: there is a loop.
     LoopDamped = "loop_damped",
+    /// The spanning tree doesn't go by the port, or not yet.
+    StpBlocked = "stp_blocked",
+    /// The port is shut, because a BPDU came where none may.
+    BpduGuard = "bpdu_guard",
+    /// A frame to the bridges' address that is no BPDU, or one too old to count.
+    BadBpdu = "bad_bpdu",
+    /// More BPDUs than bridges send came by the port.
+    BpduRate = "bpdu_rate",
     /// The gateway forwarded it into a network none of whose ports is up.
     NoEgressPort = "no_egress_port",
     /// The frame is larger than the MTU of its egress port.

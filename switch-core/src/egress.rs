@@ -113,7 +113,6 @@ fn leave(
             let entry = port.vlans.leave(entry, meta)?;
             Ok(if port.gro { entry } else { entry.alone() })
         }
-        PortState::Looping => Err(DropReason::LoopDamped),
-        PortState::Discarding | PortState::Learning => Err(DropReason::PortNotForwarding),
+        other => Err(other.refusal()),
     }
 }

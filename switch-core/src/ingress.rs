@@ -1,6 +1,6 @@
 //! Stage 2: what may enter.
 
-use packet::{Burst, DropReason, FrameMeta, PuntReason};
+use packet::{Burst, DropReason, FrameMeta, MacAddr, PuntReason};
 
 use crate::own::Own;
 use crate::ports::PortState;
@@ -32,13 +32,19 @@ fn punt(meta: &mut FrameMeta) {
     }
 }
 
-/// Drops all frames of a port that isn't forwarding, but for probes that look whether its loop is still there.
+/// Drops all frames of a port that isn't forwarding, but for probes that look whether its loop is still there, and what
+/// bridges say of the spanning tree.
 #[cold]
 fn refuse_all(burst: &mut Burst, state: PortState, own: &Own) {
-    let is_looping = state == PortState::Looping;
-    let reason = if is_looping { DropReason::LoopDamped } else { DropReason::PortNotForwarding };
-    for meta in burst.metas_mut().iter_mut().filter(|meta| !(is_looping && meta.dst == own.probe.to_group()))
-    {
-        meta.drop(reason);
+    let reason = state.refusal();
+    for meta in burst.metas_mut() {
+        if state == PortState::Looping && meta.dst == own.probe.to_group() {
+            continue;
+        }
+        if state.hears_bridges() && meta.dst == MacAddr::BRIDGES {
+            punt(meta);
+        } else {
+            meta.drop(reason);
+        }
     }
 }

@@ -25,6 +25,7 @@ mod learn;
 mod limits;
 mod own;
 mod ports;
+pub mod stp;
 mod sync;
 mod vlan;
 

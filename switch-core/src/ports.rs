@@ -3,7 +3,7 @@
 use std::net::Ipv4Addr;
 
 use packet::rate::Rate;
-use packet::{MacAddr, PortId};
+use packet::{DropReason, MacAddr, PortId};
 
 use crate::guard::Guard;
 use crate::vlan::PortVlans;
@@ -76,13 +76,32 @@ pub enum PortState {
     Discarding,
     /// Closed because of a loop: nothing passes, nothing is learned, but probes for loops come in.
     Looping,
-    /// Nothing passes, addresses are learned.
+    /// Kept out of the spanning tree: nothing passes, nothing is learned, but the tree's messages come in.
+    Blocked,
+    /// Shut because it must not hear of a spanning tree, and has.
+    Shut,
+    /// About to be in the spanning tree: nothing passes, addresses are learned.
     Learning,
     /// Everything passes.
     Forwarding,
 }
 
 impl PortState {
+    /// Why frames come in and leave by it that don't pass.
+    pub(crate) const fn refusal(self) -> DropReason {
+        match self {
+            Self::Looping => DropReason::LoopDamped,
+            Self::Blocked | Self::Learning => DropReason::StpBlocked,
+            Self::Shut => DropReason::BpduGuard,
+            Self::Discarding | Self::Forwarding => DropReason::PortNotForwarding,
+        }
+    }
+
+    /// Whether what bridges say of the spanning tree comes in although nothing else does.
+    pub(crate) const fn hears_bridges(self) -> bool {
+        matches!(self, Self::Blocked | Self::Learning | Self::Looping)
+    }
+
     /// Whether stations behind the port are learned.
     pub(crate) const fn learns(self) -> bool {
         matches!(self, Self::Learning | Self::Forwarding)

@@ -209,19 +209,28 @@ fn a_group_keeps_apart_ports_and_not_what_is_behind_one_of_them() {
 
 #[test]
 fn each_state_of_a_port_lets_in_and_learns_what_it_may() {
-    use DropReason::{LoopDamped, PortNotForwarding};
-    let probes = mac(50);
-    for (state, ordinary, probe, learns) in [
-        (PortState::Forwarding, Verdict::Flood, PuntReason::Control.into(), true),
-        (PortState::Learning, PortNotForwarding.into(), PortNotForwarding.into(), true),
-        (PortState::Discarding, PortNotForwarding.into(), PortNotForwarding.into(), false),
-        (PortState::Looping, LoopDamped.into(), PuntReason::Control.into(), false),
+    use DropReason::{BpduGuard, LoopDamped, PortNotForwarding, StpBlocked};
+    let (probes, control) = (mac(50), PuntReason::Control.into());
+    for (state, ordinary, probe, bpdu, learns) in [
+        (PortState::Forwarding, Verdict::Flood, control, control, true),
+        (PortState::Learning, StpBlocked.into(), StpBlocked.into(), control, true),
+        (PortState::Blocked, StpBlocked.into(), StpBlocked.into(), control, false),
+        (PortState::Shut, BpduGuard.into(), BpduGuard.into(), BpduGuard.into(), false),
+        (
+            PortState::Discarding,
+            PortNotForwarding.into(),
+            PortNotForwarding.into(),
+            PortNotForwarding.into(),
+            false,
+        ),
+        (PortState::Looping, LoopDamped.into(), control, control, false),
     ] {
         let mut segment = Segment::new(&[BridgePort { state, ..settings(None) }, settings(None)]);
         segment.0.set_probe(probes);
         segment.0.ask_for(probes.to_group());
         assert_eq!(segment.send(0, MacAddr::BROADCAST).1, ordinary, "{state:?}");
         assert_eq!(segment.send(0, probes.to_group()).1, probe, "{state:?}");
+        assert_eq!(segment.send(0, MacAddr::BRIDGES).1, bpdu, "{state:?}");
         assert_eq!(segment.port_of(mac(0)), learns.then_some(0), "{state:?}");
     }
 }

@@ -1,0 +1,247 @@
+//! Port Role Transitions: from a role to what the port does. Figures 17-18 to 17-21.
+
+use packet::Millis;
+
+use crate::stp::bpdu::Role;
+use crate::stp::port::Port;
+use crate::stp::state::Transition as S;
+use crate::stp::timer::Timer;
+use crate::stp::tree::Tree;
+
+pub(crate) fn next(tree: &Tree, at: usize, now: Millis) -> Option<S> {
+    let port = &tree.ports[at];
+    if port.states.transition == S::InitPort {
+        return Some(S::DisablePort);
+    }
+    if !port.is_decided() {
+        return None;
+    }
+    if port.role != port.selected_role {
+        return Some(match port.selected_role {
+            Role::Disabled => S::DisablePort,
+            Role::Root => S::RootPort,
+            Role::Designated => S::DesignatedPort,
+            Role::Alternate | Role::Backup => S::BlockPort,
+        });
+    }
+    match port.role {
+        Role::Disabled => disabled(port),
+        Role::Root => root(tree, at, now),
+        Role::Designated => designated(port, now),
+        Role::Alternate | Role::Backup => alternate(tree, at),
+    }
+}
+
+/// Figure 17-18.
+fn disabled(port: &Port) -> Option<S> {
+    let is_still = !port.learning && !port.forwarding;
+    let is_settled = port.forward_delay_while == Timer::Held(first_delay(port))
+        && !port.sync
+        && !port.re_root
+        && port.synced;
+    match port.states.transition {
+        S::DisablePort => is_still.then_some(S::DisabledPort),
+        _ => (!is_settled).then_some(S::DisabledPort),
+    }
+}
+
+/// Figure 17-19.
+fn root(tree: &Tree, at: usize, now: Millis) -> Option<S> {
+    let port = &tree.ports[at];
+    if port.states.transition != S::RootPort {
+        return Some(S::RootPort);
+    }
+    let may_move = || {
+        port.forward_delay_while.is_zero(now)
+            || (tree.is_rapid() && port.recent_backup_while.is_zero(now) && tree.re_rooted(at, now))
+    };
+    if port.proposed && !port.agree {
+        Some(S::RootProposed)
+    } else if (port.proposed && port.agree) || (!port.agree && tree.all_synced()) {
+        Some(S::RootAgreed)
+    } else if !port.forward && !port.re_root {
+        Some(S::ReRoot)
+    } else if port.re_root && port.forward {
+        Some(S::ReRooted)
+    } else if !port.learn && may_move() {
+        Some(S::RootLearn)
+    } else if port.learn && !port.forward && may_move() {
+        Some(S::RootForward)
+    } else {
+        (port.recent_root_while != Timer::Held(port.full_forward_delay())).then_some(S::RootPort)
+    }
+}
+
+/// Figure 17-20.
+fn designated(port: &Port, now: Millis) -> Option<S> {
+    if port.states.transition != S::DesignatedPort {
+        return Some(S::DesignatedPort);
+    }
+    let was_root = !port.recent_root_while.is_zero(now);
+    let is_retired = !was_root || !port.re_root;
+    let may_move =
+        (port.forward_delay_while.is_zero(now) || port.agreed || port.oper_edge) && is_retired && !port.sync;
+    let is_to_stop = (port.sync && !port.synced) || (port.re_root && was_root) || port.disputed;
+    if !port.forward && !port.agreed && !port.proposing && !port.oper_edge {
+        Some(S::DesignatedPropose)
+    } else if (!port.learning && !port.forwarding && !port.synced)
+        || (port.agreed && !port.synced)
+        || (port.oper_edge && !port.synced)
+        || (port.sync && port.synced)
+    {
+        Some(S::DesignatedSynced)
+    } else if !was_root && port.re_root {
+        Some(S::DesignatedRetired)
+    } else if is_to_stop && !port.oper_edge && (port.learn || port.forward) {
+        Some(S::DesignatedDiscard)
+    } else if may_move && !port.learn {
+        Some(S::DesignatedLearn)
+    } else if may_move && !port.forward {
+        Some(S::DesignatedForward)
+    } else {
+        None
+    }
+}
+
+/// Figure 17-21.
+fn alternate(tree: &Tree, at: usize) -> Option<S> {
+    let port = &tree.ports[at];
+    match port.states.transition {
+        S::BlockPort => return (!port.learning && !port.forwarding).then_some(S::AlternatePort),
+        S::AlternatePort => {}
+        _ => return Some(S::AlternatePort),
+    }
+    let backed_up = Timer::Held(backup_time(port));
+    let is_settled = port.forward_delay_while == Timer::Held(port.forward_delay())
+        && !port.sync
+        && !port.re_root
+        && port.synced;
+    if port.proposed && !port.agree {
+        Some(S::AlternateProposed)
+    } else if (port.proposed && port.agree) || (!port.agree && tree.all_synced()) {
+        Some(S::AlternateAgreed)
+    } else if port.role == Role::Backup && port.recent_backup_while != backed_up {
+        Some(S::BackupPort)
+    } else {
+        (!is_settled).then_some(S::AlternatePort)
+    }
+}
+
+pub(crate) fn enter(tree: &mut Tree, at: usize, state: S, now: Millis) {
+    let port = &mut tree.ports[at];
+    port.states.transition = state;
+    match state {
+        S::InitPort => {
+            port.role = Role::Disabled;
+            (port.learn, port.forward, port.synced) = (false, false, false);
+            (port.sync, port.re_root) = (true, true);
+            port.recent_root_while = Timer::start(port.full_forward_delay(), now);
+            port.forward_delay_while = Timer::Held(first_delay(port));
+            port.recent_backup_while = Timer::Zero;
+        }
+        S::DisablePort | S::BlockPort => {
+            port.role = port.selected_role;
+            (port.learn, port.forward) = (false, false);
+            let_run(port, now);
+        }
+        S::DisabledPort => {
+            port.forward_delay_while = Timer::Held(first_delay(port));
+            (port.synced, port.recent_root_while) = (true, Timer::Zero);
+            (port.sync, port.re_root) = (false, false);
+        }
+        S::RootProposed | S::AlternateProposed => {
+            port.proposed = false;
+            tree.set_sync();
+        }
+        S::ReRoot => tree.set_re_root(),
+        S::RootPort | S::RootAgreed | S::ReRooted => enter_root(port, state, now),
+        S::RootLearn | S::DesignatedLearn => {
+            port.forward_delay_while = Timer::start(port.forward_delay(), now);
+            port.learn = true;
+        }
+        S::RootForward => (port.forward_delay_while, port.forward) = (Timer::Zero, true),
+        S::DesignatedPort
+        | S::DesignatedPropose
+        | S::DesignatedSynced
+        | S::DesignatedRetired
+        | S::DesignatedForward
+        | S::DesignatedDiscard => enter_designated(port, state, now),
+        S::AlternatePort | S::AlternateAgreed | S::BackupPort => enter_alternate(port, state),
+    }
+}
+
+fn enter_root(port: &mut Port, state: S, now: Millis) {
+    match state {
+        S::RootAgreed => {
+            (port.proposed, port.sync) = (false, false);
+            (port.agree, port.new_info) = (true, true);
+        }
+        S::ReRooted => port.re_root = false,
+        _ => {
+            if port.role != Role::Root {
+                let_run(port, now);
+            }
+            port.role = Role::Root;
+            port.recent_root_while = Timer::Held(port.full_forward_delay());
+        }
+    }
+}
+
+fn enter_designated(port: &mut Port, state: S, now: Millis) {
+    match state {
+        S::DesignatedPropose => {
+            (port.proposing, port.new_info) = (true, true);
+            port.edge_delay_while = Timer::start(port.edge_delay(), now);
+        }
+        S::DesignatedSynced => {
+            (port.recent_root_while, port.synced, port.sync) = (Timer::Zero, true, false);
+        }
+        S::DesignatedRetired => port.re_root = false,
+        S::DesignatedForward => {
+            (port.forward, port.forward_delay_while) = (true, Timer::Zero);
+            port.agreed = port.send_rapid;
+        }
+        S::DesignatedDiscard => {
+            (port.learn, port.forward, port.disputed) = (false, false, false);
+            port.forward_delay_while = Timer::start(port.forward_delay(), now);
+        }
+        _ => {
+            if port.role != Role::Designated {
+                let_run(port, now);
+            }
+            port.role = Role::Designated;
+        }
+    }
+}
+
+fn enter_alternate(port: &mut Port, state: S) {
+    match state {
+        S::AlternateAgreed => {
+            port.proposed = false;
+            (port.agree, port.new_info) = (true, true);
+        }
+        S::BackupPort => port.recent_backup_while = Timer::Held(backup_time(port)),
+        _ => {
+            port.forward_delay_while = Timer::Held(port.forward_delay());
+            (port.synced, port.recent_root_while) = (true, Timer::Zero);
+            (port.sync, port.re_root) = (false, false);
+        }
+    }
+}
+
+/// The role that held the timers at their values is over.
+fn let_run(port: &mut Port, now: Millis) {
+    port.forward_delay_while.release(now);
+    port.recent_root_while.release(now);
+    port.recent_backup_while.release(now);
+}
+
+/// How long a port without anybody who agrees waits before it learns, at first. The standard of 2004 says the maximum age;
+/// that of 1998, which is the one that there is nobody to agree in, the forward delay, as bridges have it.
+const fn first_delay(port: &Port) -> Millis {
+    port.full_forward_delay()
+}
+
+const fn backup_time(port: &Port) -> Millis {
+    Millis::new(2 * port.hello_time().get())
+}
