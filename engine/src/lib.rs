@@ -21,5 +21,5 @@ pub use runtime_config::{
     InterfaceConfig, InterfaceSettings, Ipv6Config, NamePattern, NetworkConfig, NetworkSettings, PortConfig,
     RaConfig, Reach, RuntimeConfig,
 };
-pub use switch_core::{Guard, PortSettings, PortVlans, Storm};
+pub use switch_core::{Guard, PortSettings, PortState, PortVlans, Storm, stp};
 pub use worker::{NewTables, OwnFrames, Processed, Transmitted, Worker};

@@ -5,6 +5,8 @@ use std::ops::Range;
 
 pub use nat_engine::FlowView;
 use packet::{DnsName, MacAddr, Millis, NetworkId, PortCounters, PortId, Protocol, Vid};
+use switch_core::PortState;
+use switch_core::stp::{BridgeId, BridgeReport, Role, Traffic, TreePortReport};
 
 /// How far somebody has come who looks at a table of all networks a part at a time. It changes meanwhile.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
@@ -57,6 +59,8 @@ pub struct PortReport {
     pub network: NetworkId,
     /// Whether its device can send and receive, as far as known.
     pub link: bool,
+    /// What it may do.
+    pub state: PortState,
     /// Addresses learned on it.
     pub learned: u32,
     /// What it received, sent and dropped.
@@ -232,6 +236,44 @@ pub struct LoopChange {
     /// `Some`: it is closed, because what the switch sent out of one of the two came back by the other; `None`: nothing comes
     /// back any more, and it is open.
     pub other: Option<PortId>,
+}
+
+/// The spanning tree of a network.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct TreeReport {
+    /// The network.
+    pub network: NetworkId,
+    /// The switch as a bridge.
+    pub bridge: BridgeReport,
+    /// Time since the topology changed last.
+    pub unchanged_for: Option<Millis>,
+    /// The ports.
+    pub ports: Vec<TreePortReport>,
+}
+
+/// Something that happened to a spanning tree.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum TreeChange {
+    /// There is another root.
+    Root {
+        /// The network.
+        network: NetworkId,
+        /// The root.
+        root: BridgeId,
+        /// The port that leads there; `None`: the switch is the root.
+        port: Option<PortId>,
+    },
+    /// A port does something else than before.
+    Port {
+        /// The port.
+        port: PortId,
+        /// What it is in the tree.
+        role: Role,
+        /// What it does with frames.
+        traffic: Traffic,
+    },
+    /// A BPDU came where none may, and has shut the port.
+    Shut(PortId),
 }
 
 /// A server of a balance rule.

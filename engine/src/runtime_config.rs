@@ -7,6 +7,7 @@ use std::net::{IpAddr, Ipv4Addr, SocketAddrV4};
 use nat_engine::{Balance, NatSettings, PortRange, RuleSet, Timeouts};
 use packet::{DnsName, Ipv4Cidr, MacAddr, Millis, NetworkId, PortId, Protocol};
 use switch_core::PortSettings;
+use switch_core::stp::TreeSettings;
 
 pub(crate) use self::ipv6::ALL_DHCP_SERVERS;
 pub use self::ipv6::{Client6, Dhcp6Config, Ipv6Config, RaConfig};
@@ -69,6 +70,10 @@ pub struct NetworkSettings {
     pub fdb_capacity: u32,
     /// Guests' ports can't reach each other, only the gateway (mode nat-isolated).
     pub isolated: bool,
+    /// The spanning tree.
+    pub tree: TreeSettings,
+    /// Whether the switch looks for loops that no spanning tree sees.
+    pub loop_detect: bool,
 }
 
 impl Default for NetworkSettings {
@@ -79,6 +84,8 @@ impl Default for NetworkSettings {
             // A guest has one address or a few; a thousand guests fit.
             fdb_capacity: 8192,
             isolated: false,
+            tree: TreeSettings::default(),
+            loop_detect: true,
         }
     }
 }

@@ -22,6 +22,7 @@ use crate::host::{Host, Outgoing, Resolution, Slow};
 use crate::punt::{Punt, Punted};
 use crate::report::{
     Cursor, FdbReport, FlowView, LoopChange, NeighbourReport, PoolReport, ServerChange, StatsReport,
+    TreeChange,
 };
 use crate::runtime_config::RuntimeConfig;
 
@@ -135,7 +136,8 @@ impl Worker {
                 self.counters[origin.index()].drops.count(reason);
             }
         }
-        if is_suspicious || self.flooding {
+        let is_watched = || self.config.networks[input.index()].settings.loop_detect;
+        if (is_suspicious || self.flooding) && is_watched() {
             host.loops.suspect(origin, input, now);
         }
         host.finish(&mut slow);
@@ -201,6 +203,14 @@ impl Worker {
         {
             self.gateway.set_mtu(self.config.ports[index].network, mtu);
             self.set_port(index);
+        }
+    }
+
+    /// The device of `port` has this speed, in Mbit/s, which says what the way by it costs in a spanning tree; `None`: it has
+    /// none.
+    pub fn set_speed(&mut self, port: PortId, speed: Option<u32>) {
+        if self.host.stp.set_speed(port, speed) {
+            self.refresh_port(port);
         }
     }
 
@@ -311,6 +321,11 @@ impl Worker {
     /// A port that was closed because of a loop, or opened, since the last call; `None`: there are no more.
     pub fn next_loop_change(&mut self) -> Option<LoopChange> {
         self.host.loops.next_change()
+    }
+
+    /// Something that happened to a spanning tree since the last call; `None`: there is no more.
+    pub fn next_tree_change(&mut self) -> Option<TreeChange> {
+        self.host.stp.next_change()
     }
 
     /// The switch's own frames find their ports, and ports may do what the host says.

@@ -6,6 +6,7 @@ use packet::rate::Rate;
 use packet::{DropReason, MacAddr, PortId};
 
 use crate::guard::Guard;
+use crate::stp::TreePort;
 use crate::vlan::PortVlans;
 
 /// What is set for a port. The default is what holds where nothing is said.
@@ -35,6 +36,8 @@ pub struct PortSettings {
     pub hairpin: bool,
     /// Whether segments of a flow that follow one another leave as one super-frame, if it takes such frames.
     pub gro: bool,
+    /// Its place in the spanning tree.
+    pub tree: TreePort,
 }
 
 impl Default for PortSettings {
@@ -54,6 +57,7 @@ impl Default for PortSettings {
             isolated: false,
             hairpin: false,
             gro: true,
+            tree: TreePort::default(),
         }
     }
 }

@@ -6,8 +6,7 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use packet::{MacAddr, Millis, PortId};
 use proptest::prelude::*;
-use switch_core::PortState;
-use switch_core::stp::{BridgeId, Edge, Role, SpanningTree, StpMode, TreePort, TreeSettings};
+use switch_core::stp::{BridgeId, Edge, Role, SpanningTree, StpMode, Traffic, TreePort, TreeSettings};
 
 /// A bridge, and one of its ports.
 type End = (usize, u16);
@@ -114,7 +113,7 @@ impl Network {
     }
 
     fn forwards(&self, (at, number): End) -> bool {
-        self.bridges[at].state(port(number)) == Some(PortState::Forwarding)
+        self.bridges[at].traffic(port(number)) == Some(Traffic::Forwarding)
     }
 
     /// Wires that close a ring of ports that forward.
@@ -342,11 +341,11 @@ fn a_port_that_hears_itself_stays_closed_until_it_no_longer_does() {
             }
         }
         now = until;
-        bridge.state(port(0)).unwrap()
+        bridge.traffic(port(0)).unwrap()
     };
-    assert_eq!(wait(&mut bridge, Millis::from_secs(10), false), PortState::Forwarding);
-    assert_eq!(wait(&mut bridge, Millis::from_secs(120), true), PortState::Blocked);
-    assert_eq!(wait(&mut bridge, Millis::from_secs(60), false), PortState::Forwarding);
+    assert_eq!(wait(&mut bridge, Millis::from_secs(10), false), Traffic::Forwarding);
+    assert_eq!(wait(&mut bridge, Millis::from_secs(120), true), Traffic::Discarding);
+    assert_eq!(wait(&mut bridge, Millis::from_secs(60), false), Traffic::Forwarding);
 }
 
 #[test]

@@ -1,4 +1,4 @@
-//! Loops between ports, as long as no spanning tree protocol sees to them.
+//! Loops between ports that no spanning tree protocol sees to: there is none, or it doesn't get through.
 //!
 //! ```text
 //!        a station flaps, a frame has the switch's own source, or thousands were flooded
@@ -25,6 +25,7 @@ use super::outgoing::To;
 use super::slow::Slow;
 use crate::punt::Punted;
 use crate::report::LoopChange;
+use crate::runtime_config::RuntimeConfig;
 use packet::keyed::SipKeys;
 
 /// The ports that may be part of a loop, or are.
@@ -76,6 +77,15 @@ impl LoopWatch {
     pub(crate) fn new(seed: [u64; 2]) -> Self {
         let (watched, changes, switched) = (Vec::new(), VecDeque::new(), Vec::new());
         Self { watched, changes, switched, keyed: SipKeys(seed), count: 0 }
+    }
+
+    /// Takes over a configuration: where it says so, nobody looks for loops any more.
+    pub(super) fn install(&mut self, config: &RuntimeConfig) {
+        let is_on = |network: NetworkId| {
+            let network = config.networks.get(network.index());
+            network.is_some_and(|network| network.settings.loop_detect)
+        };
+        self.watched.retain(|watched| is_on(watched.network));
     }
 
     /// Something that came from `port` hints at a loop.

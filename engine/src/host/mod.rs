@@ -30,6 +30,7 @@ mod ra;
 mod resolution;
 mod slow;
 mod slow6;
+pub(crate) mod stp;
 mod stream;
 mod udp;
 mod wire6;
@@ -39,6 +40,7 @@ use std::net::Ipv4Addr;
 
 use nat_engine::Exhausted;
 use packet::{DropReason, EtherType, L4, MacAddr, Millis, NetworkId, PortId, PuntReason};
+use switch_core::Bridge;
 
 use self::arp::Arp;
 use self::dhcp::Dhcp;
@@ -54,6 +56,7 @@ pub(crate) use self::resolution::Resolution;
 use self::slow::IcmpError;
 pub(crate) use self::slow::Slow;
 use crate::gateway::route::Hop;
+use self::stp::Stp;
 use crate::gateway::{Gateway, is_syn};
 use crate::punt::{Punt, Punted};
 use crate::runtime_config::{Reach, RuntimeConfig};
@@ -68,6 +71,7 @@ pub(crate) struct Host {
     pcp: Pcp,
     pub(crate) health: Health,
     pub(crate) loops: LoopWatch,
+    pub(crate) stp: Stp,
     held: HeldSyns,
     pub(crate) ip6: Ip6,
 }
@@ -82,6 +86,7 @@ impl Host {
             pcp: Pcp::default(),
             health: Health::new(seed),
             loops: LoopWatch::new(seed),
+            stp: Stp::default(),
             held: HeldSyns::default(),
             ip6: Ip6::new(seed),
         }
@@ -95,17 +100,21 @@ impl Host {
         config: &RuntimeConfig,
         mappings: usize,
         gateway: &mut Gateway,
+        bridges: &[Bridge],
     ) {
         self.dhcp.install(old, config, gateway);
         self.dns.install(old, config, gateway);
         self.pcp.install(config, mappings, gateway);
         self.health.install(&config.balances, gateway);
         self.ip6.install(config, gateway);
+        self.loops.install(config);
+        self.stp.install(old, config, bridges);
     }
 
     /// These ports of the switch are others' from now on: they begin without what the last ones held.
     pub(crate) fn forget_ports(&mut self, ports: &BTreeSet<PortId>) {
         ports.iter().for_each(|port| self.loops.forget(*port));
+        ports.iter().for_each(|port| self.stp.forget_port(*port));
         self.dhcp.forget_ports(ports);
         self.dns.forget_ports(ports);
     }
@@ -146,7 +155,8 @@ impl Host {
         let (dhcp, health) = (self.dhcp.next_timeout(), self.health.next_timeout());
         let dns = self.dns.next_timeout();
         let (loops, held) = (self.loops.next_timeout(), self.held.next_timeout());
-        [dhcp, dns, health, loops, held, self.ip6.next_timeout()].into_iter().flatten().min()
+        let (ip6, stp) = (self.ip6.next_timeout(), self.stp.next_timeout());
+        [dhcp, dns, health, loops, held, ip6, stp].into_iter().flatten().min()
     }
 
     /// Does what is due.
@@ -164,11 +174,12 @@ impl Host {
         self.dns.on_timeout(slow, &self.dhcp);
         slow.gateway.speak_for(None);
         self.loops.on_timeout(slow);
+        self.stp.on_timeout(slow);
     }
 
     /// A port that may do more or less than before, since the last call.
     pub(crate) fn next_switched_port(&mut self) -> Option<PortId> {
-        self.loops.next_switched()
+        self.loops.next_switched().or_else(|| self.stp.next_switched())
     }
 
     /// A frame as it came in.
@@ -211,7 +222,7 @@ impl Host {
         if bridge.is_some_and(|bridge| bridge.probe().1 == punted.meta.dst) {
             return self.loops.serve(punted, slow);
         }
-        Err(DropReason::BridgeReserved)
+        self.stp.serve(punted, slow)
     }
 
     /// The DHCP servers want to know who uses which address.

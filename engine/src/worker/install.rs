@@ -47,7 +47,7 @@ impl Worker {
         let lost = self.host.ip6.ndp.resolution().keep(keeps, &mut self.gateway.v6.neighbours);
         self.out.drops.count_many(DropReason::InterfaceChanged, lost);
         self.gateway.install(&self.config, &config);
-        self.host.install(&self.config, &config, mappings, &mut self.gateway);
+        self.host.install(&self.config, &config, mappings, &mut self.gateway, &self.bridges);
         let old = std::mem::replace(&mut self.config, config);
         self.forget_ports(&old);
         self.doubt_moved_ports(&old);
@@ -111,17 +111,24 @@ impl Worker {
     /// Tells the bridge of the port in this place of the configuration what the port may do.
     pub(super) fn set_port(&mut self, index: usize) {
         let port = &self.config.ports[index];
-        let state = match self.links[port.id.index()] {
-            false => PortState::Discarding,
-            true if self.host.loops.is_closed(port.id) => PortState::Looping,
-            true => PortState::Forwarding,
-        };
+        let tree = self.config.networks[port.network.index()].settings.tree;
+        self.host.stp.follow(port, tree, self.links[port.id.index()]);
+        let state = self.state_of(port);
         let is_apart = self.config.networks[port.network.index()].settings.isolated;
         let guard = self.guard_of(port);
         let bridge = &mut self.bridges[port.network.index()];
         bridge.set_port(port.id, BridgePort::new(state, is_apart, &port.settings));
         bridge.set_guard(port.id, guard);
         self.limits.set(port.id, &port.settings);
+    }
+
+    /// What a port may do: nothing without a link, and no more than the watch for loops and the spanning tree allow.
+    pub(super) fn state_of(&self, port: &PortConfig) -> PortState {
+        match self.links[port.id.index()] {
+            false => PortState::Discarding,
+            true if self.host.loops.is_closed(port.id) => PortState::Looping,
+            true => self.host.stp.state(port.network, port.id),
+        }
     }
 
     fn guard_of(&self, port: &PortConfig) -> Option<PortGuard> {

@@ -10,7 +10,7 @@ use super::Worker;
 use crate::gateway::route::Hop;
 use crate::report::{
     Chain, Cursor, FdbReport, FlowView, Learned, LeaseChanges, LeaseEvent, LeaseRecord, LeaseReport,
-    NeighbourReport, PortReport, RuleReport, ServerReport, StatsReport,
+    NeighbourReport, PortReport, RuleReport, ServerReport, StatsReport, TreeReport,
 };
 use crate::runtime_config::PortConfig;
 
@@ -21,6 +21,7 @@ impl Worker {
             id: port.id,
             network: port.network,
             link: self.link(port.id),
+            state: self.state_of(port),
             learned: learned.on(port.id),
             counters: self.counters[port.id.index()].clone(),
         };
@@ -47,6 +48,11 @@ impl Worker {
             port: entry.port,
             idle: entry.idle,
         }))
+    }
+
+    /// The spanning trees of networks that have one.
+    pub fn trees(&self, now: Millis) -> impl Iterator<Item = TreeReport> + '_ {
+        self.host.stp.reports(now)
     }
 
     /// The flows in these places of the table, as [`flush_flows`](Self::flush_flows) has them.

@@ -8,7 +8,7 @@ use std::net::Ipv4Addr;
 use engine::report::{Cursor, FdbReport, Learned, LeaseReport, PortReport};
 use engine::{
     DhcpConfig, InterfaceConfig, InterfaceSettings, NetworkConfig, NetworkSettings, PortConfig, PortSettings,
-    Reach, RuntimeConfig, Worker,
+    PortState, Reach, RuntimeConfig, Worker,
 };
 use nat_engine::{Condition, Match, NatRule, PortList, Target};
 use packet::builder::{FrameBuilder, eth};
@@ -122,7 +122,11 @@ pub struct Bench {
 
 impl Bench {
     pub fn new(config: RuntimeConfig) -> Self {
-        let mut worker = Worker::new([1, 2]);
+        Self::with_seed(config, [1, 2])
+    }
+
+    pub fn with_seed(config: RuntimeConfig, seed: [u64; 2]) -> Self {
+        let mut worker = Worker::new(seed);
         worker.install(config);
         Self { worker, now: Millis::from_secs(1000), burst: Burst::new() }
     }
@@ -199,6 +203,12 @@ impl Bench {
             all.extend(part);
         }
         all
+    }
+
+    /// What a port may do.
+    pub fn port_state(&self, of: u16) -> PortState {
+        let ports = self.worker.ports(&Learned::default());
+        ports.iter().find(|report| report.id == port(of)).unwrap().state
     }
 
     /// The drops of a port, by name.

@@ -26,11 +26,11 @@ use packet::{MacAddr, Millis, PortId};
 pub use self::bpdu::{BadBpdu, Bpdu, Message, Role};
 pub use self::report::{BridgeReport, TreePortReport};
 pub use self::settings::{Edge, StpMode, TreePort, TreeSettings, cost_of};
+pub use self::state::Traffic;
 pub use self::vector::{BridgeId, Times, Vector};
 
 use self::port::Port;
 use self::tree::Tree;
-use crate::ports::PortState;
 
 /// The part of a bridge in the spanning tree.
 #[derive(Clone, Debug)]
@@ -125,7 +125,7 @@ impl SpanningTree {
         if !port.enabled {
             return Ok(());
         }
-        port.heard += 1;
+        port.count.heard += 1;
         if let Bpdu::Config(message) | Bpdu::Rapid(message) = bpdu
             && message.vector.bridge.address() == self.address
             && message.vector.port == port.number()
@@ -169,14 +169,9 @@ impl SpanningTree {
         self.tree.flushes.pop()
     }
 
-    /// What a port may do; `None`: there is no such port.
-    pub fn state(&self, id: PortId) -> Option<PortState> {
-        let port = &self.tree.ports[self.tree.place_of(id).ok()?];
-        Some(match (port.forwarding, port.learning) {
-            (true, _) => PortState::Forwarding,
-            (false, true) => PortState::Learning,
-            (false, false) => PortState::Blocked,
-        })
+    /// What a port may do with frames; `None`: there is no such port.
+    pub fn traffic(&self, id: PortId) -> Option<Traffic> {
+        Some(self.tree.ports[self.tree.place_of(id).ok()?].states.traffic)
     }
 
     /// The bridge, for people.

@@ -83,27 +83,16 @@ pub(crate) struct Port {
     pub tc_ack: bool,
     pub tc_prop: bool,
     pub update_info: bool,
-    /// Messages sent of late, and the moment from which on they are forgotten one by one.
-    pub tx_count: u32,
-    pub tx_since: Millis,
+    pub tx: Sent,
 
-    // 17.17
-    pub edge_delay_while: Timer,
-    pub forward_delay_while: Timer,
-    pub hello_when: Timer,
-    pub migration_delay_while: Timer,
-    pub recent_backup_while: Timer,
-    pub received_info_while: Timer,
-    pub recent_root_while: Timer,
-    pub topology_change_while: Timer,
+    pub timers: Timers,
 
     // Beside the standard.
     /// It has come up, and the timers that were held while it was down are to run.
     pub wants_start: bool,
     /// Until then it is taken to hear itself.
     pub is_looped_until: Millis,
-    pub sent: u64,
-    pub heard: u64,
+    pub count: Counters,
 }
 
 impl Port {
@@ -151,20 +140,11 @@ impl Port {
             tc_ack: false,
             tc_prop: false,
             update_info: false,
-            tx_count: 0,
-            tx_since: Millis::ZERO,
-            edge_delay_while: Timer::Zero,
-            forward_delay_while: Timer::Zero,
-            hello_when: Timer::Zero,
-            migration_delay_while: Timer::Zero,
-            recent_backup_while: Timer::Zero,
-            received_info_while: Timer::Zero,
-            recent_root_while: Timer::Zero,
-            topology_change_while: Timer::Zero,
+            tx: Sent::default(),
+            timers: Timers::default(),
             wants_start: false,
             is_looped_until: Millis::ZERO,
-            sent: 0,
-            heard: 0,
+            count: Counters::default(),
         }
     }
 
@@ -226,43 +206,67 @@ impl Port {
 
     /// Whether it may send one more message. 17.19.44.
     pub(crate) const fn may_send(&self) -> bool {
-        self.tx_count < TX_HOLD_COUNT
+        self.tx.count < TX_HOLD_COUNT
     }
 
     /// Messages sent some time ago don't count.
     pub(crate) fn forget_sent(&mut self, now: Millis) {
-        let times = now.since(self.tx_since).get() / TX_FORGET.get();
+        let times = now.since(self.tx.since).get() / TX_FORGET.get();
         if times > 0 {
-            self.tx_count = self.tx_count.saturating_sub(u32::try_from(times).unwrap_or(u32::MAX));
-            self.tx_since = self.tx_since + Millis::new(times * TX_FORGET.get());
+            self.tx.count = self.tx.count.saturating_sub(u32::try_from(times).unwrap_or(u32::MAX));
+            self.tx.since = self.tx.since + Millis::new(times * TX_FORGET.get());
         }
     }
 
     /// The earliest moment after `now` at which something may be due.
     pub(crate) fn next_timeout(&self, now: Millis) -> Option<Millis> {
-        let held_back = (self.new_info && !self.may_send()).then(|| self.tx_since + TX_FORGET);
-        let ends = self.timers().into_iter().filter_map(Timer::end).chain(held_back);
+        let held_back = (self.new_info && !self.may_send()).then(|| self.tx.since + TX_FORGET);
+        let ends = self.timers.ends().chain(held_back);
         ends.filter(|end| self.enabled && *end > now).min()
     }
 
     /// Whether a timer has come to zero after `last`, and by `now`.
     pub(crate) fn has_expired(&self, last: Millis, now: Millis) -> bool {
-        let mut ends = self.timers().into_iter().filter_map(Timer::end);
+        let mut ends = self.timers.ends();
         self.enabled && ends.any(|end| end > last && end <= now)
     }
+}
 
-    fn timers(&self) -> [Timer; 8] {
-        [
-            self.edge_delay_while,
-            self.forward_delay_while,
-            self.hello_when,
-            self.migration_delay_while,
-            self.recent_backup_while,
-            self.received_info_while,
-            self.recent_root_while,
-            self.topology_change_while,
-        ]
+/// A port's timers. 17.17.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Timers {
+    pub edge_delay: Timer,
+    pub forward_delay: Timer,
+    pub hello: Timer,
+    pub migration_delay: Timer,
+    pub recent_backup: Timer,
+    pub received_info: Timer,
+    pub recent_root: Timer,
+    pub topology_change: Timer,
+}
+
+impl Timers {
+    fn ends(self) -> impl Iterator<Item = Millis> {
+        let Self { edge_delay, forward_delay, hello, migration_delay, .. } = self;
+        let Self { recent_backup, received_info, recent_root, topology_change, .. } = self;
+        let first = [edge_delay, forward_delay, hello, migration_delay];
+        let last = [recent_backup, received_info, recent_root, topology_change];
+        first.into_iter().chain(last).filter_map(Timer::end)
     }
+}
+
+/// Messages sent of late, and the moment from which on they are forgotten one by one.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Sent {
+    pub count: u32,
+    pub since: Millis,
+}
+
+/// Messages sent and heard.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Counters {
+    pub sent: u64,
+    pub heard: u64,
 }
 
 /// 17.13.9, table 17-1.

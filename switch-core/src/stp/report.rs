@@ -5,6 +5,7 @@ use packet::{Millis, PortId};
 use super::bpdu::Role;
 use super::port::Port;
 use super::settings::StpMode;
+use super::state::Traffic;
 use super::tree::Tree;
 use super::vector::{BridgeId, Times, Vector};
 
@@ -34,10 +35,8 @@ pub struct TreePortReport {
     pub id: PortId,
     /// What it is in the tree.
     pub role: Role,
-    /// Whether it learns.
-    pub learning: bool,
-    /// Whether it forwards.
-    pub forwarding: bool,
+    /// What it does with frames.
+    pub traffic: Traffic,
     /// Whether only stations are behind it.
     pub edge: bool,
     /// Whether it speaks RSTP.
@@ -72,15 +71,14 @@ pub(super) fn port(now: Millis, port: &Port) -> TreePortReport {
     TreePortReport {
         id: port.id,
         role: port.role,
-        learning: port.learning,
-        forwarding: port.forwarding,
+        traffic: port.states.traffic,
         edge: port.oper_edge,
         rapid: port.send_rapid,
         looped: port.is_looped_until > now,
         cost: port.cost,
         number: port.number(),
         designated: port.priority,
-        sent: port.sent,
-        heard: port.heard,
+        sent: port.count.sent,
+        heard: port.count.heard,
     }
 }

@@ -63,8 +63,8 @@ fn touch_expired(tree: &mut Tree, last: Millis, now: Millis) {
         let port = &mut tree.ports[at];
         port.forget_sent(now);
         if std::mem::take(&mut port.wants_start) {
-            port.edge_delay_while.release(now);
-            port.migration_delay_while.release(now);
+            port.timers.edge_delay.release(now);
+            port.timers.migration_delay.release(now);
             tree.touch(at);
         } else if port.has_expired(last, now) {
             tree.touch(at);
@@ -105,8 +105,8 @@ pub(super) fn hear_oneself(tree: &mut Tree, at: usize, now: Millis) {
     }
     port.oper_edge = false;
     (port.agreed, port.proposing) = (false, true);
-    port.edge_delay_while = Timer::start(port.max_age(), now);
-    port.forward_delay_while = Timer::start(port.max_age(), now);
+    port.timers.edge_delay = Timer::start(port.max_age(), now);
+    port.timers.forward_delay = Timer::start(port.max_age(), now);
     port.disputed = port.learn || port.forward;
     port.is_looped_until = now + port.max_age();
     tree.touch(at);

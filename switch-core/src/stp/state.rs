@@ -82,12 +82,15 @@ pub(crate) enum Transition {
     BackupPort,
 }
 
-/// Port State Transition. Figure 17-22.
+/// What a port does with frames. Port State Transition, figure 17-22.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
-pub(crate) enum Traffic {
+pub enum Traffic {
+    /// Nothing passes.
     #[default]
     Discarding,
+    /// Nothing passes, addresses are learned.
     Learning,
+    /// Everything passes.
     Forwarding,
 }
 

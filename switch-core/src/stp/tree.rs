@@ -97,7 +97,7 @@ impl Tree {
     /// Whether no other port was the root port of late. 17.20.10.
     pub(crate) fn re_rooted(&self, at: usize, now: Millis) -> bool {
         let others = self.ports.iter().enumerate().filter(|(other, _)| *other != at);
-        others.into_iter().all(|(_, port)| port.recent_root_while.is_zero(now))
+        others.into_iter().all(|(_, port)| port.timers.recent_root.is_zero(now))
     }
 
     /// 17.21.14.

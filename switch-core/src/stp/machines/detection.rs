@@ -6,7 +6,7 @@ use crate::stp::port::Port;
 use crate::stp::state::Detection;
 
 pub(crate) fn next(port: &Port, now: Millis) -> Option<Detection> {
-    let is_alone = port.edge_delay_while.is_zero(now) && port.send_rapid && port.proposing;
+    let is_alone = port.timers.edge_delay.is_zero(now) && port.send_rapid && port.proposing;
     match port.states.detection {
         Detection::NotEdge if !port.enabled && port.admin_edge() => Some(Detection::Edge),
         Detection::NotEdge if port.enabled && port.auto_edge() && is_alone => Some(Detection::Edge),

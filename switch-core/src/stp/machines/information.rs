@@ -20,7 +20,7 @@ pub(crate) fn next(port: &Port, now: Millis) -> Option<Information> {
         Information::Aged => is_to_update,
         Information::Current => {
             let is_aged = port.info_is == InfoIs::Received
-                && port.received_info_while.is_zero(now)
+                && port.timers.received_info.is_zero(now)
                 && !port.update_info
                 && port.message.is_none();
             let aged = is_aged.then_some(Information::Aged);
@@ -51,7 +51,7 @@ pub(crate) fn enter(tree: &mut Tree, at: usize, state: Information, now: Millis)
         Information::Disabled => {
             port.message = None;
             (port.proposing, port.proposed, port.agree, port.agreed) = (false, false, false, false);
-            (port.received_info_while, port.info_is) = (Timer::Zero, InfoIs::Disabled);
+            (port.timers.received_info, port.info_is) = (Timer::Zero, InfoIs::Disabled);
             tree.reselect(at);
         }
         Information::Aged => {
@@ -67,18 +67,11 @@ pub(crate) fn enter(tree: &mut Tree, at: usize, state: Information, now: Millis)
         }
         Information::Current => {}
         Information::Receive => port.received = port.message.map(|message| meaning(port, &message)),
-        Information::SuperiorDesignated => {
-            let before = port.priority;
-            superior(port, now);
-            tree.reselect(at);
-            if tree.ports[at].priority > before {
-                doubt_siblings(tree, before);
-            }
-        }
+        Information::SuperiorDesignated => superior(tree, at, now),
         Information::RepeatedDesignated => {
             record_proposal(port);
             set_tc_flags(port);
-            port.received_info_while = Timer::start(port.times.good_for(), now);
+            port.timers.received_info = Timer::start(port.times.good_for(), now);
             port.message = None;
         }
         Information::InferiorDesignated => {
@@ -100,7 +93,9 @@ pub(crate) fn enter(tree: &mut Tree, at: usize, state: Information, now: Millis)
     }
 }
 
-fn superior(port: &mut Port, now: Millis) {
+fn superior(tree: &mut Tree, at: usize, now: Millis) {
+    let port = &mut tree.ports[at];
+    let before = port.priority;
     (port.agreed, port.proposing) = (false, false);
     record_proposal(port);
     set_tc_flags(port);
@@ -108,8 +103,13 @@ fn superior(port: &mut Port, now: Millis) {
     if let Some(message) = message(port) {
         (port.priority, port.times) = (message.vector, message.times);
     }
-    port.received_info_while = Timer::start(port.times.good_for(), now);
+    port.timers.received_info = Timer::start(port.times.good_for(), now);
     (port.info_is, port.message) = (InfoIs::Received, None);
+    let is_worse = port.priority > before;
+    tree.reselect(at);
+    if is_worse {
+        doubt_siblings(tree, before);
+    }
 }
 
 /// A bridge says that the way to the root by it is worse than `before`, or that there is none. What other ports have of it
@@ -121,7 +121,7 @@ fn doubt_siblings(tree: &mut Tree, before: Vector) {
         let held = port.priority;
         let is_of_it = port.info_is == InfoIs::Received && held.bridge.address() == before.bridge.address();
         if is_of_it && (held.root, held.cost) == (before.root, before.cost) {
-            port.received_info_while = Timer::Zero;
+            port.timers.received_info = Timer::Zero;
             tree.touch(at);
         }
     }

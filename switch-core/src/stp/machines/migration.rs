@@ -7,11 +7,11 @@ use crate::stp::state::Migration;
 use crate::stp::timer::Timer;
 
 pub(crate) fn next(port: &Port, is_rapid: bool, now: Millis) -> Option<Migration> {
-    let has_waited = port.migration_delay_while.is_zero(now);
+    let has_waited = port.timers.migration_delay.is_zero(now);
     match port.states.migration {
         Migration::CheckingRstp if has_waited => Some(Migration::Sensing),
         Migration::CheckingRstp if !port.enabled => {
-            let is_held = port.migration_delay_while == Timer::Held(MIGRATE_TIME);
+            let is_held = port.timers.migration_delay == Timer::Held(MIGRATE_TIME);
             (!is_held).then_some(Migration::CheckingRstp)
         }
         Migration::Sensing if !port.enabled || (is_rapid && !port.send_rapid && port.received_rapid) => {
@@ -28,7 +28,7 @@ pub(crate) fn enter(port: &mut Port, state: Migration, is_rapid: bool, now: Mill
     match state {
         Migration::CheckingRstp => {
             port.send_rapid = is_rapid;
-            port.migration_delay_while = if port.enabled {
+            port.timers.migration_delay = if port.enabled {
                 Timer::start(MIGRATE_TIME, now)
             } else {
                 // Set anew as long as the port is down.
@@ -38,7 +38,7 @@ pub(crate) fn enter(port: &mut Port, state: Migration, is_rapid: bool, now: Mill
         Migration::Sensing => (port.received_rapid, port.received_stp) = (false, false),
         Migration::SelectingStp => {
             port.send_rapid = false;
-            port.migration_delay_while = Timer::start(MIGRATE_TIME, now);
+            port.timers.migration_delay = Timer::start(MIGRATE_TIME, now);
         }
     }
 }

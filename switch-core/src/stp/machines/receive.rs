@@ -9,7 +9,7 @@ use crate::stp::timer::Timer;
 
 pub(crate) fn next(port: &Port) -> Option<Receive> {
     if !port.enabled {
-        let is_idle = port.bpdu.is_none() && port.edge_delay_while == Timer::Held(MIGRATE_TIME);
+        let is_idle = port.bpdu.is_none() && port.timers.edge_delay == Timer::Held(MIGRATE_TIME);
         return (!is_idle).then_some(Receive::Discard);
     }
     (port.bpdu.is_some() && port.message.is_none()).then_some(Receive::Receive)
@@ -22,7 +22,7 @@ pub(crate) fn enter(port: &mut Port, state: Receive, now: Millis) {
             (port.bpdu, port.message) = (None, None);
             (port.received_rapid, port.received_stp) = (false, false);
             // Set anew as long as the port is down.
-            port.edge_delay_while = Timer::Held(MIGRATE_TIME);
+            port.timers.edge_delay = Timer::Held(MIGRATE_TIME);
         }
         Receive::Receive => {
             port.message = port.bpdu.take();
@@ -32,7 +32,7 @@ pub(crate) fn enter(port: &mut Port, state: Receive, now: Millis) {
                 _ => port.received_stp = true,
             }
             port.oper_edge = false;
-            port.edge_delay_while = Timer::start(MIGRATE_TIME, now);
+            port.timers.edge_delay = Timer::start(MIGRATE_TIME, now);
         }
     }
 }

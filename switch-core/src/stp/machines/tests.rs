@@ -67,10 +67,10 @@ fn figure_17_12_port_receive() {
         (|port| port.bpdu = Some(Bpdu::Notification), Some(R::Receive)),
         (|port| (port.bpdu, port.message) = (Some(Bpdu::Notification), Some(Bpdu::Notification)), None),
         (|port| port.enabled = false, Some(R::Discard)),
-        (|port| (port.enabled, port.edge_delay_while) = (false, Timer::Held(MIGRATE_TIME)), None),
+        (|port| (port.enabled, port.timers.edge_delay) = (false, Timer::Held(MIGRATE_TIME)), None),
         (
             |port| {
-                (port.enabled, port.edge_delay_while) = (false, Timer::Held(MIGRATE_TIME));
+                (port.enabled, port.timers.edge_delay) = (false, Timer::Held(MIGRATE_TIME));
                 port.bpdu = Some(Bpdu::Notification);
             },
             Some(R::Discard),
@@ -82,18 +82,18 @@ fn figure_17_12_port_receive() {
     let mut port = one(|port| (port.oper_edge, port.bpdu) = (true, Some(Bpdu::Notification)));
     receive::enter(&mut port, R::Receive, NOW);
     assert!(!port.oper_edge && port.received_stp && !port.received_rapid && port.message.is_some());
-    assert_eq!(port.edge_delay_while, Timer::start(MIGRATE_TIME, NOW));
+    assert_eq!(port.timers.edge_delay, Timer::start(MIGRATE_TIME, NOW));
 }
 
 #[test]
 fn figure_17_13_port_protocol_migration() {
     let table: &[(M, bool, Change<Port>, Option<M>)] = &[
-        (M::CheckingRstp, true, |port| port.migration_delay_while = RUNNING, None),
-        (M::CheckingRstp, true, |port| port.migration_delay_while = OVER, Some(M::Sensing)),
+        (M::CheckingRstp, true, |port| port.timers.migration_delay = RUNNING, None),
+        (M::CheckingRstp, true, |port| port.timers.migration_delay = OVER, Some(M::Sensing)),
         (
             M::CheckingRstp,
             true,
-            |port| (port.enabled, port.migration_delay_while) = (false, RUNNING),
+            |port| (port.enabled, port.timers.migration_delay) = (false, RUNNING),
             Some(M::CheckingRstp),
         ),
         (M::Sensing, true, |_| {}, None),
@@ -108,12 +108,12 @@ fn figure_17_13_port_protocol_migration() {
         ),
         (M::Sensing, false, |port| (port.received_rapid, port.send_rapid) = (true, false), None),
         (M::Sensing, true, |port| port.enabled = false, Some(M::CheckingRstp)),
-        (M::SelectingStp, true, |port| port.migration_delay_while = RUNNING, None),
-        (M::SelectingStp, true, |port| port.migration_delay_while = OVER, Some(M::Sensing)),
+        (M::SelectingStp, true, |port| port.timers.migration_delay = RUNNING, None),
+        (M::SelectingStp, true, |port| port.timers.migration_delay = OVER, Some(M::Sensing)),
         (
             M::SelectingStp,
             true,
-            |port| (port.enabled, port.migration_delay_while) = (false, RUNNING),
+            |port| (port.enabled, port.timers.migration_delay) = (false, RUNNING),
             Some(M::Sensing),
         ),
     ];
@@ -129,7 +129,7 @@ fn figure_17_14_bridge_detection() {
     let table: &[(D, Change<Port>, Option<D>)] = &[
         (D::NotEdge, |_| {}, None),
         (D::NotEdge, |port| port.proposing = true, Some(D::Edge)),
-        (D::NotEdge, |port| (port.proposing, port.edge_delay_while) = (true, RUNNING), None),
+        (D::NotEdge, |port| (port.proposing, port.timers.edge_delay) = (true, RUNNING), None),
         (D::NotEdge, |port| (port.proposing, port.send_rapid) = (true, false), None),
         (D::NotEdge, |port| (port.proposing, port.settings.edge) = (true, Edge::No), None),
         (D::NotEdge, |port| (port.enabled, port.settings.edge) = (false, Edge::Yes), Some(D::Edge)),
@@ -148,13 +148,13 @@ fn figure_17_14_bridge_detection() {
 
 #[test]
 fn figure_17_15_port_transmit() {
-    let due: Change<Port> = |port| (port.new_info, port.hello_when) = (true, RUNNING);
+    let due: Change<Port> = |port| (port.new_info, port.timers.hello) = (true, RUNNING);
     let table: &[(Role, Change<Port>, Option<X>)] = &[
-        (Role::Designated, |port| port.hello_when = RUNNING, None),
-        (Role::Designated, |port| port.hello_when = OVER, Some(X::Periodic)),
+        (Role::Designated, |port| port.timers.hello = RUNNING, None),
+        (Role::Designated, |port| port.timers.hello = OVER, Some(X::Periodic)),
         (Role::Designated, |_| {}, Some(X::Rapid)),
         (Role::Alternate, |_| {}, Some(X::Rapid)),
-        (Role::Designated, |port| port.tx_count = TX_HOLD_COUNT, None),
+        (Role::Designated, |port| port.tx.count = TX_HOLD_COUNT, None),
         (Role::Designated, |port| port.selected = false, None),
         (Role::Designated, |port| port.update_info = true, None),
         (Role::Designated, |port| port.send_rapid = false, Some(X::Config)),
@@ -179,7 +179,7 @@ fn figure_17_15_port_transmit() {
         (Role::Alternate, RUNNING, false),
     ] {
         let mut tree = tree();
-        (tree.ports[0].role, tree.ports[0].topology_change_while) = (role, while_);
+        (tree.ports[0].role, tree.ports[0].timers.topology_change) = (role, while_);
         transmit::enter(&mut tree, 0, X::Periodic, NOW);
         assert_eq!(tree.ports[0].new_info, says, "{role:?}");
     }
@@ -199,7 +199,7 @@ fn figure_17_16_port_information() {
         (I::Current, |port| port.update_info = true, Some(I::Update)),
         (I::Current, |port| port.message = Some(Bpdu::Notification), Some(I::Receive)),
         (I::Current, |port| port.info_is = InfoIs::Received, Some(I::Aged)),
-        (I::Current, |port| (port.info_is, port.received_info_while) = (InfoIs::Received, RUNNING), None),
+        (I::Current, |port| (port.info_is, port.timers.received_info) = (InfoIs::Received, RUNNING), None),
         (
             I::Current,
             |port| (port.info_is, port.message) = (InfoIs::Received, Some(Bpdu::Notification)),
@@ -363,9 +363,9 @@ fn figure_17_23_topology_change() {
     assert_eq!(tree.ports.iter().map(|port| port.tc_prop).collect::<Vec<_>>(), [false, true, true]);
     topology::enter(&mut tree, 1, T::Propagating, NOW);
     assert_eq!(tree.flushes, [tree.ports[1].id]);
-    assert_eq!(tree.ports[1].topology_change_while, Timer::start(Millis::from_secs(3), NOW));
+    assert_eq!(tree.ports[1].timers.topology_change, Timer::start(Millis::from_secs(3), NOW));
     // To old bridges for as long as these take to forget.
     tree.ports[2].send_rapid = false;
     topology::enter(&mut tree, 2, T::Propagating, NOW);
-    assert_eq!(tree.ports[2].topology_change_while, Timer::start(Millis::from_secs(35), NOW));
+    assert_eq!(tree.ports[2].timers.topology_change, Timer::start(Millis::from_secs(35), NOW));
 }

@@ -39,7 +39,7 @@ pub(crate) fn enter(tree: &mut Tree, at: usize, state: Topology, now: Millis) {
     port.states.topology = state;
     match state {
         Topology::Inactive => {
-            (port.topology_change_while, port.tc_ack) = (Timer::Zero, false);
+            (port.timers.topology_change, port.tc_ack) = (Timer::Zero, false);
             tree.note_flush(id);
         }
         Topology::Learning => {
@@ -63,7 +63,7 @@ pub(crate) fn enter(tree: &mut Tree, at: usize, state: Topology, now: Millis) {
             tree.note_flush(id);
         }
         Topology::Acknowledged => {
-            (port.topology_change_while, port.received_tc_ack) = (Timer::Zero, false);
+            (port.timers.topology_change, port.received_tc_ack) = (Timer::Zero, false);
         }
         Topology::Active => {}
     }
@@ -71,7 +71,7 @@ pub(crate) fn enter(tree: &mut Tree, at: usize, state: Topology, now: Millis) {
 
 /// newTcWhile, 17.21.7.
 fn run_timer(port: &mut Port, root_times: Times, now: Millis) {
-    if !port.topology_change_while.is_zero(now) {
+    if !port.timers.topology_change.is_zero(now) {
         return;
     }
     let time = if port.send_rapid {
@@ -80,5 +80,5 @@ fn run_timer(port: &mut Port, root_times: Times, now: Millis) {
     } else {
         span(root_times.max_age) + span(root_times.forward_delay)
     };
-    port.topology_change_while = Timer::start(time, now);
+    port.timers.topology_change = Timer::start(time, now);
 }

@@ -35,7 +35,7 @@ pub(crate) fn next(tree: &Tree, at: usize, now: Millis) -> Option<S> {
 /// Figure 17-18.
 fn disabled(port: &Port) -> Option<S> {
     let is_still = !port.learning && !port.forwarding;
-    let is_settled = port.forward_delay_while == Timer::Held(first_delay(port))
+    let is_settled = port.timers.forward_delay == Timer::Held(first_delay(port))
         && !port.sync
         && !port.re_root
         && port.synced;
@@ -52,8 +52,8 @@ fn root(tree: &Tree, at: usize, now: Millis) -> Option<S> {
         return Some(S::RootPort);
     }
     let may_move = || {
-        port.forward_delay_while.is_zero(now)
-            || (tree.is_rapid() && port.recent_backup_while.is_zero(now) && tree.re_rooted(at, now))
+        port.timers.forward_delay.is_zero(now)
+            || (tree.is_rapid() && port.timers.recent_backup.is_zero(now) && tree.re_rooted(at, now))
     };
     if port.proposed && !port.agree {
         Some(S::RootProposed)
@@ -68,7 +68,7 @@ fn root(tree: &Tree, at: usize, now: Millis) -> Option<S> {
     } else if port.learn && !port.forward && may_move() {
         Some(S::RootForward)
     } else {
-        (port.recent_root_while != Timer::Held(port.full_forward_delay())).then_some(S::RootPort)
+        (port.timers.recent_root != Timer::Held(port.full_forward_delay())).then_some(S::RootPort)
     }
 }
 
@@ -77,10 +77,10 @@ fn designated(port: &Port, now: Millis) -> Option<S> {
     if port.states.transition != S::DesignatedPort {
         return Some(S::DesignatedPort);
     }
-    let was_root = !port.recent_root_while.is_zero(now);
+    let was_root = !port.timers.recent_root.is_zero(now);
     let is_retired = !was_root || !port.re_root;
     let may_move =
-        (port.forward_delay_while.is_zero(now) || port.agreed || port.oper_edge) && is_retired && !port.sync;
+        (port.timers.forward_delay.is_zero(now) || port.agreed || port.oper_edge) && is_retired && !port.sync;
     let is_to_stop = (port.sync && !port.synced) || (port.re_root && was_root) || port.disputed;
     if !port.forward && !port.agreed && !port.proposing && !port.oper_edge {
         Some(S::DesignatedPropose)
@@ -112,7 +112,7 @@ fn alternate(tree: &Tree, at: usize) -> Option<S> {
         _ => return Some(S::AlternatePort),
     }
     let backed_up = Timer::Held(backup_time(port));
-    let is_settled = port.forward_delay_while == Timer::Held(port.forward_delay())
+    let is_settled = port.timers.forward_delay == Timer::Held(port.forward_delay())
         && !port.sync
         && !port.re_root
         && port.synced;
@@ -120,7 +120,7 @@ fn alternate(tree: &Tree, at: usize) -> Option<S> {
         Some(S::AlternateProposed)
     } else if (port.proposed && port.agree) || (!port.agree && tree.all_synced()) {
         Some(S::AlternateAgreed)
-    } else if port.role == Role::Backup && port.recent_backup_while != backed_up {
+    } else if port.role == Role::Backup && port.timers.recent_backup != backed_up {
         Some(S::BackupPort)
     } else {
         (!is_settled).then_some(S::AlternatePort)
@@ -135,9 +135,9 @@ pub(crate) fn enter(tree: &mut Tree, at: usize, state: S, now: Millis) {
             port.role = Role::Disabled;
             (port.learn, port.forward, port.synced) = (false, false, false);
             (port.sync, port.re_root) = (true, true);
-            port.recent_root_while = Timer::start(port.full_forward_delay(), now);
-            port.forward_delay_while = Timer::Held(first_delay(port));
-            port.recent_backup_while = Timer::Zero;
+            port.timers.recent_root = Timer::start(port.full_forward_delay(), now);
+            port.timers.forward_delay = Timer::Held(first_delay(port));
+            port.timers.recent_backup = Timer::Zero;
         }
         S::DisablePort | S::BlockPort => {
             port.role = port.selected_role;
@@ -145,8 +145,8 @@ pub(crate) fn enter(tree: &mut Tree, at: usize, state: S, now: Millis) {
             let_run(port, now);
         }
         S::DisabledPort => {
-            port.forward_delay_while = Timer::Held(first_delay(port));
-            (port.synced, port.recent_root_while) = (true, Timer::Zero);
+            port.timers.forward_delay = Timer::Held(first_delay(port));
+            (port.synced, port.timers.recent_root) = (true, Timer::Zero);
             (port.sync, port.re_root) = (false, false);
         }
         S::RootProposed | S::AlternateProposed => {
@@ -156,10 +156,10 @@ pub(crate) fn enter(tree: &mut Tree, at: usize, state: S, now: Millis) {
         S::ReRoot => tree.set_re_root(),
         S::RootPort | S::RootAgreed | S::ReRooted => enter_root(port, state, now),
         S::RootLearn | S::DesignatedLearn => {
-            port.forward_delay_while = Timer::start(port.forward_delay(), now);
+            port.timers.forward_delay = Timer::start(port.forward_delay(), now);
             port.learn = true;
         }
-        S::RootForward => (port.forward_delay_while, port.forward) = (Timer::Zero, true),
+        S::RootForward => (port.timers.forward_delay, port.forward) = (Timer::Zero, true),
         S::DesignatedPort
         | S::DesignatedPropose
         | S::DesignatedSynced
@@ -182,7 +182,7 @@ fn enter_root(port: &mut Port, state: S, now: Millis) {
                 let_run(port, now);
             }
             port.role = Role::Root;
-            port.recent_root_while = Timer::Held(port.full_forward_delay());
+            port.timers.recent_root = Timer::Held(port.full_forward_delay());
         }
     }
 }
@@ -191,19 +191,19 @@ fn enter_designated(port: &mut Port, state: S, now: Millis) {
     match state {
         S::DesignatedPropose => {
             (port.proposing, port.new_info) = (true, true);
-            port.edge_delay_while = Timer::start(port.edge_delay(), now);
+            port.timers.edge_delay = Timer::start(port.edge_delay(), now);
         }
         S::DesignatedSynced => {
-            (port.recent_root_while, port.synced, port.sync) = (Timer::Zero, true, false);
+            (port.timers.recent_root, port.synced, port.sync) = (Timer::Zero, true, false);
         }
         S::DesignatedRetired => port.re_root = false,
         S::DesignatedForward => {
-            (port.forward, port.forward_delay_while) = (true, Timer::Zero);
+            (port.forward, port.timers.forward_delay) = (true, Timer::Zero);
             port.agreed = port.send_rapid;
         }
         S::DesignatedDiscard => {
             (port.learn, port.forward, port.disputed) = (false, false, false);
-            port.forward_delay_while = Timer::start(port.forward_delay(), now);
+            port.timers.forward_delay = Timer::start(port.forward_delay(), now);
         }
         _ => {
             if port.role != Role::Designated {
@@ -220,10 +220,10 @@ fn enter_alternate(port: &mut Port, state: S) {
             port.proposed = false;
             (port.agree, port.new_info) = (true, true);
         }
-        S::BackupPort => port.recent_backup_while = Timer::Held(backup_time(port)),
+        S::BackupPort => port.timers.recent_backup = Timer::Held(backup_time(port)),
         _ => {
-            port.forward_delay_while = Timer::Held(port.forward_delay());
-            (port.synced, port.recent_root_while) = (true, Timer::Zero);
+            port.timers.forward_delay = Timer::Held(port.forward_delay());
+            (port.synced, port.timers.recent_root) = (true, Timer::Zero);
             (port.sync, port.re_root) = (false, false);
         }
     }
@@ -231,9 +231,9 @@ fn enter_alternate(port: &mut Port, state: S) {
 
 /// The role that held the timers at their values is over.
 fn let_run(port: &mut Port, now: Millis) {
-    port.forward_delay_while.release(now);
-    port.recent_root_while.release(now);
-    port.recent_backup_while.release(now);
+    port.timers.forward_delay.release(now);
+    port.timers.recent_root.release(now);
+    port.timers.recent_backup.release(now);
 }
 
 /// How long a port without anybody who agrees waits before it learns, at first. The standard of 2004 says the maximum age;

@@ -16,7 +16,7 @@ pub(crate) fn next(port: &Port, now: Millis) -> Option<Transmit> {
         Transmit::Idle if port.is_decided() => {
             let is_silent = !port.new_info || !port.may_send();
             match port.role {
-                _ if port.hello_when.is_zero(now) => Some(Transmit::Periodic),
+                _ if port.timers.hello.is_zero(now) => Some(Transmit::Periodic),
                 _ if is_silent => None,
                 _ if port.send_rapid => Some(Transmit::Rapid),
                 Role::Designated => Some(Transmit::Config),
@@ -33,12 +33,12 @@ pub(crate) fn enter(tree: &mut Tree, at: usize, state: Transmit, now: Millis) {
     let port = &mut tree.ports[at];
     port.states.transmit = state;
     match state {
-        Transmit::Init => (port.new_info, port.tx_count, port.hello_when) = (true, 0, Timer::Zero),
-        Transmit::Idle => port.hello_when = Timer::start(port.hello_time(), now),
+        Transmit::Init => (port.new_info, port.tx.count, port.timers.hello) = (true, 0, Timer::Zero),
+        Transmit::Idle => port.timers.hello = Timer::start(port.hello_time(), now),
         Transmit::Periodic => {
             let has_news = match port.role {
                 Role::Designated => true,
-                Role::Root => !port.topology_change_while.is_zero(now),
+                Role::Root => !port.timers.topology_change.is_zero(now),
                 Role::Disabled | Role::Alternate | Role::Backup => false,
             };
             port.new_info |= has_news;
@@ -59,12 +59,12 @@ pub(crate) fn enter(tree: &mut Tree, at: usize, state: Transmit, now: Millis) {
 
 fn send(tree: &mut Tree, at: usize, bpdu: Bpdu, now: Millis) {
     let port = &mut tree.ports[at];
-    if port.tx_count == 0 {
-        port.tx_since = now;
+    if port.tx.count == 0 {
+        port.tx.since = now;
     }
     port.new_info = false;
-    port.tx_count += 1;
-    port.sent += 1;
+    port.tx.count += 1;
+    port.count.sent += 1;
     let id = port.id;
     tree.outbox.push_back((id, bpdu));
 }
@@ -75,7 +75,7 @@ fn message(port: &Port, now: Millis) -> Message {
         role: port.role,
         vector: port.designated_priority,
         times: port.designated_times,
-        topology_change: !port.topology_change_while.is_zero(now),
+        topology_change: !port.timers.topology_change.is_zero(now),
         acknowledged: port.tc_ack,
         proposal: port.proposing,
         agreement: port.agree,

@@ -16,7 +16,7 @@ fn figures_17_18_to_17_21_port_role_transitions() {
         let port = &mut tree.ports[0];
         (port.role, port.selected_role, port.states.transition) = (Role::Root, Role::Root, S::RootPort);
         (port.agree, port.learn, port.forward) = (true, true, true);
-        port.recent_root_while = Timer::Held(Millis::from_secs(15));
+        port.timers.recent_root = Timer::Held(Millis::from_secs(15));
     };
     let designated: Change<Tree> = |tree| {
         let port = &mut tree.ports[0];
@@ -28,7 +28,7 @@ fn figures_17_18_to_17_21_port_role_transitions() {
         let port = &mut tree.ports[0];
         (port.role, port.selected_role) = (Role::Alternate, Role::Alternate);
         (port.states.transition, port.agree) = (S::AlternatePort, true);
-        port.forward_delay_while = Timer::Held(Millis::from_secs(2));
+        port.timers.forward_delay = Timer::Held(Millis::from_secs(2));
     };
     let table: &[(Change<Tree>, Change<Tree>, Option<S>)] = &[
         (root, |_| {}, None),
@@ -48,7 +48,7 @@ fn figures_17_18_to_17_21_port_role_transitions() {
             root,
             |tree| {
                 no_root_yet(&mut tree.ports[0], false);
-                tree.ports[1].recent_root_while = RUNNING;
+                tree.ports[1].timers.recent_root = RUNNING;
             },
             None,
         ),
@@ -56,7 +56,7 @@ fn figures_17_18_to_17_21_port_role_transitions() {
             root,
             |tree| {
                 no_root_yet(&mut tree.ports[0], false);
-                tree.ports[0].recent_backup_while = RUNNING;
+                tree.ports[0].timers.recent_backup = RUNNING;
             },
             None,
         ),
@@ -68,7 +68,7 @@ fn figures_17_18_to_17_21_port_role_transitions() {
             },
             None,
         ),
-        (root, |tree| tree.ports[0].recent_root_while = RUNNING, Some(S::RootPort)),
+        (root, |tree| tree.ports[0].timers.recent_root = RUNNING, Some(S::RootPort)),
         (designated, |_| {}, None),
         (designated, |tree| tree.ports[0].sync = true, Some(S::DesignatedSynced)),
         (
@@ -81,7 +81,7 @@ fn figures_17_18_to_17_21_port_role_transitions() {
         (designated, |tree| tree.ports[0].re_root = true, Some(S::DesignatedRetired)),
         (
             designated,
-            |tree| (tree.ports[0].re_root, tree.ports[0].recent_root_while) = (true, RUNNING),
+            |tree| (tree.ports[0].re_root, tree.ports[0].timers.recent_root) = (true, RUNNING),
             Some(S::DesignatedDiscard),
         ),
         (
@@ -94,7 +94,7 @@ fn figures_17_18_to_17_21_port_role_transitions() {
             designated,
             |tree| {
                 stopped(&mut tree.ports[0]);
-                (tree.ports[0].proposing, tree.ports[0].forward_delay_while) = (true, RUNNING);
+                (tree.ports[0].proposing, tree.ports[0].timers.forward_delay) = (true, RUNNING);
             },
             None,
         ),
@@ -102,7 +102,7 @@ fn figures_17_18_to_17_21_port_role_transitions() {
             designated,
             |tree| {
                 stopped(&mut tree.ports[0]);
-                (tree.ports[0].agreed, tree.ports[0].forward_delay_while) = (true, RUNNING);
+                (tree.ports[0].agreed, tree.ports[0].timers.forward_delay) = (true, RUNNING);
             },
             Some(S::DesignatedLearn),
         ),
@@ -116,7 +116,7 @@ fn figures_17_18_to_17_21_port_role_transitions() {
         ),
         (alternate, |_| {}, None),
         (alternate, |tree| tree.ports[0].synced = false, Some(S::AlternatePort)),
-        (alternate, |tree| tree.ports[0].forward_delay_while = RUNNING, Some(S::AlternatePort)),
+        (alternate, |tree| tree.ports[0].timers.forward_delay = RUNNING, Some(S::AlternatePort)),
         (alternate, |tree| tree.ports[0].proposed = true, Some(S::AlternateAgreed)),
         (
             alternate,
@@ -146,7 +146,7 @@ fn figures_17_18_to_17_21_port_role_transitions() {
 /// A root port that has told all others that there is a new one.
 const fn no_root_yet(port: &mut Port, learn: bool) {
     (port.learn, port.forward, port.re_root) = (learn, false, true);
-    port.forward_delay_while = RUNNING;
+    port.timers.forward_delay = RUNNING;
 }
 
 const fn stopped(port: &mut Port) {
