@@ -249,6 +249,8 @@ pub struct TreeReport {
     pub unchanged_for: Option<Millis>,
     /// The ports.
     pub ports: Vec<TreePortReport>,
+    /// Those that are shut, because a BPDU came where none may.
+    pub shut: Vec<PortId>,
 }
 
 /// Something that happened to a spanning tree.

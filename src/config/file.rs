@@ -21,6 +21,7 @@ use super::poll::PollMode;
 use super::publish::{Publish, publish};
 use super::read::{Read, Wrong, boolean, choice, kind, number, text};
 use super::slip;
+use super::stp::{self, TreeTable};
 use super::table::{Given, Maybe, Table};
 use super::value::{self, AddressRange};
 use super::vlan::VlanTable;
@@ -54,6 +55,7 @@ pub(super) struct NetworkTable {
     pub(super) rules: Maybe<Vec<Spanned<String>>>,
     pub(super) pcp: Maybe<bool>,
     pub(super) mtu: Maybe<u16>,
+    pub(super) tree: TreeTable,
     /// What needs no further check.
     pub(super) settings: NetworkSettings,
     pub(super) ports: Vec<PortTable>,
@@ -207,6 +209,7 @@ fn network(name: Spanned<String>, entries: &DeTable<'_>, mistakes: &mut Vec<Mist
         rules: table.list("rules", text(|line| Ok(line.to_owned()))),
         pcp: table.optional("pcp", boolean),
         mtu: table.optional("mtu", mtu),
+        tree: TreeTable::read(&mut table),
         settings: network_settings(&mut table),
         ports: Vec::new(),
         balances: Vec::new(),
@@ -239,6 +242,7 @@ fn network_settings(table: &mut Table<'_, '_>) -> NetworkSettings {
         fdb_capacity: table
             .optional("fdb-capacity", number(16..=MACS, "addresses"))
             .value_or(defaults.fdb_capacity),
+        loop_detect: table.optional("loop-detect", boolean).value_or(defaults.loop_detect),
         ..defaults
     }
 }
@@ -256,6 +260,7 @@ fn port(name: Spanned<String>, entries: &DeTable<'_>, mistakes: &mut Vec<Mistake
             hairpin: table.optional("hairpin", boolean).value_or(defaults.hairpin),
             rate_in: table.optional("rate-in", text(limits::rate)).value().copied(),
             rate_out: table.optional("rate-out", text(limits::rate)).value().copied(),
+            tree: stp::port(&mut table),
             ..defaults
         },
         static_macs: table.list("static-macs", text(value::station)),
@@ -287,6 +292,7 @@ fn uplink(name: Spanned<String>, entries: &DeTable<'_>, mistakes: &mut Vec<Mista
         vlans: VlanTable::read(&mut table),
         settings: PortSettings {
             learn_limit: table.optional("learn-limit", learn_limit).value_or(defaults.learn_limit),
+            tree: stp::port(&mut table),
             ..defaults
         },
         address,

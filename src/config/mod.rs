@@ -30,6 +30,7 @@ mod read;
 mod settings;
 mod shared;
 mod slip;
+mod stp;
 mod table;
 mod text;
 mod value;

@@ -136,6 +136,8 @@ pub enum What {
     Drops,
     /// Counters of the whole switch.
     Stats,
+    /// Spanning trees: roots, and what ports are in them.
+    Stp,
 }
 
 /// What the driver says to a request.

@@ -329,6 +329,7 @@ fn answers_of_every_kind() -> Vec<Answer> {
         name: "p".into(),
         kind: "tap".into(),
         link: true,
+        state: "forwarding".into(),
         device: "d".into(),
         netns: None,
         mtu: 1500,

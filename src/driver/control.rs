@@ -12,7 +12,8 @@ use super::{Driver, SLICE};
 use crate::control::{Command, Request, Response, Told, What};
 use crate::show::select::Selection;
 use crate::show::{
-    Answer, Process, drops, map, mappings, names, nat, neighbours, networks, ports, servers, stats, uplinks,
+    Answer, Process, drops, map, mappings, names, nat, neighbours, networks, ports, servers, stats, stp,
+    uplinks,
 };
 
 impl Driver {
@@ -119,6 +120,9 @@ impl Driver {
             }),
             What::Drops => told((ports(), stats()), move |(ports, stats)| {
                 Answer::Drops(drops::answer(&ports, &stats, &plan))
+            }),
+            What::Stp => told(worker.trees(now).collect::<Vec<_>>(), move |trees| {
+                Answer::Stp(stp::answer(&trees, &plan))
             }),
             What::Stats => {
                 Answer::Stats(stats::answer(process, &stats(), self.pauses.longest(), &plan)).into()

@@ -1,6 +1,7 @@
 //! What the worker has to say, for the log.
 
-use engine::report::{CheckOutcome, LoopChange, ServerChange};
+use engine::report::{CheckOutcome, LoopChange, ServerChange, TreeChange};
+use engine::stp::Traffic;
 use tracing::{info, warn};
 
 use super::Driver;
@@ -10,11 +11,42 @@ impl Driver {
     pub(super) fn tell_news(&mut self) {
         self.tend_names();
         let (server, port) = (self.worker.next_server_change(), self.worker.next_loop_change());
-        if server.is_some() || port.is_some() {
+        let tree = self.worker.next_tree_change();
+        if server.is_some() || port.is_some() || tree.is_some() {
             self.pause(|driver| {
                 driver.tell_server_changes(server);
                 driver.tell_loops(port);
+                driver.tell_trees(tree);
             });
+        }
+    }
+
+    /// Spanning trees have changed: by this, and more.
+    fn tell_trees(&mut self, mut next: Option<TreeChange>) {
+        while let Some(change) = next {
+            match change {
+                TreeChange::Root { network, root, port } => {
+                    let network = self.plan.network_name(network);
+                    let port = port.map(|port| self.plan.place_of(port));
+                    if let Some(port) = port {
+                        info!(network, %root, port, "the spanning tree has this root, by this port");
+                    } else {
+                        info!(network, bridge = %root, "the switch is the root of the spanning tree");
+                    }
+                }
+                TreeChange::Port { port, role, traffic } => {
+                    let (port, role, state) = (self.plan.place_of(port), role.name(), word_for(traffic));
+                    info!(port, role, state, "its place in the spanning tree");
+                }
+                TreeChange::Shut(port) => {
+                    let port = self.plan.place_of(port);
+                    warn!(
+                        port,
+                        "a BPDU came by a port with `bpdu-guard`: shut until its link goes down and up"
+                    );
+                }
+            }
+            next = self.worker.next_tree_change();
         }
     }
 
@@ -50,5 +82,13 @@ impl Driver {
             }
             next = self.worker.next_loop_change();
         }
+    }
+}
+
+const fn word_for(traffic: Traffic) -> &'static str {
+    match traffic {
+        Traffic::Discarding => "discarding",
+        Traffic::Learning => "learning",
+        Traffic::Forwarding => "forwarding",
     }
 }

@@ -20,6 +20,7 @@ pub mod reloaded;
 pub mod select;
 pub mod servers;
 pub mod stats;
+pub mod stp;
 mod table;
 pub mod uplinks;
 pub mod vlans;
@@ -45,6 +46,7 @@ use self::reloaded::Reloaded;
 use self::select::{SelectError, Selection};
 use self::servers::BalancedServer;
 use self::stats::Stats;
+use self::stp::Trees;
 use self::uplinks::Uplink;
 use self::vlans::Vlan;
 
@@ -86,6 +88,8 @@ pub enum Answer {
     Drops(Vec<Drop>),
     /// To `show stats`.
     Stats(Stats),
+    /// To `show stp`.
+    Stp(Trees),
     /// To `reload`.
     Reloaded(Reloaded),
     /// To `nat`.
@@ -108,6 +112,10 @@ impl Answer {
             Self::Networks(networks) => {
                 let entries = selection.apply(networks.entries)?;
                 Self::Networks(Networks { entries, ..networks })
+            }
+            Self::Stp(trees) => {
+                let entries = selection.apply(trees.entries)?;
+                Self::Stp(Trees { entries, ..trees })
             }
             Self::Uplinks(rows) => Self::Uplinks(selection.apply(rows)?),
             Self::Neighbours(list) => Self::Neighbours(list.select(selection, limit)?),
@@ -151,6 +159,7 @@ pub fn text(answer: &Answer, style: &Style) -> String {
         Answer::Mappings(mappings) => mappings::text(mappings, style),
         Answer::Drops(drops) => drops::text(drops, style),
         Answer::Stats(stats) => stats::text(stats, style),
+        Answer::Stp(trees) => stp::text(trees, style),
         Answer::Reloaded(reloaded) => reloaded::text(reloaded),
         Answer::RuleChanged(changed) => changed::rule_text(changed),
         Answer::PortChanged(changed) => changed::port_text(changed),

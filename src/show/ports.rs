@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use engine::PortState;
 use engine::report::PortReport;
 use serde::{Deserialize, Serialize};
 
@@ -22,6 +23,9 @@ pub struct Port {
     pub kind: String,
     /// Whether frames can pass: its device is up and has a carrier, or a peer is connected.
     pub link: bool,
+    /// What it may do: `forwarding`; `down`; `blocked` or `learning` in a spanning tree; `looping`: closed because of a loop;
+    /// `shut` by `bpdu-guard`.
+    pub state: String,
     /// The network device, or the path of the socket.
     pub device: String,
     /// The network namespace of the device: a name, a path or a process id; null: the switch's own.
@@ -54,6 +58,7 @@ const COLUMNS: &[Column<Port>] = &[
     left("port", |port, _| port.name.clone()),
     left("type", |port: &Port, _| port.kind.clone()).rank(1),
     left("link", |port, _| if port.link { "up" } else { "down" }.to_owned()),
+    left("state", |port: &Port, _| port.state.clone()).rank(4),
     left("device", |port: &Port, _| port.device.clone()).rank(5),
     left("netns", |port: &Port, _| port.netns.clone().unwrap_or_else(|| "-".to_owned())).rank(7),
     right("mtu", |port: &Port, _| port.mtu.to_string()).rank(6),
@@ -84,6 +89,7 @@ pub(super) fn port(report: &PortReport, plan: &Plan) -> Port {
         name: plan.port_name(report.id).to_owned(),
         kind: spec.map_or("", |spec| spec.kind()).to_owned(),
         link: report.link,
+        state: state(report.state).to_owned(),
         device: spec.map(|spec| spec.device().into_owned()).unwrap_or_default(),
         netns: spec.and_then(|spec| spec.netns()).map(ToString::to_string),
         mtu: plan.port_mtu(report.id),
@@ -96,5 +102,16 @@ pub(super) fn port(report: &PortReport, plan: &Plan) -> Port {
         flooded: counters.flooded,
         learn_refused: counters.learn_refused,
         drops: counters.drops.nonzero().map(|(reason, count)| (reason.name().to_owned(), count)).collect(),
+    }
+}
+
+const fn state(state: PortState) -> &'static str {
+    match state {
+        PortState::Discarding => "down",
+        PortState::Looping => "looping",
+        PortState::Blocked => "blocked",
+        PortState::Shut => "shut",
+        PortState::Learning => "learning",
+        PortState::Forwarding => "forwarding",
     }
 }

@@ -119,6 +119,7 @@ fn port() -> Port {
         name: "webserver1".into(),
         kind: "vhost-user".into(),
         link: true,
+        state: "forwarding".into(),
         device: "/run/tapswitch-guests/webserver1.sock".into(),
         netns: Some("/run/netns/webserver1".into()),
         mtu: 65535,

@@ -52,6 +52,7 @@ mod service;
 mod shared_address;
 mod signals;
 mod state;
+mod stp;
 mod switch;
 mod traffic;
 mod vhost;

@@ -178,7 +178,10 @@ impl Stp {
             let tree = &tree.as_ref()?.tree;
             let bridge = tree.report();
             let unchanged_for = bridge.topology_changed.map(|last| now.since(last));
-            Some(TreeReport { network, bridge, unchanged_for, ports: tree.ports().collect() })
+            let ports: Vec<_> = tree.ports().collect();
+            let is_shut = |id: &PortId| self.ports.get(id.index()).is_some_and(|port| port.is_shut);
+            let shut = ports.iter().map(|port| port.id).filter(is_shut).collect();
+            Some(TreeReport { network, bridge, unchanged_for, ports, shut })
         })
     }
 

@@ -8,6 +8,7 @@ mod interface;
 mod ipv6;
 mod rules;
 mod shared;
+mod stp;
 
 use std::net::Ipv4Addr;
 use std::ops::Range;
@@ -95,7 +96,11 @@ impl Check<'_> {
             interface,
             publish: table.publish.values(),
             rules: self.rules(table, mode),
-            settings: NetworkSettings { isolated: is_isolated(mode), ..table.settings.clone() },
+            settings: NetworkSettings {
+                isolated: is_isolated(mode),
+                tree: self.tree(&table.tree),
+                ..table.settings.clone()
+            },
             ports: table
                 .ports
                 .iter()

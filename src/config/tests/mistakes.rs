@@ -115,7 +115,7 @@ const VALUES: &[Case] = &[
     ("mode = 'nat'", "mode = 'natt'", &["2:8: `natt` is not one of the choices; write `nat`"]),
     ("mode = 'nat'", "mode = 1", &["2:8: this is a number, not a text; write it in quotes"]),
     ("mode = 'nat'", "mode = 'nat'\nadress = '1.2.3.4/5'", &["3:1: unknown key `adress`; write `address`"]),
-    ("mode = 'nat'", "mode = 'nat'\nzzz = 1", &["3:1: unknown key `zzz`; write one of: port, balance, dhcp-boot, mode, address, address6, ra, mac, dhcp, lease-time, reserve, ntp, routes, dns, domain, dns-forwarder, dns-upstream, hosts, allow-names, uplink, publish, rules, pcp, mtu, ageing, fdb-capacity"]),
+    ("mode = 'nat'", "mode = 'nat'\nzzz = 1", &["3:1: unknown key `zzz`; write one of: port, balance, dhcp-boot, mode, address, address6, ra, mac, dhcp, lease-time, reserve, ntp, routes, dns, domain, dns-forwarder, dns-upstream, hosts, allow-names, uplink, publish, rules, pcp, mtu, stp, stp-priority, stp-hello-time, stp-max-age, stp-forward-delay, ageing, fdb-capacity, loop-detect"]),
     ("mode = 'nat'", "mode = 'nat'\nrules = [1]", &["3:10: this is a number, not a text; write it in quotes"]),
     ("mode = 'nat'", "mode = 'nat'\nmode = 'nat'", &["3:1: duplicate key; remove one of the two"]),
     ("mode = 'nat'", "mode = 'nat", &[r#"2:8: this text has no closing quote; write a quote at its end: mode = "nat""#]),

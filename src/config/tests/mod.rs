@@ -10,3 +10,4 @@ mod plan;
 mod publish;
 mod settings;
 mod slips;
+mod stp;
