@@ -32,8 +32,13 @@ pub fn netdev(spec: &PortSpec, card: &Card<'_>) -> Option<Netdev> {
     KINDS.iter().find(|kind| kind.name() == spec.kind())?.netdev(spec, card)
 }
 
+/// The words for all kinds.
+pub(super) fn names() -> impl Iterator<Item = &'static str> {
+    KINDS.iter().map(|kind| kind.name())
+}
+
 fn find(text: &str) -> Read<&'static dyn Kind> {
-    let names: Vec<&str> = KINDS.iter().map(|kind| kind.name()).collect();
+    let names: Vec<&str> = names().collect();
     match (KINDS.iter().find(|kind| kind.name() == text), text) {
         (Some(&kind), _) => Ok(kind),
         (None, "tun") => {

@@ -1,6 +1,6 @@
 //! The documentation and what it is about.
 
-use super::super::Config;
+use super::super::{Config, device};
 use super::mistakes::BASE;
 
 const REFERENCE: &str = include_str!("../../../docs/configuration.md");
@@ -26,7 +26,8 @@ fn every_key_is_in_the_reference() {
     keys_are_in_the_reference(&BASE.replace("port.vm1]\n", "port.vm1]\nstorm.qqqqq = 1\n"));
     keys_are_in_the_reference(&format!("{BASE}[nat]\nqqqqq = 1\n"));
     keys_are_in_the_reference(&format!("{BASE}[network.default.balance.web]\nqqqqq = 1\n"));
-    for kind in ["packet", "stream", "dgram", "vhost-user"] {
+    for kind in device::names() {
+        assert!(REFERENCE.contains(&format!("### `type = \"{kind}\"`")), "{kind} has a page");
         let port = format!("port.vm1]\ntype = '{kind}'\nqqqqq = 1\n");
         keys_are_in_the_reference(&BASE.replace("port.vm1]\ntype = 'tap'\n", &port));
     }
