@@ -132,6 +132,20 @@ fn guests_at_streams_and_datagrams_and_a_namespace_at_a_tap_are_on_one_network()
     wait_until("so have the second and it", || vm2.try_run("ping -c 1 -W 1 192.168.122.200").is_ok());
 }
 
+#[test]
+fn a_guest_whose_frames_are_udp_datagrams_is_on_the_network() {
+    let _turn = turn();
+    let (host, outside) = (Host::new(), Host::new());
+    host.run("ip link set lo up");
+    let ports = port("vm1", "type = \"udp\"\nlocal = \"127.0.0.1:20001\"\nremote = \"127.0.0.1:20002\"");
+    let config = nat(&outside, "", &ports);
+    let _switch = Switch::start_on(&host, &config);
+    outside.address("10.180.13.1/24");
+    let mut guest = Guest::boot(&host, &qemu_args(&config, "vm1"));
+    assert_eq!(guest.dhcp(), "192.168.122.2/24");
+    guest.ping("10.180.13.1");
+}
+
 /// Opens the userspace end of the macvtap `device` of `host`, for QEMU to inherit.
 #[track_caller]
 fn open_macvtap(host: &Host, device: &str, folder: &Folder) -> OwnedFd {

@@ -5,6 +5,7 @@ mod kind;
 mod packet;
 mod stream;
 mod tap;
+mod udp;
 mod vhost_user;
 
 use tapio::PortSpec;
@@ -18,7 +19,7 @@ use crate::mistake::suggestion;
 
 /// The one list of kinds that there is.
 const KINDS: &[&dyn Kind] =
-    &[&tap::Tap, &packet::Packet, &stream::Stream, &dgram::Dgram, &vhost_user::VhostUser];
+    &[&tap::Tap, &packet::Packet, &stream::Stream, &dgram::Dgram, &udp::Udp, &vhost_user::VhostUser];
 
 /// Reads `type` and the keys that it brings along. The key for the MAC address of a tap's other side is `mac_key`. `None` if the
 /// type is wrong: then nothing is known of the other keys.

@@ -4,6 +4,7 @@ pub(crate) mod dgram;
 pub(crate) mod packet_socket;
 pub(crate) mod stream;
 pub(crate) mod tap;
+pub(crate) mod udp;
 pub(crate) mod vhost;
 
 pub(crate) mod error;
@@ -27,6 +28,7 @@ pub use self::socket_end::Role;
 pub use self::spec::PortSpec;
 pub use self::stream::StreamConfig;
 pub use self::tap::{TapConfig, TapDevice};
+pub use self::udp::UdpConfig;
 pub use self::vhost::VhostUserConfig;
 
 /// How a queue of each kind is opened.
@@ -35,6 +37,7 @@ const OPENERS: &[(&str, kind::Opener)] = &[
     (packet_socket::KIND, packet_socket::PacketQueue::open),
     (stream::KIND, stream::StreamQueue::open),
     (tap::KIND, tap::TapQueue::open),
+    (udp::KIND, udp::UdpQueue::open),
     (vhost::KIND, vhost::VhostQueue::open),
 ];
 
