@@ -17,6 +17,7 @@ mod farewell;
 mod leases;
 mod link_state;
 mod links;
+mod meter;
 mod missing;
 mod names;
 mod news;
@@ -45,13 +46,14 @@ use std::time::{Duration, Instant};
 use engine::{OwnFrames, Worker};
 use mio::{Events, Poll, Token, Waker};
 use packet::{BURST_FRAMES, Burst, Millis, PortId};
-use tapio::{Clock, LinkLoss, Rx, Signal, Signals, random_bytes};
+use tapio::{Clock, LinkLoss, Rx, Signal, Signals, random_bytes, thread_nanos};
 use tracing::{info, warn};
 
 use self::changes::{Change, Changes};
 use self::closing::Closing;
 use self::leases::{LeaseLog, Leases};
 use self::links::{LINKS, Namespaces, PROCESSES};
+use self::meter::Meter;
 use self::missing::Checks;
 use self::pauses::Pauses;
 use self::planned::{Means, Planned};
@@ -61,7 +63,7 @@ pub use self::run_error::RunError;
 use self::send::Sender;
 use self::service::allow_descriptors;
 use self::shared::{look_at_hosts, tell_hosts};
-use self::shares::{LONG_SLEEP, Meter, Shares, Way, Work};
+use self::shares::{Shares, Slept, Way, Work};
 use self::spin::Spin;
 use self::state::Saving;
 use self::transition::{Rest, Transition};
@@ -127,7 +129,7 @@ struct Driver {
     shares: Shares,
     /// When the last burst ended, and how long the thread has slept since, in nanoseconds of the clock.
     mark: u64,
-    slept: u64,
+    slept: Slept,
     burst: Burst,
     saving: Saving,
     leases: Leases,
@@ -180,7 +182,7 @@ impl Driver {
             spin: Spin::default(),
             shares: Shares::default(),
             mark: 0,
-            slept: 0,
+            slept: Slept::default(),
             burst: Burst::new(),
             saving: Saving::default(),
             leases: Leases::default(),
@@ -273,8 +275,7 @@ impl Driver {
         }
         let from = self.clock.nanos();
         let outcome = self.poll.poll(events, timeout);
-        let slept = self.clock.nanos() - from;
-        self.slept += if slept >= LONG_SLEEP { slept } else { 0 };
+        self.slept.add(self.clock.nanos() - from);
         outcome
     }
 
@@ -282,7 +283,8 @@ impl Driver {
     fn serve_round(&mut self) -> bool {
         self.mark = self.clock.nanos();
         let now = Clock::at(self.mark);
-        self.shares.give(self.mark, std::mem::take(&mut self.slept));
+        let ran = if self.shares.is_anyone_dear() { thread_nanos() } else { 0 };
+        self.shares.give(self.mark, ran, std::mem::take(&mut self.slept));
         self.shares.wake(&mut self.ready);
         self.tend(now);
         if self.has_chores() || self.timeouts().into_iter().flatten().any(|at| at <= now) {
@@ -412,10 +414,10 @@ impl Driver {
         if !self.burst.is_empty() {
             self.forward(&mut meter, now);
         }
-        meter.lap();
+        let took = meter.total();
         self.mark = meter.mark();
         let work = Work { frames: self.burst.len(), bytes: self.burst.total_bytes() };
-        self.shares.charge_source(id, work, meter.total(), self.mark);
+        self.shares.charge_source(id, work, took, self.mark);
         received.ok()
     }
 

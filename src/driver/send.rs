@@ -2,8 +2,9 @@
 
 use packet::{Burst, DropReason, PortCounters, PortId, TxEntry};
 
+use super::meter::Meter;
 use super::ports::Queues;
-use super::shares::{Meter, Shares, Way, Work};
+use super::shares::{Shares, Way, Work};
 
 /// What sending needs beside the frames, and what it finds out.
 pub(super) struct Sender<'a> {
@@ -49,7 +50,7 @@ impl Sender<'_> {
             return queue.tx_burst(burst, list, counters);
         }
         // What was before isn't this port's.
-        self.meter.lap();
+        self.meter.lap(u64::MAX);
         let (mut rest, mut piece) = (list, if by_call { 1 } else { list.len() });
         while !rest.is_empty() {
             let allowed = self.shares.allowance(id, Way::Out);
@@ -59,9 +60,9 @@ impl Sender<'_> {
             }
             let (now, later) = rest.split_at(piece.min(allowed).min(rest.len()));
             queue.tx_burst(burst, now, counters);
-            let took = (self.meter.lap(), self.meter.is_exact());
             let bytes = now.iter().map(|entry| burst.bytes(entry.frame()).len()).sum();
             let work = Work { frames: now.len(), bytes };
+            let took = (self.meter.lap(work.usual()), self.meter.is_exact());
             if self.shares.charge_destination(id, work, took, self.meter.mark()) {
                 self.meter.be_exact();
                 piece = 1;

@@ -16,7 +16,6 @@
 use std::collections::VecDeque;
 
 use packet::{BURST_FRAMES, PortId};
-use tapio::{Clock, thread_nanos};
 
 /// What each port has used, and may use.
 #[derive(Debug, Default)]
@@ -28,12 +27,29 @@ pub(super) struct Shares {
     resting: Vec<PortId>,
     /// Until when calls are measured one by one, in nanoseconds of the clock.
     watched_until: u64,
-    /// When credit was last given.
+    /// When credit was last given, and how long the thread had run until then.
     given: u64,
+    ran: u64,
     /// The port that was last found to be dear.
     found: Option<PortId>,
     /// What dear destinations took of the burst at hand: its source doesn't pay for that.
     excused: u64,
+}
+
+/// How long the thread has slept.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Slept {
+    pub all: u64,
+    /// What of it was long: without anybody wanting it for a while.
+    pub long: u64,
+}
+
+impl Slept {
+    /// Once more, for so long.
+    pub(super) fn add(&mut self, nanos: u64) {
+        self.all += nanos;
+        self.long += if nanos >= LONG_SLEEP { nanos } else { 0 };
+    }
 }
 
 /// Which way frames go: a port is read, or written.
@@ -74,7 +90,7 @@ pub(super) struct Work {
 
 impl Work {
     /// The time that nobody is blamed for.
-    fn usual(self) -> u64 {
+    pub(super) fn usual(self) -> u64 {
         USUAL * self.frames.max(1) as u64 + self.bytes as u64
     }
 }
@@ -196,14 +212,21 @@ impl Shares {
         beyond > 0
     }
 
-    /// Gives credit for the time since the last call, of which the thread has slept `idle` without anybody wanting it for long.
-    pub(super) fn give(&mut self, now: u64, idle: u64) {
+    /// Whether anybody lives on credit.
+    pub(super) fn is_anyone_dear(&self) -> bool {
+        !self.dear.is_empty()
+    }
+
+    /// Gives credit for the time since the last call, as far as the thread could have it: it slept, or ran, of which there
+    /// are `ran` nanoseconds since it began. What others took of its processor is nobody's here.
+    pub(super) fn give(&mut self, now: u64, ran: u64, slept: Slept) {
         let passed = now.saturating_sub(self.given);
-        self.given = now;
+        let had = passed.min(slept.all + ran.saturating_sub(self.ran));
+        (self.given, self.ran) = (now, ran);
         if self.dear.is_empty() {
             return;
         }
-        let all = passed / 10 + idle / 2;
+        let all = had / 10 + slept.long / 2;
         let gain = (all / self.dear.len() as u64).min(LONGEST) as i64;
         let ports = &mut self.ports;
         self.dear.retain(|&(port, way)| {
@@ -271,57 +294,6 @@ impl Account {
     }
 }
 
-/// Measures how long calls take: by the clock, and while calls are watched by the processor's time of this thread, if that
-/// is less: who is kept from running by others is not dear.
-#[derive(Debug)]
-pub(super) struct Meter {
-    clock: Clock,
-    wall: u64,
-    cpu: Option<u64>,
-    total: u64,
-}
-
-impl Meter {
-    /// Measures from `from` on, an earlier [`Meter::mark`].
-    pub(super) fn new(clock: Clock, from: u64, is_watching: bool) -> Self {
-        Self { clock, wall: from, cpu: is_watching.then(thread_nanos), total: 0 }
-    }
-
-    /// What it took since the last lap.
-    pub(super) fn lap(&mut self) -> u64 {
-        let now = self.clock.nanos();
-        let mut took = now.saturating_sub(self.wall);
-        self.wall = now;
-        if let Some(cpu) = &mut self.cpu {
-            let now = thread_nanos();
-            took = took.min(now.saturating_sub(*cpu));
-            *cpu = now;
-        }
-        self.total += took;
-        took
-    }
-
-    /// What all laps took.
-    pub(super) fn total(&self) -> u64 {
-        self.total
-    }
-
-    /// The processor's time counts from now on too.
-    pub(super) fn be_exact(&mut self) {
-        self.cpu.get_or_insert_with(thread_nanos);
-    }
-
-    /// Whether that holds by now.
-    pub(super) fn is_exact(&self) -> bool {
-        self.cpu.is_some()
-    }
-
-    /// When the last lap ended.
-    pub(super) fn mark(&self) -> u64 {
-        self.wall
-    }
-}
-
 /// What a frame may take before anybody calls that dear, beside a nanosecond a byte: ten times what a write to a tap
 /// takes, with the receiver's TCP inside (15 µs).
 const USUAL: u64 = 25_000;
@@ -344,7 +316,7 @@ const LEAK: u64 = 50;
 const PIECE: u64 = 2_000_000;
 /// Whoever sleeps shorter is about to be wanted again: TCP at full speed leaves the thread nothing but short sleeps, and a frame
 /// that takes 10 ms in one of them costs it more than these 10 ms.
-pub(super) const LONG_SLEEP: u64 = 3_000_000;
+const LONG_SLEEP: u64 = 3_000_000;
 /// Credit at most: what a port may take in one piece.
 const CREDIT_MOST: i64 = 2_000_000;
 
@@ -375,7 +347,7 @@ mod tests {
                 MS / 10
             };
             now += took;
-            shares.give(now, 0);
+            shares.give(now, now, Slept::default());
         }
         assert!((750..1250).contains(&sent), "{sent} of 10000");
     }
@@ -387,10 +359,27 @@ mod tests {
             shares.charge_destination(port(1), ONE, (MS, true), n * MS);
         }
         assert_eq!(shares.allowance(port(1), Way::Out), 0);
-        shares.give(20 * MS, 0);
-        shares.give(120 * MS, 100 * MS);
+        shares.give(20 * MS, 20 * MS, Slept::default());
+        shares.give(120 * MS, 20 * MS, Slept { all: 100 * MS, long: 100 * MS });
         assert!(shares.allowance(port(1), Way::Out) > 0);
         assert_eq!(shares.allowance(port(2), Way::Out), usize::MAX, "others are as they were");
+    }
+
+    #[test]
+    fn credit_is_a_part_of_the_time_that_the_thread_has() {
+        let gained = |ran, all| {
+            let mut shares = Shares::default();
+            for n in 0..20 {
+                shares.charge_destination(port(1), ONE, (MS, true), n * MS);
+            }
+            shares.give(20 * MS, 0, Slept::default());
+            shares.give(30 * MS, ran, Slept { all, long: 0 });
+            shares.port(port(1)).ways[Way::Out as usize].credit
+        };
+        let none = gained(0, 0);
+        assert_eq!(gained(4 * MS, 0) - none, MS as i64 * 4 / 10, "others had the processor for the rest");
+        assert_eq!(gained(4 * MS, 6 * MS) - none, MS as i64, "what it sleeps it could have run");
+        assert_eq!(gained(40 * MS, 0) - none, MS as i64, "no more than there was");
     }
 
     #[test]
@@ -407,7 +396,7 @@ mod tests {
             shares.charge_destination(port(1), ONE, (MS, true), n * MS);
         }
         assert_eq!(shares.found_dear(), Some(port(1)));
-        shares.give(3000 * MS, 0);
+        shares.give(3000 * MS, 3000 * MS, Slept::default());
         assert_eq!(shares.allowance(port(1), Way::Out), usize::MAX);
     }
 
@@ -460,7 +449,7 @@ mod tests {
         let mut ready = VecDeque::new();
         shares.wake(&mut ready);
         assert!(ready.is_empty() && shares.is_anyone_resting());
-        shares.give(1000 * MS, 0);
+        shares.give(1000 * MS, 1000 * MS, Slept::default());
         shares.wake(&mut ready);
         assert_eq!(ready, [port(1)]);
     }
