@@ -150,6 +150,17 @@ fn a_ttl_that_runs_out_is_told_with_the_original_packet() {
     assert_eq!(bench.worker.stats().flows, 0);
 }
 
+/// RFC 1812, 4.3.2.8, and RFC 5508, REQ-10.
+#[test]
+fn errors_are_limited_in_rate_by_port() {
+    let mut bench = Bench::nat();
+    let probe = |guest| from_guest(guest).ipv4(guest_ip(guest), FAR).ttl(1).udp(1, 2).payload(b"");
+    let told: usize =
+        (0..20).filter_map(|_| bench.send(0, &vec![probe(0); 50]).remove(&0)).map(|told| told.len()).sum();
+    assert_eq!(told, 100);
+    assert_eq!(only(bench.send(1, &[probe(1)])).0, 1, "others have their own");
+}
+
 #[test]
 fn a_ttl_that_runs_out_at_a_published_port_is_told_and_starts_no_flow() {
     let mut bench = Bench::nat();
