@@ -70,7 +70,7 @@ const DEFAULT: &str = "info";
 const LEVELS: [&str; 6] = ["error", "warn", "info", "debug", "trace", "off"];
 
 /// The modules that log, and ours all the same.
-const MODULES: [&str; 13] = [
+const MODULES: [&str; 15] = [
     "tapswitch",
     "tapswitch::cli",
     "tapswitch::config",
@@ -81,7 +81,9 @@ const MODULES: [&str; 13] = [
     "tapswitch::import",
     "tapswitch::log",
     "tapswitch::mistake",
+    "tapswitch::resolver",
     "tapswitch::rules",
+    "tapswitch::service",
     "tapswitch::show",
     "tapswitch::terminal",
 ];
