@@ -7,9 +7,9 @@ use engine::{NetworkConfig, PortConfig, Reach};
 use packet::{Ipv4Cidr, PortId};
 use tapio::{PortSpec, TapConfig};
 
-use super::blueprint::Edit;
 use super::checked::Port;
 use super::load;
+use super::origin::Edit;
 use super::plan::Plan;
 use crate::mistake::Mistakes;
 use crate::rules::{self, EditError, Line};

@@ -10,8 +10,8 @@ use nat_engine::{NatSettings, PortRange, Timeouts};
 use packet::{MacAddr, NetworkId, PortId, Protocol};
 use tapio::PortSpec;
 
-use super::blueprint::Source;
 use super::lease_file::LeaseFile;
+use super::origin::Source;
 use super::poll::PollMode;
 use super::publish::Publish;
 use super::settings::Settings;

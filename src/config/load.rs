@@ -7,10 +7,10 @@ use std::sync::Arc;
 use engine::NetworkConfig;
 use tapio::{HostUse, Netns};
 
-use super::blueprint::Source;
 use super::check::{Devices, check};
 use super::checked::{Config, Port};
 use super::error::ConfigError;
+use super::origin::Source;
 use super::settings::Settings;
 use super::{file, host, text, value};
 use crate::mistake::Mistakes;

@@ -23,6 +23,7 @@ mod limits;
 mod load;
 mod nat_settings;
 mod note;
+mod origin;
 mod plan;
 mod poll;
 mod publish;
@@ -39,12 +40,13 @@ mod vlan;
 #[cfg(test)]
 mod tests;
 
-pub use blueprint::{Blueprint, Origin, Source};
+pub use blueprint::Blueprint;
 pub use change::{ChangeError, RuleError};
 pub use checked::{Config, PortView};
 pub use device::{Card, Netdev, netdev};
 pub use error::ConfigError;
 pub use lease_file::LeaseFile;
+pub use origin::{Origin, Source};
 pub use plan::{Action, Plan};
 pub use poll::PollMode;
 pub use settings::{Change, Kind, Outcome, Settings, Value};

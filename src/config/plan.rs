@@ -10,9 +10,9 @@ use nat_engine::{Balance, Condition, Match, NatRule, PortList, Target};
 use packet::{Ipv4Cidr, NetworkId, PortId, Protocol};
 use tapio::PortSpec;
 
-use super::blueprint::{Numbers, Origin};
 use super::checked::{Balanced, Config, Mode, Network, Port, Uplink, UplinkPlace};
 use super::lease_file::LeaseFile;
+use super::origin::{Numbers, Origin};
 use super::poll::PollMode;
 use super::publish::Publish;
 use super::settings::Settings;
