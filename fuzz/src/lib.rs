@@ -10,10 +10,10 @@
 //! New inputs go to the first folder, which is not kept; a finding is copied to the corpus under a name that tells.
 #![forbid(unsafe_code)]
 
+pub mod dns;
 #[path = "../../tapio/tests/vhost/guest.rs"]
 #[allow(dead_code)]
 mod guest;
-pub mod dns;
 pub mod nat_sequence;
 pub mod parse;
 pub mod rules;

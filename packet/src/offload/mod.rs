@@ -12,7 +12,7 @@
 //!
 //! A rewrite of such a frame adjusts the pseudo-header's sum only ([`update_checksum`]); a port that takes offloaded
 //! frames gets the header as it is; for one that doesn't, [`Segments`] and [`complete_checksum`] do the card's work. What
-//! senders have cut themselves, [`join`] puts together again for a port that takes super-frames.
+//! senders have cut themselves, [`join()`] puts together again for a port that takes super-frames.
 
 mod join;
 mod layers;
