@@ -17,9 +17,9 @@ mod sockets;
 mod worker;
 
 pub use runtime_config::{
-    BalanceConfig, CheckConfig, CheckKind, Client6, Dhcp6Config, DhcpBoot, DhcpClient, DhcpConfig, DnsConfig,
-    InterfaceConfig, InterfaceSettings, Ipv6Config, NamePattern, NetworkConfig, NetworkSettings, PortConfig,
-    RaConfig, Reach, RuntimeConfig,
+    BalanceConfig, CheckConfig, CheckKind, DhcpBoot, DhcpClient, DhcpConfig, DnsConfig, InterfaceConfig,
+    InterfaceSettings, Ipv6Config, NamePattern, NetworkConfig, NetworkSettings, PortConfig, RaConfig, Reach,
+    RuntimeConfig,
 };
 pub use switch_core::{Guard, PortSettings, PortState, PortVlans, Storm, stp};
 pub use worker::{NewTables, OwnFrames, Processed, Transmitted, Worker};

@@ -9,8 +9,7 @@ use packet::{DnsName, Ipv4Cidr, MacAddr, Millis, NetworkId, PortId, Protocol};
 use switch_core::PortSettings;
 use switch_core::stp::TreeSettings;
 
-pub(crate) use self::ipv6::ALL_DHCP_SERVERS;
-pub use self::ipv6::{Client6, Dhcp6Config, Ipv6Config, RaConfig};
+pub use self::ipv6::{Ipv6Config, RaConfig};
 
 /// A snapshot. Numbers, not names, connect its parts.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]

@@ -24,7 +24,7 @@ use self::route::Routes6;
 use super::adjacency::Adjacency;
 use super::neighbour::Neighbours;
 use super::route::{Hop, Routes};
-use crate::runtime_config::{ALL_DHCP_SERVERS, NetworkConfig, Reach, RuntimeConfig};
+use crate::runtime_config::{NetworkConfig, Reach, RuntimeConfig};
 
 /// What routes IPv6 packets: all that each of them needs.
 #[derive(Debug)]
@@ -260,7 +260,6 @@ impl Interface6 {
         if address.prefix_len() < 127 {
             groups.push(solicited_node(address.network()));
         }
-        groups.extend(settings.dhcp.is_some().then_some(ALL_DHCP_SERVERS));
         groups.sort_unstable();
         groups.dedup();
         let (mtu, reach) = (interface.settings.mtu, network.reach);

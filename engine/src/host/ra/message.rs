@@ -14,10 +14,6 @@ use crate::runtime_config::RaConfig;
 pub(super) struct Advertisement {
     /// How long the switch is a way to elsewhere, in seconds; 0: it is none.
     pub lifetime: u16,
-    /// Addresses are leased.
-    pub managed: bool,
-    /// A DHCPv6 server tells the rest.
-    pub other: bool,
     pub prefixes: Vec<Prefix>,
     /// Prefixes of other networks that the switch is the way to.
     pub routes: Vec<Ipv6Cidr>,
@@ -42,8 +38,8 @@ impl Advertisement {
         to: Ipv6Addr,
         station: MacAddr,
     ) -> Vec<u8> {
-        let flags = if self.managed { 0x80 } else { 0 } | if self.other { 0x40 } else { 0 };
-        let first = u32::from_be_bytes([HOPS, flags, (self.lifetime >> 8) as u8, self.lifetime as u8]);
+        // There is no DHCPv6 server, so the flags that name one are clear.
+        let first = u32::from_be_bytes([HOPS, 0, (self.lifetime >> 8) as u8, self.lifetime as u8]);
         let mut body = vec![0; 8];
         body.extend_from_slice(&link_layer_address(SOURCE, interface.mac));
         body.extend_from_slice(&[MTU, 1, 0, 0]);

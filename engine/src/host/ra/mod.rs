@@ -170,11 +170,8 @@ impl Advertiser {
     }
 
     fn says(&self) -> Advertisement {
-        let dhcp = self.settings.dhcp.as_ref();
         Advertisement {
             lifetime: if self.config.is_router { LIFETIME } else { 0 },
-            managed: dhcp.is_some_and(|dhcp| dhcp.range.is_some()),
-            other: dhcp.is_some(),
             prefixes: vec![Prefix { prefix: self.settings.address, valid: VALID, preferred: PREFERRED }],
             routes: self.routes.clone(),
             rest_lifetime: LIFETIME.into(),
