@@ -1,23 +1,24 @@
-//! Segments of a flow, one behind the other, become a super-frame: what a card's receive offload does, and the reverse of
-//! [`Segments`](super::Segments).
+//! Segments of a TCP stream, one behind the other, become a super-frame: what a card's receive offload does, and the reverse
+//! of [`Segments`](super::Segments).
 //!
 //! Joined are segments with data that differ in nothing but sequence number, checksum and IPv4 identification, so that
-//! cutting the super-frame gives the same ones again. All are as long as the first but the last, which may be shorter or,
-//! with TCP, have PSH set. Nobody waits for a segment to come.
+//! cutting the super-frame gives the same ones again. All are as long as the first but the last, which may be shorter or have
+//! PSH set. Nobody waits for a segment to come. Datagrams are left alone, as by the kernel's GRO unless it is told otherwise:
+//! who counts them at a device expects each.
 
-use super::{Gso, Offload, OffloadSet, TCP_SEGMENT, TCP_SEGMENTS, UDP_SEGMENTS, checksum_offset};
+use super::{Gso, Offload, TCP_SEGMENT, TCP_SEGMENTS};
 use crate::checksum::Sum;
-use crate::wire::{FromBytes, Ipv4Header, Ipv6Header, TcpHeader, UdpHeader};
+use crate::wire::{FromBytes, Ipv4Header, Ipv6Header, TcpHeader};
 use crate::{EtherType, FrameMeta, MAX_FRAME, Protocol};
 
 /// A frame, and what is known of it.
 pub type Known<'a> = (&'a [u8], &'a FrameMeta);
 
-/// How many of the first of `frames` can be one super-frame, for a port that takes `takes`; 1 at least, if there are any.
+/// How many of the first of `frames` can be one super-frame; 1 at least, if there are any.
 #[inline]
-pub fn joinable<'a>(mut frames: impl Iterator<Item = Known<'a>>, takes: OffloadSet) -> usize {
+pub fn joinable<'a>(mut frames: impl Iterator<Item = Known<'a>>) -> usize {
     let Some((first, meta)) = frames.next() else { return 0 };
-    let Some(first) = Segment::of(first, meta).filter(|first| first.may_begin(takes)) else { return 1 };
+    let Some(first) = Segment::of(first, meta).filter(Segment::may_begin) else { return 1 };
     let mut joined = Joined { count: 1, len: first.frame.len(), is_ended: false };
     for (frame, meta) in frames {
         match Segment::of(frame, meta) {
@@ -43,9 +44,7 @@ pub fn join<'a>(mut frames: impl Iterator<Item = Known<'a>>, out: &mut [u8]) -> 
         len += payload.len();
         last = frame;
     }
-    if first.gso != Gso::Udp {
-        out[first.l4 + FLAGS] |= last[first.l4 + FLAGS] & TcpHeader::PSH;
-    }
+    out[first.l4 + FLAGS] |= last[first.l4 + FLAGS] & TcpHeader::PSH;
     Some((len, first.lead(&mut out[..len])))
 }
 
@@ -61,7 +60,7 @@ impl Joined {
     fn take(&mut self, first: &Segment<'_>, next: &Segment<'_>) -> bool {
         let room = MAX_FRAME.min(first.l3 + usize::from(u16::MAX));
         let follows = !self.is_ended
-            && self.count < first.most()
+            && self.count < TCP_SEGMENTS
             && self.len + next.payload() <= room
             && next.payload() <= first.payload()
             && first.is_like(next)
@@ -78,7 +77,7 @@ impl Joined {
     }
 }
 
-/// A frame that is a whole packet of TCP or UDP with data, without options of IP.
+/// A frame that is a whole packet of TCP with data, without options of IP.
 struct Segment<'a> {
     frame: &'a [u8],
     offload: Offload,
@@ -86,7 +85,7 @@ struct Segment<'a> {
     l4: usize,
     /// Where the payload starts.
     headers: usize,
-    gso: Gso,
+    is_v4: bool,
 }
 
 impl<'a> Segment<'a> {
@@ -109,136 +108,103 @@ impl<'a> Segment<'a> {
             _ => return None,
         };
         let l4 = l3 + ip_len;
-        let (gso, l4_len) = match protocol {
-            Protocol::TCP => {
-                let (tcp, _) = TcpHeader::ref_from_prefix(&frame[l4..]).ok()?;
-                // ECE says the same of all. All other flags are about one segment.
-                let is_data = tcp.flags & !(TcpHeader::PSH | TcpHeader::ECE) == TcpHeader::ACK;
-                let gso = if is_v4 { Gso::Tcp4 } else { Gso::Tcp6 };
-                (is_data && tcp.header_len() >= TcpHeader::LEN).then_some((gso, tcp.header_len()))?
-            }
-            Protocol::UDP => {
-                let (udp, _) = UdpHeader::ref_from_prefix(&frame[l4..]).ok()?;
-                // The segments of a super-frame have checksums.
-                let is_whole = usize::from(udp.len.get()) == frame.len() - l4 && udp.checksum.get() != 0;
-                is_whole.then_some((Gso::Udp, UdpHeader::LEN))?
-            }
-            _ => return None,
-        };
-        let headers = l4 + l4_len;
-        (frame.len() > headers).then_some(Self { frame, offload, l3, l4, headers, gso })
+        if protocol != Protocol::TCP {
+            return None;
+        }
+        let (tcp, _) = TcpHeader::ref_from_prefix(&frame[l4..]).ok()?;
+        // ECE says the same of all. All other flags are about one segment.
+        let is_data = tcp.flags & !(TcpHeader::PSH | TcpHeader::ECE) == TcpHeader::ACK;
+        let headers = l4 + tcp.header_len();
+        let is_right = is_data && tcp.header_len() >= TcpHeader::LEN && frame.len() > headers;
+        is_right.then_some(Self { frame, offload, l3, l4, headers, is_v4 })
     }
 
-    /// Whether others may follow it, and a port that takes `takes` gains by that.
-    fn may_begin(&self, takes: OffloadSet) -> bool {
-        match self.gso {
-            Gso::Udp => takes.uso,
-            _ => takes.tso && !self.is_pushed() && self.payload() >= usize::from(TCP_SEGMENT),
-        }
+    /// Whether others may follow it.
+    fn may_begin(&self) -> bool {
+        !self.is_pushed() && self.payload() >= usize::from(TCP_SEGMENT)
     }
 
     const fn payload(&self) -> usize {
         self.frame.len() - self.headers
     }
 
-    /// How many segments a super-frame may have.
-    fn most(&self) -> usize {
-        if self.gso == Gso::Udp { UDP_SEGMENTS } else { TCP_SEGMENTS }
-    }
-
-    fn is_pushed(&self) -> bool {
-        self.gso != Gso::Udp && self.frame[self.l4 + FLAGS] & TcpHeader::PSH != 0
+    const fn is_pushed(&self) -> bool {
+        self.frame[self.l4 + FLAGS] & TcpHeader::PSH != 0
     }
 
     /// Whether `other` has the same headers, but for what differs from segment to segment.
     fn is_like(&self, other: &Self) -> bool {
         let (a, b, l3, l4) = (self.frame, other.frame, self.l3, self.l4);
         let same = |from, to| a[from..to] == b[from..to];
-        if (other.l3, other.l4, other.headers, other.gso) != (l3, l4, self.headers, self.gso) || !same(0, l3)
-        {
+        if (other.l3, other.l4, other.headers) != (l3, l4, self.headers) || !same(0, l3) {
             return false;
         }
         // Not: total length, identification and checksum of IPv4, length of IPv6.
-        let ip = if l4 - l3 == Ipv4Header::LEN {
+        let ip = if self.is_v4 {
             same(l3, l3 + 2) && same(l3 + 6, l3 + 10) && same(l3 + 12, l4)
         } else {
             same(l3, l3 + 4) && same(l3 + 6, l4)
         };
-        let transport = || match self.gso {
-            Gso::Udp => true,
-            // Not: sequence number, PSH, checksum.
-            _ => {
-                same(l4 + 8, l4 + FLAGS)
-                    && (a[l4 + FLAGS] ^ b[l4 + FLAGS]) & !TcpHeader::PSH == 0
-                    && same(l4 + 14, l4 + 16)
-                    && same(l4 + 18, self.headers)
-            }
-        };
-        ip && same(l4, l4 + 4) && transport()
+        // Not: sequence number, PSH, checksum.
+        ip && same(l4, l4 + 4)
+            && same(l4 + 8, l4 + FLAGS)
+            && (a[l4 + FLAGS] ^ b[l4 + FLAGS]) & !TcpHeader::PSH == 0
+            && same(l4 + 14, l4 + 16)
+            && same(l4 + 18, self.headers)
     }
 
     /// Whether `other` comes after `count` segments with so much payload. RFC 9293, 3.1; identifications count up, or mean
     /// nothing as fragments are forbidden: RFC 6864, 4.1.
     fn is_in_order(&self, other: &Self, count: usize, payload: usize) -> bool {
         let word = |segment: &Self, at: usize| segment.frame.get(at..at + 2).map_or(0, be16);
-        let is_v4 = self.l4 - self.l3 == Ipv4Header::LEN;
-        let may_be_cut = is_v4 && word(self, self.l3 + 6) & Ipv4Header::DF == 0;
+        let may_be_cut = self.is_v4 && word(self, self.l3 + 6) & Ipv4Header::DF == 0;
         if may_be_cut && word(other, self.l3 + 4) != word(self, self.l3 + 4).wrapping_add(count as u16) {
             return false;
         }
         let seq = |segment: &Self| {
             u32::from(word(segment, self.l4 + 4)) << 16 | u32::from(word(segment, self.l4 + 6))
         };
-        self.gso == Gso::Udp || seq(other) == seq(self).wrapping_add(payload as u32)
+        seq(other) == seq(self).wrapping_add(payload as u32)
     }
 
-    /// Whether its checksum is right, or still to be made.
+    /// Whether its checksums are right, or that of TCP is still to be made.
     fn is_intact(&self) -> bool {
+        if self.is_v4 && crate::checksum::of(&self.frame[self.l3..self.l4]) != 0 {
+            return false;
+        }
         if self.offload.needs_checksum {
-            let at = (usize::from(self.offload.csum_start), Some(self.offload.csum_offset));
-            return at == (self.l4, checksum_offset(self.protocol()));
+            return (usize::from(self.offload.csum_start), self.offload.csum_offset) == (self.l4, CHECKSUM);
         }
         let covered = &self.frame[self.l4..];
         self.offload.checksum_valid || self.pseudo_header(self.frame).add(Sum::of(covered)).checksum() == 0
     }
 
-    const fn protocol(&self) -> Protocol {
-        if matches!(self.gso, Gso::Udp) { Protocol::UDP } else { Protocol::TCP }
-    }
-
     /// The sum of the pseudo-header that `frame` has with these headers.
     fn pseudo_header(&self, frame: &[u8]) -> Sum {
-        let from = self.l3 + if self.l4 - self.l3 == Ipv4Header::LEN { 12 } else { 8 };
+        let from = self.l3 + if self.is_v4 { 12 } else { 8 };
         let len = (frame.len() - self.l4) as u16;
-        Sum::of(&frame[from..self.l4]).add_u16(u16::from(self.protocol().0)).add_u16(len)
+        Sum::of(&frame[from..self.l4]).add_u16(u16::from(Protocol::TCP.0)).add_u16(len)
     }
 
     /// Makes the headers in `out` those of a super-frame that is that long.
     fn lead(&self, out: &mut [u8]) -> Offload {
         let (l3, l4, len) = (self.l3, self.l4, out.len());
         let mut put = |at: usize, word: u16| out[at..at + 2].copy_from_slice(&word.to_be_bytes());
-        if l4 - l3 == Ipv4Header::LEN {
+        if self.is_v4 {
             put(l3 + 2, (len - l3) as u16);
             put(l3 + 10, 0);
+            let checksum = crate::checksum::of(&out[l3..l4]);
+            out[l3 + 10..l3 + 12].copy_from_slice(&checksum.to_be_bytes());
         } else {
             put(l3 + 4, (len - l4) as u16);
         }
-        if self.gso == Gso::Udp {
-            put(l4 + 4, (len - l4) as u16);
-        }
-        if l4 - l3 == Ipv4Header::LEN {
-            let checksum = crate::checksum::of(&out[l3..l4]);
-            out[l3 + 10..l3 + 12].copy_from_slice(&checksum.to_be_bytes());
-        }
-        let csum_offset = checksum_offset(self.protocol()).unwrap_or(0);
-        let at = l4 + usize::from(csum_offset);
-        let sum = self.pseudo_header(out).fold();
+        let (at, sum) = (l4 + usize::from(CHECKSUM), self.pseudo_header(out).fold());
         out[at..at + 2].copy_from_slice(&sum.to_be_bytes());
         Offload {
             csum_start: l4 as u16,
-            csum_offset,
+            csum_offset: CHECKSUM,
             gso_size: self.payload() as u16,
-            gso: self.gso,
+            gso: if self.is_v4 { Gso::Tcp4 } else { Gso::Tcp6 },
             needs_checksum: true,
             ..Offload::NONE
         }
@@ -249,8 +215,9 @@ fn be16(bytes: &[u8]) -> u16 {
     bytes.first_chunk().map_or(0, |&word| u16::from_be_bytes(word))
 }
 
-/// Where TCP's flags are in its header.
+/// Where TCP's flags and checksum are in its header.
 const FLAGS: usize = 13;
+const CHECKSUM: u16 = 16;
 
 #[cfg(test)]
 mod tests {
@@ -278,7 +245,7 @@ mod tests {
     }
 
     fn count(frames: &[Vec<u8>]) -> usize {
-        joinable(known(&burst(frames)), OffloadSet::ALL)
+        joinable(known(&burst(frames)))
     }
 
     /// The super-frame of all the frames.
@@ -368,6 +335,9 @@ mod tests {
         next[100] ^= 1;
         assert_eq!(count(&[first.clone(), next.clone()]), 1);
         assert_eq!(count(&[next, tcp(1200, 7, 0, &[2; 100])]), 1);
+        let mut next = tcp(1100, 6, 0, &[2; 100]);
+        next[24] ^= 1;
+        assert_eq!(count(&[first.clone(), next]), 1, "the header's sum");
         let padded = [&first[..], &[0; 6]].concat();
         assert_eq!(count(&[padded, tcp(1100, 6, 0, &[2; 100])]), 1);
     }
@@ -385,17 +355,9 @@ mod tests {
     }
 
     #[test]
-    fn a_port_gets_no_kind_of_super_frame_that_it_does_not_take() {
-        let streams = [tcp(0, 1, 0, &[0; 100]), tcp(100, 2, 0, &[0; 100])];
-        let datagrams =
-            [1, 2].map(|id: u16| eth().ipv4(A, B).ip(|ip| ip.id = id.into()).udp(1, 2).payload(&[0; 100]));
-        let only = |tso, uso| OffloadSet { checksum: true, tso, uso };
-        for (takes, expected) in
-            [(only(true, false), (2, 1)), (only(false, true), (1, 2)), (OffloadSet::NONE, (1, 1))]
-        {
-            let of = |frames| joinable(known(&burst(frames)), takes);
-            assert_eq!((of(&streams), of(&datagrams)), expected);
-        }
+    fn datagrams_are_not_joined() {
+        let datagram = |id: u16| eth().ipv4(A, B).ip(|ip| ip.id = id.into()).udp(1, 2).payload(&[0; 100]);
+        assert_eq!(count(&[1, 2].map(datagram)), 1);
     }
 
     #[test]
@@ -413,16 +375,14 @@ mod tests {
         let v4 = link.clone().ipv4(A, B).ip(|ip| ip.id = id.into());
         match kind {
             0 => v4.tcp(1, 2, TcpHeader::ACK).numbers(at, 1).payload(payload),
-            1 => link.ipv6(a, b).tcp(1, 2, TcpHeader::ACK).numbers(at, 1).payload(payload),
-            2 => v4.udp(1, 2).payload(payload),
-            _ => link.ipv6(a, b).udp(1, 2).payload(payload),
+            _ => link.ipv6(a, b).tcp(1, 2, TcpHeader::ACK).numbers(at, 1).payload(payload),
         }
     }
 
     proptest! {
             #[test]
             fn cutting_gives_what_was_joined(
-                kind in 0..4_u8, tags in 0..3_usize, size in 8..1448_usize, count in 2..40_usize, last in 1..1448_usize,
+                kind in 0..2_u8, tags in 0..3_usize, size in 8..1448_usize, count in 2..40_usize, last in 1..1448_usize,
                 seq: u32, id: u16, fill: u8,
             ) {
                 let frames: Vec<_> = (0..count)
@@ -432,7 +392,7 @@ mod tests {
                         segment(kind, tags, seq.wrapping_add((n * size) as u32), id.wrapping_add(n as u16), &payload)
                     })
                     .collect();
-                let joinable = joinable(known(&burst(&frames)), OffloadSet::ALL);
+                let joinable = joinable(known(&burst(&frames)));
     let mut len = 14 + 4 * tags;
                 len = frames[0].len() - size - len;
                 let fits = |payload: &[u8]| { len += payload.len() - (frames[0].len() - size); len <= 65_535 };
@@ -455,7 +415,7 @@ mod tests {
                     frame[12..14].copy_from_slice(&if v6 { [0x86, 0xdd] } else { [8, 0] });
                 }
                 let burst = burst(&frames);
-                let count = joinable(known(&burst), OffloadSet::ALL);
+                let count = joinable(known(&burst));
                 let mut out = vec![0; MAX_FRAME];
                 join(known(&burst).take(count), &mut out);
             }

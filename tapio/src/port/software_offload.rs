@@ -104,11 +104,9 @@ impl Scratch {
 /// How many of the first entries leave alone, and how many behind them as one frame.
 #[inline]
 fn first_run(burst: &Burst, list: &[TxEntry], takes: OffloadSet) -> (usize, usize) {
-    // As the kernel's GRO does unless told otherwise: whoever counts datagrams at a device counts each.
-    let takes = OffloadSet { uso: false, ..takes };
     if takes.tso {
         for alone in 0..list.len() - 1 {
-            let joined = joinable(known(burst, &list[alone..]), takes);
+            let joined = joinable(known(burst, &list[alone..]));
             if joined > 1 {
                 return (alone, joined);
             }
