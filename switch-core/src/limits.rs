@@ -11,7 +11,7 @@ use packet::{Burst, DropReason, MacAddr, Millis, PortCounters, PortId, TxLists, 
 
 use crate::ports::{PortSettings, Storm};
 
-/// The ports that have limits, mostly none.
+/// The ports that have limits, mostly none, in ascending order.
 #[derive(Debug, Default)]
 pub struct Limits(Vec<Limited>);
 
@@ -55,15 +55,17 @@ impl Limited {
 impl Limits {
     /// The port has these settings from now on. What it has taken lately stays taken.
     pub fn set(&mut self, port: PortId, settings: &PortSettings) {
-        let place = self.0.iter().position(|limited| limited.port == port);
+        let place = self.place_of(port);
         let PortSettings { rate_in, rate_out, storm, .. } = settings;
         if rate_in.is_none() && rate_out.is_none() && *storm == Storm::default() {
-            place.map(|place| self.0.swap_remove(place));
+            if let Ok(place) = place {
+                self.0.remove(place);
+            }
             return;
         }
-        let place = place.unwrap_or_else(|| {
-            self.0.push(Limited::new(port));
-            self.0.len() - 1
+        let place = place.unwrap_or_else(|place| {
+            self.0.insert(place, Limited::new(port));
+            place
         });
         self.0[place].set(settings);
     }
@@ -109,9 +111,14 @@ impl Limits {
         counters: &mut [PortCounters],
         now: Millis,
     ) {
-        for limited in self.0.iter_mut().filter(|limited| limited.rate_out.rate.is_some()) {
-            let Limited { port, rate_out, .. } = limited;
-            let dropped = lists.retain(*port, |entry| rate_out.allows(burst.bytes(entry.frame()).len(), now));
+        if self.0.is_empty() {
+            return;
+        }
+        // From the last one on: a list that becomes empty is none.
+        for at in (0..lists.touched().len()).rev() {
+            let port = lists.touched()[at];
+            let Some(Limited { rate_out, .. }) = self.of(Some(port)) else { continue };
+            let dropped = lists.retain(port, |entry| rate_out.allows(burst.bytes(entry.frame()).len(), now));
             if let Some(counters) = counters.get_mut(port.index()) {
                 counters.drops.count_many(DropReason::RateExceeded, dropped as u64);
             }
@@ -119,6 +126,11 @@ impl Limits {
     }
 
     fn of(&mut self, port: Option<PortId>) -> Option<&mut Limited> {
-        self.0.iter_mut().find(|limited| Some(limited.port) == port)
+        let place = self.place_of(port?).ok()?;
+        Some(&mut self.0[place])
+    }
+
+    fn place_of(&self, port: PortId) -> Result<usize, usize> {
+        self.0.binary_search_by_key(&port, |limited| limited.port)
     }
 }
